@@ -1,0 +1,39 @@
+# Kidney and kidney-tumour segmentation in CT: train, cross-validate, compare and apply.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: workflow.source_path("config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/prepare.smk"
+include: "rules/learn.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+onstart:
+    store_assignments()
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+        RESULTS / "segmented.txt",
+        RESULTS / "report/rule_graph.png",
+        [pictures_of(method) for method in METHODS],
+
+
+for method in METHODS:
+
+    rule:
+        name:
+            method
+        input:
+            scores_of(method),
+            segmentations_of(method),
+            pictures_of(method),

@@ -1,0 +1,181 @@
+# What is known before any file is read: configuration, recipes, cases, and the paths of results.
+import json
+import os
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(workflow.current_basedir).parent
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from renal import cases as case_list
+from renal import recipe
+from renal.errors import InputError
+from renal.sources import sources_of
+
+# Steps run with the interpreter and the package that planned them, installed or not.
+PACKAGE = str(ROOT / "workflow")
+RENAL = f"PYTHONPATH={shlex.quote(PACKAGE)} {shlex.quote(sys.executable)} -m renal"
+
+try:
+    CONFIGURATION = recipe.check_configuration(config)
+    METHODS = {
+        name: recipe.load_method(name, CONFIGURATION.overrides.get(name, {}))
+        for name in CONFIGURATION.methods
+    }
+    RESULTS = CONFIGURATION.results
+    FOLDS = range(CONFIGURATION.folds.count)
+    ASSIGNMENT = {
+        "folds": CONFIGURATION.folds.count,
+        "seed": CONFIGURATION.folds.seed,
+        "batch_size": CONFIGURATION.batch_size,
+    }
+    CASES = case_list.assign(
+        case_list.find_cases(CONFIGURATION.data.root, CONFIGURATION.data.exclude),
+        known=case_list.read_assignments(RESULTS / "folds.csv", **ASSIGNMENT),
+        **ASSIGNMENT,
+    )
+except InputError as error:
+    sys.exit(f"error: {error}")
+
+# Batch to its cases, and group to its batches: the cases that a fold holds out are predicted
+# together, unlabelled ones batch by batch.
+BATCHES = {}
+GROUPS = {}
+for case in CASES:
+    BATCHES.setdefault(case.batch, []).append(case.name)
+BATCHES = dict(sorted(BATCHES.items()))
+for batch in BATCHES:
+    fold, _, _ = batch.partition("-")
+    GROUPS.setdefault(batch if fold == "unlabelled" else fold, []).append(batch)
+LABELLED = [batch for batch in BATCHES if batch.startswith("fold")]
+UNLABELLED = [batch for batch in BATCHES if batch not in LABELLED]
+HELD_OUT = [f"fold{fold}" for fold in FOLDS]
+
+
+wildcard_constraints:
+    method="|".join(METHODS),
+    stage=r"[a-z][a-z0-9_]*",
+    fold=r"\d+",
+    batch=r"(fold\d+|unlabelled)-\d+",
+    group=r"fold\d+|unlabelled-\d+",
+    hash=r"[0-9a-f]{8}",
+
+
+def store_assignments():
+    case_list.write_assignments(RESULTS / "folds.csv", CASES, **ASSIGNMENT)
+
+
+def log_of(rule, *wildcards):
+    """Path of a rule's log; the wildcards in the order of the path."""
+    return str(RESULTS / "logs" / rule / ("-".join(wildcards) or rule)) + ".log"
+
+
+def benchmark_of(rule, *wildcards):
+    return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
+
+
+def as_json(settings):
+    return settings.model_dump_json()
+
+
+# -- where a stage's input lies ----------------------------------------------------------------
+
+# Paths are made from the settings, so that methods which share a step share its files.
+BODIES, GRIDS, IMAGES, REGIONS = {}, {}, {}, {}
+
+
+def sized(settings, *parts):
+    size = "x".join(map(str, settings.size))
+    return f"{size}-{recipe.settings_hash(settings, *parts)}"
+
+
+for method in METHODS.values():
+    for name, stage in method.stages.items():
+        if stage.regions is None:
+            grid = sized(stage.geometry)
+            GRIDS[grid] = stage.geometry
+            IMAGES[grid, recipe.settings_hash(stage.intensity)] = stage.intensity
+            if stage.geometry.body is not None:
+                BODIES[recipe.settings_hash(stage.geometry.body)] = stage.geometry.body
+        else:
+            crop = recipe.region_crop(method, name)
+            REGIONS[sized(crop.geometry, crop)] = crop
+
+
+def true_inputs(method, stage, batches):
+    """Prepared folders of whole volumes, or of true regions, that a stage learns from."""
+    settings = METHODS[method].stages[stage]
+    if settings.regions is None:
+        grid = sized(settings.geometry)
+        folder = RESULTS / "normalized" / grid / recipe.settings_hash(settings.intensity)
+    else:
+        crop = recipe.region_crop(METHODS[method], stage)
+        folder = RESULTS / "true_roi" / sized(crop.geometry, crop)
+    return [folder / batch for batch in batches]
+
+
+def seen_inputs(method, stage, group):
+    """Prepared folders that a stage predicts on: regions come from the earlier stage."""
+    if METHODS[method].stages[stage].regions is None:
+        return true_inputs(method, stage, GROUPS[group])
+    return [RESULTS / method / stage / "roi" / group]
+
+
+def training_batches(fold):
+    return [batch for batch in LABELLED if not batch.startswith(f"fold{fold}-")]
+
+
+def models_for(method, stage, group):
+    """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""
+    folds = [group] if group in HELD_OUT else HELD_OUT
+    return [RESULTS / method / stage / fold / "model.safetensors" for fold in folds]
+
+
+def checked(batches):
+    return [RESULTS / "cases" / f"{batch}.json" for batch in batches]
+
+
+# -- what a user asks for ------------------------------------------------------------------------
+
+TABLES = [RESULTS / "tables" / name for name in ("cv.csv", "cv.md", "cv.tex", "cv.html")]
+
+
+def scores_of(method):
+    return RESULTS / method / "scores.csv"
+
+
+def segmentations_of(method):
+    folders = ["segmentation"] + (["submission"] if UNLABELLED else [])
+    return [RESULTS / method / folder for folder in folders]
+
+
+def pictures_of(method):
+    folder = RESULTS / method / "pictures"
+    curves = [folder / f"curves_{stage}.png" for stage in METHODS[method].stages]
+    return [folder / f"{rank}.png" for rank in ("best", "median", "worst")] + curves
+
+
+# -- resources -------------------------------------------------------------------------------------
+
+
+@cache
+def largest_image_mb(batches):
+    """Largest compressed image of some batches, in MB; 0 for files that are missing."""
+    paths = [
+        CONFIGURATION.data.root / name / case_list.IMAGE for b in batches for name in BATCHES[b]
+    ]
+    return max(path.stat().st_size if path.exists() else 0 for path in paths) / 2**20
+
+
+def volume_memory(batches, threads, attempt):
+    """MB for `threads` volumes at once: measured at most 7 times the compressed image each."""
+    return int((300 + threads * (200 + 7 * largest_image_mb(tuple(batches)))) * attempt)
+
+
+def training_memory(settings, batch_size, attempt):
+    """MB for the activations: measured 0.9 kB a voxel of the batch for the full-size networks."""
+    size = settings.geometry.size
+    regions = settings.regions.count if settings.regions else 1
+    return int((1500 + size[0] * size[1] * size[2] * regions * batch_size * 0.0009) * attempt)

@@ -1,0 +1,154 @@
+# From the stages' probabilities to segmentations and scores.
+rule merge:
+    input:
+        checked=lambda w: checked(GROUPS[w.group]),
+        predictions=lambda w: [
+            RESULTS / w.method / stage / "prediction" / w.group
+            for stage in METHODS[w.method].stages
+        ],
+        code=sources_of("merge"),
+    output:
+        directory(RESULTS / "{method}/merged/{group}"),
+    log:
+        log_of("merge", "{method}", "{group}"),
+    benchmark:
+        benchmark_of("merge", "{method}", "{group}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: as_json(recipe.merging(METHODS[w.method])),
+    message:
+        "Merging the stages of {wildcards.method} for {wildcards.group}"
+    shell:
+        RENAL + " merge --checked {input.checked:q} --predictions {input.predictions:q}"
+        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+
+
+rule evaluate:
+    input:
+        checked=lambda w: checked(GROUPS[f"fold{w.fold}"]),
+        segmentations=RESULTS / "{method}/merged/fold{fold}",
+        truths=lambda w: [
+            folder
+            for stage in METHODS[w.method].stages
+            for folder in true_inputs(w.method, stage, GROUPS[f"fold{w.fold}"])
+        ],
+        code=sources_of("evaluation"),
+    output:
+        RESULTS / "{method}/scores/fold{fold}.csv",
+    log:
+        log_of("evaluate", "{method}", "fold{fold}"),
+    benchmark:
+        benchmark_of("evaluate", "{method}", "fold{fold}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[f"fold{w.fold}"], threads, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: as_json(recipe.merging(METHODS[w.method])),
+    message:
+        "Scoring {wildcards.method} on fold {wildcards.fold}"
+    shell:
+        RENAL + " evaluate --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        " --truths {input.truths:q} --settings {params.settings:q} --name {wildcards.method}"
+        " --fold {wildcards.fold} --output {output:q} --threads {threads} --log {log:q}"
+
+
+rule collect_scores:
+    input:
+        scores=[RESULTS / "{method}/scores" / f"fold{fold}.csv" for fold in FOLDS],
+        code=sources_of("collect"),
+    output:
+        report(
+            RESULTS / "{method}/scores.csv",
+            caption="../workflow/report/scores.rst",
+            category="Scores",
+            labels={"method": "{method}"},
+        ),
+    log:
+        log_of("collect_scores", "{method}"),
+    benchmark:
+        benchmark_of("collect_scores", "{method}")
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    message:
+        "Collecting the scores of {wildcards.method}"
+    shell:
+        RENAL + " collect_scores --scores {input.scores:q} --output {output:q} --log {log:q}"
+
+
+rule collect_segmentations:
+    input:
+        segmentations=[RESULTS / "{method}/merged" / group for group in GROUPS],
+        code=sources_of("collect"),
+    output:
+        directory(RESULTS / "{method}/segmentation"),
+    log:
+        log_of("collect_segmentations", "{method}"),
+    benchmark:
+        benchmark_of("collect_segmentations", "{method}")
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    message:
+        "Collecting the segmentations of {wildcards.method}"
+    shell:
+        RENAL + " collect_segmentations --segmentations {input.segmentations:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule write_submission:
+    input:
+        checked=checked(UNLABELLED),
+        segmentations=RESULTS / "{method}/segmentation",
+        code=sources_of("collect"),
+    output:
+        directory(RESULTS / "{method}/submission"),
+    log:
+        log_of("write_submission", "{method}"),
+    benchmark:
+        benchmark_of("write_submission", "{method}")
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    message:
+        "Writing the challenge submission of {wildcards.method}"
+    shell:
+        RENAL
+        + " write_submission --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule write_tables:
+    input:
+        scores=[scores_of(method) for method in METHODS],
+        code=sources_of("tables"),
+    output:
+        TABLES[:3],
+        report(
+            TABLES[3],
+            caption="../workflow/report/tables.rst",
+            category="Cross-validation",
+        ),
+    log:
+        log_of("write_tables"),
+    benchmark:
+        benchmark_of("write_tables")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=json.dumps({name: recipe.row(m).model_dump() for name, m in METHODS.items()}),
+        folder=RESULTS / "tables",
+    message:
+        "Writing the cross-validation tables"
+    shell:
+        RENAL + " write_tables --scores {input.scores:q} --settings {params.settings:q}"
+        " --output {params.folder:q} --log {log:q}"

@@ -1,0 +1,75 @@
+# Training and prediction: the jobs for a GPU.
+def training_of(wildcards):
+    return METHODS[wildcards.method].stages[wildcards.stage].training
+
+
+def network_sources(wildcards):
+    return sources_of(f"networks.{training_of(wildcards).network.name}")
+
+
+COMPUTE = CONFIGURATION.compute
+BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
+
+
+# The running state lies beside the outputs as state.pt: Snakemake deletes outputs before each
+# attempt, and a state among them would never get past its first interval.
+rule train:
+    input:
+        prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
+        all_checked=ancient(RESULTS / "cases.csv"),
+        code=lambda w: sources_of("training") + network_sources(w),
+    output:
+        model=RESULTS / "{method}/{stage}/fold{fold}/model.safetensors",
+        history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",
+        run=RESULTS / "{method}/{stage}/fold{fold}/run.json",
+    log:
+        log_of("train", "{method}", "{stage}", "fold{fold}"),
+    benchmark:
+        benchmark_of("train", "{method}", "{stage}", "fold{fold}")
+    threads: COMPUTE.train_threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: training_memory(
+            METHODS[w.method].stages[w.stage], training_of(w).batch_size, attempt
+        ),
+        runtime=lambda w, attempt: 24 * 60 * attempt,
+    params:
+        settings=lambda w: as_json(training_of(w)),
+        folder=lambda w, output: Path(output.model).parent,
+        seed=COMPUTE.seed,
+        bfloat16=BFLOAT16,
+    message:
+        "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
+    shell:
+        RENAL + " train --prepared {input.prepared:q} --settings {params.settings:q}"
+        " --seed {params.seed} {params.bfloat16}"
+        " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
+        " --output {params.folder:q} --threads {threads} --log {log:q}"
+
+
+rule predict:
+    input:
+        prepared=lambda w: seen_inputs(w.method, w.stage, w.group),
+        models=lambda w: models_for(w.method, w.stage, w.group),
+        code=lambda w: sources_of("inference") + network_sources(w),
+    output:
+        directory(RESULTS / "{method}/{stage}/prediction/{group}"),
+    log:
+        log_of("predict", "{method}", "{stage}", "{group}"),
+    benchmark:
+        benchmark_of("predict", "{method}", "{stage}", "{group}")
+    threads: COMPUTE.predict_threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: training_memory(METHODS[w.method].stages[w.stage], 1, attempt),
+        runtime=lambda w, attempt: 4 * 60 * attempt,
+    params:
+        # Only what decides a prediction: another learning rate reaches it through the model.
+        settings=lambda w: as_json(recipe.prediction(training_of(w))),
+        bfloat16=BFLOAT16,
+    message:
+        "Predicting {wildcards.group} with {wildcards.method}, stage {wildcards.stage}"
+    shell:
+        RENAL + " predict --prepared {input.prepared:q} --models {input.models:q}"
+        " --settings {params.settings:q} {params.bfloat16}"
+        " --output {output:q} --threads {threads} --log {log:q}"

@@ -1,0 +1,135 @@
+# From the scanner's voxels to what a stage sees. A batch of cases is one job.
+rule crop_body:
+    input:
+        checked=RESULTS / "cases/{batch}.json",
+        all_checked=ancient(RESULTS / "cases.csv"),
+        code=sources_of("prepare"),
+    output:
+        RESULTS / "body/{hash}/{batch}.json",
+    log:
+        log_of("crop_body", "{hash}", "{batch}"),
+    benchmark:
+        benchmark_of("crop_body", "{hash}", "{batch}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        settings=lambda w: as_json(BODIES[w.hash]),
+    message:
+        "Finding the body in {wildcards.batch}"
+    shell:
+        RENAL + " crop_body --checked {input.checked:q} --settings {params.settings:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"
+
+
+def body_boxes(wildcards):
+    body = GRIDS[wildcards.grid].body
+    if body is None:
+        return []
+    return RESULTS / "body" / recipe.settings_hash(body) / f"{wildcards.batch}.json"
+
+
+rule resample:
+    input:
+        checked=RESULTS / "cases/{batch}.json",
+        all_checked=ancient(RESULTS / "cases.csv"),
+        boxes=body_boxes,
+        code=sources_of("prepare"),
+    output:
+        directory(RESULTS / "resampled/{grid}/{batch}"),
+    log:
+        log_of("resample", "{grid}", "{batch}"),
+    benchmark:
+        benchmark_of("resample", "{grid}", "{batch}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        settings=lambda w: as_json(GRIDS[w.grid]),
+        boxes=lambda w, input: ["--boxes", input.boxes] if input.boxes else [],
+    message:
+        "Resampling {wildcards.batch} to {wildcards.grid}"
+    shell:
+        RENAL
+        + " resample --checked {input.checked:q} {params.boxes:q} --settings {params.settings:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"
+
+
+rule window_normalize:
+    input:
+        source=RESULTS / "resampled/{grid}/{batch}",
+        code=sources_of("prepare"),
+    output:
+        directory(RESULTS / "normalized/{grid}/{hash}/{batch}"),
+    log:
+        log_of("window_normalize", "{grid}", "{hash}", "{batch}"),
+    benchmark:
+        benchmark_of("window_normalize", "{grid}", "{hash}", "{batch}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: (500 + 500 * threads) * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        settings=lambda w: as_json(IMAGES[w.grid, w.hash]),
+    message:
+        "Windowing and normalising {wildcards.batch}"
+    shell:
+        RENAL + " window_normalize --source {input.source:q} --settings {params.settings:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"
+
+
+# Regions around the true kidneys, to train on: made without waiting for the earlier stage.
+rule crop_true_roi:
+    input:
+        checked=RESULTS / "cases/{batch}.json",
+        all_checked=ancient(RESULTS / "cases.csv"),
+        code=sources_of("prepare"),
+    output:
+        directory(RESULTS / "true_roi/{region}/{batch}"),
+    log:
+        log_of("crop_true_roi", "{region}", "{batch}"),
+    benchmark:
+        benchmark_of("crop_true_roi", "{region}", "{batch}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        runtime=lambda w, attempt: 30 * attempt,
+    params:
+        settings=lambda w: as_json(REGIONS[w.region]),
+    message:
+        "Cropping {wildcards.batch} to the true regions"
+    shell:
+        RENAL + " crop_roi --checked {input.checked:q} --settings {params.settings:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"
+
+
+def earlier_prediction(wildcards):
+    earlier = METHODS[wildcards.method].stages[wildcards.stage].regions.stage
+    return RESULTS / wildcards.method / earlier / "prediction" / wildcards.group
+
+
+# Regions that the earlier stage found, to predict on.
+rule crop_roi:
+    input:
+        checked=lambda w: checked(GROUPS[w.group]),
+        prediction=earlier_prediction,
+        code=sources_of("prepare", "inference"),
+    output:
+        directory(RESULTS / "{method}/{stage}/roi/{group}"),
+    log:
+        log_of("crop_roi", "{method}", "{stage}", "{group}"),
+    benchmark:
+        benchmark_of("crop_roi", "{method}", "{stage}", "{group}")
+    threads: CONFIGURATION.compute.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: as_json(recipe.region_crop(METHODS[w.method], w.stage)),
+    message:
+        "Cropping {wildcards.group} to the regions that {wildcards.method} found"
+    shell:
+        RENAL + " crop_roi --checked {input.checked:q} --prediction {input.prediction:q}"
+        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"

@@ -1,0 +1,87 @@
+# Pictures for people, and for `snakemake --report`.
+rule draw_overlays:
+    input:
+        checked=checked(LABELLED),
+        scores=RESULTS / "{method}/scores.csv",
+        segmentations=RESULTS / "{method}/segmentation",
+        code=sources_of("figures"),
+    output:
+        report(
+            [
+                RESULTS / "{method}/pictures" / f"{rank}.png"
+                for rank in ("best", "median", "worst")
+            ],
+            caption="../workflow/report/overlays.rst",
+            category="Overlays",
+            labels=lambda w, **_: {"method": w.method},
+        ),
+    log:
+        log_of("draw_overlays", "{method}"),
+    benchmark:
+        benchmark_of("draw_overlays", "{method}")
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: volume_memory(LABELLED, 1, attempt) + 500,
+        runtime=30,
+    params:
+        folder=lambda w, output: Path(output[0]).parent,
+    message:
+        "Drawing the best, median and worst case of {wildcards.method}"
+    shell:
+        RENAL + " draw_overlays --checked {input.checked:q} --scores {input.scores:q}"
+        " --segmentations {input.segmentations:q} --output {params.folder:q} --log {log:q}"
+
+
+rule draw_curves:
+    input:
+        histories=[RESULTS / "{method}/{stage}" / fold / "history.csv" for fold in HELD_OUT],
+        code=sources_of("figures"),
+    output:
+        report(
+            RESULTS / "{method}/pictures/curves_{stage}.png",
+            caption="../workflow/report/curves.rst",
+            category="Training curves",
+            labels={"method": "{method}", "stage": "{stage}"},
+        ),
+    log:
+        log_of("draw_curves", "{method}", "{stage}"),
+    benchmark:
+        benchmark_of("draw_curves", "{method}", "{stage}")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Drawing the training curves of {wildcards.method}, stage {wildcards.stage}"
+    shell:
+        RENAL + " draw_curves --histories {input.histories:q}"
+        " --name '{wildcards.method}, stage {wildcards.stage}'"
+        " --output {output:q} --log {log:q}"
+
+
+rule draw_rule_graph:
+    input:
+        snakefile=ROOT / "Snakefile",
+        rules=sorted((ROOT / "rules").glob("*.smk")),
+        code=sources_of("figures"),
+    output:
+        report(
+            RESULTS / "report/rule_graph.png",
+            caption="../workflow/report/rule_graph.rst",
+            category="Workflow",
+        ),
+    log:
+        log_of("draw_rule_graph"),
+    benchmark:
+        benchmark_of("draw_rule_graph")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=json.dumps(config, default=str),
+    message:
+        "Drawing the graph of the rules"
+    shell:
+        RENAL + " draw_rule_graph --snakefile {input.snakefile:q} --settings {params.settings:q}"
+        " --output {output:q} --log {log:q}"

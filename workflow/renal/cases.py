@@ -1,0 +1,196 @@
+"""Which cases there are, and which fold and batch each belongs to.
+
+Read while the workflow is planned, so everything here is a look at file names: no image is opened.
+"""
+
+import csv
+import io
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from renal.errors import InputError
+from renal.files import write_text
+
+CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
+IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of the data set.
+
+    Attributes
+    ----------
+    name : str
+        Folder name, such as ``case_00012``.
+    fold : int or None
+        The fold that holds the case out; None for an unlabelled case.
+    batch : str
+        The batch that prepares it. A batch never crosses folds.
+    """
+
+    name: str
+    fold: int | None
+    batch: str
+
+
+def find_cases(root: Path, exclude: Iterable[str] = ()) -> dict[str, bool]:
+    """List the cases in a KiTS19 folder.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of ``case_XXXXX/imaging.nii.gz`` and, where labelled, ``segmentation.nii.gz``.
+    exclude : iterable of str
+        Names of cases to leave out.
+
+    Returns
+    -------
+    dict
+        Name to whether it has a label, sorted by name.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or holds no case, or an excluded name is not that of a case.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(
+            f"{root}: no such folder: put the KiTS19 cases there "
+            f"({root}/case_00000/{IMAGE}, ...) or set data.root in config.yaml; "
+            "`make demo` needs no data"
+        )
+    names = sorted(entry.name for entry in root.iterdir() if CASE_NAME.fullmatch(entry.name))
+    # A folder without an image is kept: validation names it together with all other bad ones.
+    names = [name for name in names if (root / name).is_dir()]
+    if not names:
+        raise InputError(
+            f"{root}: no cases: folders named case_00000 with {IMAGE} in each are needed"
+        )
+    unknown = sorted(set(exclude) - set(names))
+    if unknown:
+        raise InputError(
+            f"config.yaml: data.exclude names {', '.join(unknown)}, not in {root}: remove them"
+        )
+    kept = sorted(set(names) - set(exclude))
+    return {name: (root / name / LABEL).exists() for name in kept}
+
+
+def assign(
+    cases: dict[str, bool],
+    *,
+    folds: int,
+    seed: int,
+    batch_size: int,
+    known: Iterable[Case] = (),
+) -> list[Case]:
+    """Give every case its fold and batch, keeping what was given before.
+
+    Parameters
+    ----------
+    cases : dict
+        Name to whether it has a label, from `find_cases`.
+    folds, seed, batch_size : int
+        Number of folds, seed of the deal, and the most cases in a batch.
+    known : iterable of Case
+        Earlier assignments. They stand, so that adding a case moves no other.
+
+    Returns
+    -------
+    list of Case
+        `cases` in order of name.
+
+    Raises
+    ------
+    InputError
+        If there are fewer labelled cases than folds.
+    """
+    known = list(known)
+    labelled = sum(cases.values())
+    if labelled < folds:
+        raise InputError(
+            f"config.yaml: folds.count is {folds}, but only {labelled} labelled cases were found: "
+            "add cases or lower folds.count"
+        )
+    placed = {case.name: case for case in known}
+    for name, has_label in cases.items():
+        if name in placed and (placed[name].fold is not None) != has_label:
+            del placed[name]
+    fold_sizes = dict.fromkeys(range(folds), 0)
+    batch_sizes: dict[str, int] = defaultdict(int)
+    for case in placed.values():
+        batch_sizes[case.batch] += 1
+        if case.fold is not None:
+            fold_sizes[case.fold] += 1
+    new = [name for name in sorted(cases) if name not in placed]
+    random.Random(seed).shuffle(new)
+    fold_of = {}
+    for name in new:
+        fold_of[name] = None
+        if cases[name]:
+            fold_of[name] = min(fold_sizes, key=lambda fold: (fold_sizes[fold], fold))
+            fold_sizes[fold_of[name]] += 1
+    for name in sorted(new):
+        batch = _batch_with_room(fold_of[name], batch_sizes, batch_size)
+        batch_sizes[batch] += 1
+        placed[name] = Case(name, fold_of[name], batch)
+    return [placed[name] for name in sorted(cases)]
+
+
+def _batch_with_room(fold: int | None, sizes: dict[str, int], batch_size: int) -> str:
+    prefix = "unlabelled" if fold is None else f"fold{fold}"
+    number = 0
+    while sizes[f"{prefix}-{number:03d}"] >= batch_size:
+        number += 1
+    return f"{prefix}-{number:03d}"
+
+
+def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> list[Case]:
+    """Read what `write_assignments` stored, or nothing where it was made with other settings."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    settings, _, table = path.read_text(encoding="utf-8").partition("\n")
+    if settings != _settings_line(folds, seed, batch_size):
+        return []
+    try:
+        return [
+            Case(row["case"], int(row["fold"]) if row["fold"] else None, row["batch"])
+            for row in csv.DictReader(io.StringIO(table))
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
+        ) from error
+
+
+def write_assignments(
+    path: Path, cases: Iterable[Case], *, folds: int, seed: int, batch_size: int
+) -> None:
+    """Store the assignment as CSV, one row a case; unchanged files are left alone.
+
+    Cases that were stored before and are no longer there keep their rows, so that excluding a
+    case for one run does not deal its place to another.
+    """
+    settings = {"folds": folds, "seed": seed, "batch_size": batch_size}
+    rows = {case.name: case for case in read_assignments(path, **settings)}
+    rows.update({case.name: case for case in cases})
+    text = io.StringIO()
+    text.write(_settings_line(**settings) + "\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "fold", "batch"])
+    for name in sorted(rows):
+        fold = rows[name].fold
+        writer.writerow([name, "" if fold is None else fold, rows[name].batch])
+    path = Path(path)
+    if not path.exists() or path.read_text(encoding="utf-8") != text.getvalue():
+        write_text(path, text.getvalue())
+
+
+def _settings_line(folds: int, seed: int, batch_size: int) -> str:
+    return f"# folds={folds} seed={seed} batch_size={batch_size}"

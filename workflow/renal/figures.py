@@ -1,0 +1,226 @@
+"""Pictures of results: overlays, training curves, and the graph of the rules."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from renal.errors import InputError
+from renal.files import replacing
+from renal.validation import CheckedCase
+from renal.volume import read_header, read_label, read_volume
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+WINDOW_HU = (-125, 225)
+COLOURS = {1: "#2ca9ff", 2: "#ff5a36"}  # kidney, tumour
+RANKS = ("best", "median", "worst")
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, facecolor=figure.get_facecolor())
+    plt.close(figure)
+
+
+# -- overlays -----------------------------------------------------------------------------------
+
+
+def ranked_cases(scores: pd.DataFrame) -> dict[str, pd.Series]:
+    """The cases of best, median and worst composite Dice on the native grid."""
+    native = scores[scores["grid"] == "native"].sort_values(["composite", "case"])
+    positions = {"best": len(native) - 1, "median": len(native) // 2, "worst": 0}
+    return {rank: native.iloc[positions[rank]] for rank in RANKS}
+
+
+def draw_overlays(
+    scores: Path, segmentations: Path, cases: dict[str, CheckedCase], output: Path
+) -> None:
+    """Draw image, truth and prediction of the best, median and worst case of a method.
+
+    Parameters
+    ----------
+    scores : Path
+        The method's scores.csv.
+    segmentations : Path
+        Folder of ``<case>.nii.gz``.
+    cases : dict
+        Name to `CheckedCase`.
+    output : Path
+        Folder for best.png, median.png and worst.png.
+    """
+    for rank, row in ranked_cases(pd.read_csv(scores)).items():
+        case = cases[row["case"]]
+        image = read_volume(read_header(Path(case.image)))
+        truth = read_label(read_header(Path(case.label)))
+        prediction = read_label(read_header(segmentations / f"{case.name}.nii.gz"))
+        title = (
+            f"{rank} case, {case.name}: kidney Dice {row['kidney_dice']:.3f}, "
+            f"tumour Dice {row['tumour_dice']:.3f} ({row['tumour_detection']})"
+        )
+        _draw_overlay(image, truth, prediction, case.spacing, title, output / f"{rank}.png")
+
+
+def _draw_overlay(
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    spacing: list[float],
+    title: str,
+    path: Path,
+) -> None:
+    """Axial slices above, coronal ones below: image, truth, prediction."""
+    region = truth == 2 if (truth == 2).any() else truth > 0
+    axial = int(region.sum(axis=(1, 2)).argmax())
+    coronal = int(region.sum(axis=(0, 2)).argmax())
+    depth, height, width = image.shape * np.array(spacing)
+    figure, axes = plt.subplots(
+        2,
+        3,
+        figsize=(12, 12 / 3 / width * (height + depth) + 0.7),
+        height_ratios=[height, depth],
+        facecolor="black",
+        layout="constrained",
+    )
+    figure.suptitle(title, color="white")
+    columns = {"image": None, "truth": truth, "prediction": prediction}
+    for column, (name, label) in enumerate(columns.items()):
+        axes[0, column].set_title(name, color="white")
+        for row, (cut, aspect) in enumerate(
+            ((np.s_[axial], spacing[1] / spacing[2]), (np.s_[:, coronal], spacing[0] / spacing[2]))
+        ):
+            panel = axes[row, column]
+            panel.imshow(
+                image[cut], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=aspect
+            )
+            panel.axis("off")
+            if label is not None:
+                _outline(panel, label[cut])
+    handles = [plt.Line2D([], [], color=colour) for colour in COLOURS.values()]
+    axes[0, 0].legend(handles, ["kidney", "tumour"], loc="lower left", fontsize=8)
+    _save(figure, path)
+
+
+def _outline(panel: plt.Axes, label: np.ndarray) -> None:
+    for value, colour in COLOURS.items():
+        mask = label >= value if value == 1 else label == value
+        if mask.any():
+            panel.contour(mask, levels=[0.5], colors=[colour], linewidths=1.1)
+
+
+# -- training curves ----------------------------------------------------------------------------
+
+
+def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
+    """Draw loss, training Dice and learning rate over the epochs, a line for each fold.
+
+    Parameters
+    ----------
+    histories : dict
+        Name of the fold to its history.csv.
+    title : str
+        Heading of the picture.
+    output : Path
+        PNG to write.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure.suptitle(title)
+    for name, path in histories.items():
+        history = pd.read_csv(path)
+        for panel, column in zip(axes, ("loss", "dice", "learning_rate"), strict=True):
+            panel.plot(history["epoch"], history[column], label=name, linewidth=1)
+    for panel, name in zip(axes, ("loss", "training Dice", "learning rate"), strict=True):
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(name)
+        panel.grid(alpha=0.3)
+    axes[1].set_ylim(0, 1)
+    axes[0].legend(fontsize=8)
+    _save(figure, output)
+
+
+# -- rule graph ---------------------------------------------------------------------------------
+
+
+def draw_rule_graph(snakefile: Path, configuration: dict[str, Any], output: Path) -> None:
+    """Draw which rule feeds which, as Snakemake plans them for this configuration.
+
+    Parameters
+    ----------
+    snakefile : Path
+        The workflow.
+    configuration : dict
+        Its merged configuration.
+    output : Path
+        PNG to write.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
+        json.dump(configuration, stream)
+        stream.flush()
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+        command += ["--configfile", stream.name, "--rulegraph", "dot", "--nolock", "--forceall"]
+        planned = subprocess.run(command, capture_output=True, text=True, check=False)
+    if planned.returncode:
+        raise InputError(f"{snakefile}: cannot be planned: {planned.stderr.strip()[-300:]}")
+    names = dict(re.findall(r"(\d+)\[label = \"(\w+)\"", planned.stdout))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", planned.stdout)}
+    _draw_graph(_without_shortcuts(edges), output)
+
+
+def _without_shortcuts(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Drop an edge where a longer way leads along: the picture shows the flow, not every input."""
+
+    def reaches(start: str, goal: str, seen: frozenset[str]) -> bool:
+        return any(
+            b == goal or (b not in seen and reaches(b, goal, seen | {b}))
+            for a, b in edges
+            if a == start
+        )
+
+    return {
+        (a, b)
+        for a, b in edges
+        if a != b
+        and not any(c == a and d not in (a, b) and reaches(d, b, frozenset({a})) for c, d in edges)
+    }
+
+
+def _draw_graph(edges: set[tuple[str, str]], output: Path) -> None:
+    rules = {rule for edge in edges for rule in edge}
+    level = {rule: _level(rule, edges, frozenset()) for rule in rules}
+    rows: dict[int, list[str]] = {}
+    for rule in sorted(rules, key=lambda rule: (level[rule], rule)):
+        rows.setdefault(level[rule], []).append(rule)
+    place = {
+        rule: (position - (len(row) - 1) / 2, -depth)
+        for depth, row in rows.items()
+        for position, rule in enumerate(row)
+    }
+    widest = max(map(len, rows.values()))
+    figure, panel = plt.subplots(figsize=(2.3 * widest, 0.75 * len(rows)), layout="constrained")
+    for start, end in sorted(edges):
+        panel.annotate(
+            "",
+            xy=place[end],
+            xytext=place[start],
+            arrowprops={"arrowstyle": "-|>", "color": "#888", "shrinkA": 11, "shrinkB": 11},
+        )
+    for rule, (x, y) in place.items():
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "#e8f1fa", "edgecolor": "#2c6fad"}
+        panel.text(x, y, rule, ha="center", va="center", fontsize=9, bbox=box)
+    panel.set_xlim(-widest / 2 - 0.1, widest / 2 + 0.1)
+    panel.set_ylim(-len(rows) + 0.4, 0.6)
+    panel.axis("off")
+    _save(figure, output)
+
+
+def _level(rule: str, edges: set[tuple[str, str]], seen: frozenset[str]) -> int:
+    above = [a for a, b in edges if b == rule and a not in seen]
+    return 1 + max((_level(a, edges, seen | {rule}) for a in above), default=-1)

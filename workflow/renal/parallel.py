@@ -1,0 +1,24 @@
+"""Several cases at once."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import SimpleITK as sitk
+
+
+def for_each(cases: list[Any], work: Callable[[Any], Any], threads: int) -> list[Any]:
+    """Do `work` on every case, as many at a time as there are `threads`; results in order."""
+    if threads == 1 or len(cases) < 2:
+        _one_thread_each()
+        return [work(case) for case in cases]
+    pool = ProcessPoolExecutor(
+        min(threads, len(cases)), get_context("fork"), initializer=_one_thread_each
+    )
+    with pool:
+        return list(pool.map(work, cases))
+
+
+def _one_thread_each() -> None:
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

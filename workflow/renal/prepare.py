@@ -1,0 +1,254 @@
+"""The steps between a CT and what a stage sees, each from files to files, a batch at a time.
+
+A folder of prepared cases holds ``cases.json`` (a `PreparedCase` each) and, for a case and each of
+its regions, ``<case>.<region>.image.npy`` and ``<case>.<region>.label.npy``.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from renal.errors import InputError
+from renal.files import read_array, read_json, write_array, write_json
+from renal.intensity import normalize
+from renal.parallel import for_each
+from renal.regions import body_box, clean, regions_of, whole_volume
+from renal.resample import Box, slices, to_grid
+from renal.validation import CheckedCase
+from renal.volume import read_header, read_label, read_volume
+
+if TYPE_CHECKING:
+    from renal.recipe import Body, Geometry, Intensity, RegionCrop
+
+MaskSource = Callable[[CheckedCase], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """Where the arrays of a prepared case lie in its native volume.
+
+    Attributes
+    ----------
+    name : str
+        Case name.
+    shape : tuple of int
+        (z, y, x) voxels of the native volume.
+    boxes : list of Box
+        Native box of each region, in voxels. None if a region stage found nothing to look at.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    boxes: list[Box]
+
+
+# -- crop_body --------------------------------------------------------------------------------
+
+
+def crop_body(
+    cases: list[CheckedCase], settings: "Body", output: Path, *, threads: int = 1
+) -> None:
+    """Write the body's box of each case to a JSON file: name to ((z0, z1), (y0, y1), (x0, x1))."""
+    boxes = for_each(cases, partial(_body_of, settings=settings), threads)
+    write_json(output, {case.name: box for case, box in zip(cases, boxes, strict=True)})
+
+
+def _body_of(case: CheckedCase, settings: "Body") -> Box:
+    header = read_header(Path(case.image))
+    return body_box(read_volume(header), header.spacing, settings)
+
+
+# -- resample ---------------------------------------------------------------------------------
+
+
+def resample(
+    cases: list[CheckedCase],
+    settings: "Geometry",
+    output: Path,
+    *,
+    boxes: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Resample images (int16 HU) and labels (uint8) of whole volumes onto a stage's grid.
+
+    Parameters
+    ----------
+    cases : list of CheckedCase
+        Cases without a fault.
+    settings : Geometry
+        Size and interpolation; labels are always resampled to the nearest voxel.
+    output : Path
+        Folder to write.
+    boxes : Path, optional
+        What `crop_body` wrote; without it the grid covers the whole volume.
+    threads : int
+        Cases at a time.
+    """
+    box_of = read_json(boxes) if boxes else {}
+    work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
+    write_index(output, for_each(cases, work, threads))
+
+
+def _resample_case(
+    case: CheckedCase, settings: "Geometry", output: Path, box_of: dict[str, Box]
+) -> PreparedCase:
+    header = read_header(Path(case.image))
+    box = box_of.get(case.name) or whole_volume(header.shape)
+    image = to_grid(read_volume(header), box, settings.size, settings.interpolation)
+    write_array(_image(output, case.name, 0), image)
+    if case.labelled:
+        label = read_label(read_header(Path(case.label)))
+        write_array(_label(output, case.name, 0), to_grid(label, box, settings.size, "nearest"))
+    return PreparedCase(case.name, header.shape, [box])
+
+
+# -- window_normalize ---------------------------------------------------------------------------
+
+
+def window_normalize(
+    source: Path, settings: "Intensity", output: Path, *, threads: int = 1
+) -> None:
+    """Turn resampled images (int16 HU) into what the network sees (float16).
+
+    Labels are linked, not copied, so that the folder holds all that training reads.
+    """
+    cases = list(read_index(source).values())
+    work = partial(_normalize_case, source=source, settings=settings, output=output)
+    for_each(cases, work, threads)
+    write_index(output, cases)
+
+
+def _normalize_case(case: PreparedCase, source: Path, settings: "Intensity", output: Path) -> None:
+    image = read_array(_image(source, case.name, 0))
+    write_array(_image(output, case.name, 0), normalize(image, settings))
+    label = _label(source, case.name, 0)
+    if label.exists():
+        link = _label(output, case.name, 0)
+        link.unlink(missing_ok=True)
+        os.link(label, link)
+
+
+# -- crop_roi -----------------------------------------------------------------------------------
+
+
+def crop_roi(
+    cases: list[CheckedCase],
+    settings: "RegionCrop",
+    mask_of: MaskSource,
+    output: Path,
+    *,
+    threads: int = 1,
+) -> list[str]:
+    """Cut the regions of interest out of the native images and bring each onto its grid.
+
+    Parameters
+    ----------
+    cases : list of CheckedCase
+        Cases without a fault.
+    settings : RegionCrop
+        What the stage that will see the regions asks for.
+    mask_of : callable
+        Gives a case's native (z, y, x) bool mask: the truth for training, the earlier stage's
+        prediction otherwise.
+    output : Path
+        Folder to write.
+    threads : int
+        Cases at a time.
+
+    Returns
+    -------
+    list of str
+        Names of cases in which there is no region: legal, and their segmentation will be empty.
+    """
+    work = partial(_crop_case, settings=settings, mask_of=mask_of, output=output)
+    prepared = for_each(cases, work, threads)
+    write_index(output, prepared)
+    return [case.name for case in prepared if not case.boxes]
+
+
+def _crop_case(
+    case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path
+) -> PreparedCase:
+    geometry = settings.geometry
+    mask, found = clean(mask_of(case), settings.components)
+    boxes = regions_of(found, settings.regions, mask.shape)
+    if boxes:
+        volume = read_volume(read_header(Path(case.image)))
+        label = read_label(read_header(Path(case.label))) if case.labelled else None
+    for number, box in enumerate(boxes):
+        part = normalize(volume[slices(box)], settings.intensity, reference=volume).astype(
+            np.float32
+        )
+        if settings.regions.mask:
+            part *= mask[slices(box)]
+        grid = to_grid(part, whole_volume(part.shape), geometry.size, geometry.interpolation)
+        write_array(_image(output, case.name, number), grid.astype(np.float16))
+        if label is not None:
+            grid = to_grid(label, box, geometry.size, "nearest")
+            write_array(_label(output, case.name, number), grid)
+    return PreparedCase(case.name, mask.shape, boxes)
+
+
+def foreground(label: Any, target: str) -> Any:
+    """Where a label map, array or tensor, shows the target "whole" (1 and 2) or "tumour" (2)."""
+    return label >= {"whole": 1, "tumour": 2}[target]
+
+
+def true_mask(case: CheckedCase) -> np.ndarray:
+    """The whole region, kidney and tumour, in a case's label: (z, y, x) bool."""
+    return foreground(read_label(read_header(Path(case.label))), "whole")
+
+
+# -- reading prepared cases ---------------------------------------------------------------------
+
+
+def write_index(folder: Path, cases: list[PreparedCase]) -> None:
+    """Write what `read_index` reads."""
+    write_json(folder / "cases.json", [asdict(case) for case in cases])
+
+
+def read_index(folder: Path) -> dict[str, PreparedCase]:
+    """The cases of a prepared folder by name."""
+    return {
+        entry["name"]: PreparedCase(
+            entry["name"],
+            tuple(entry["shape"]),
+            [tuple(tuple(side) for side in box) for box in entry["boxes"]],
+        )
+        for entry in read_json(Path(folder) / "cases.json")
+    }
+
+
+def read_images(folder: Path, case: PreparedCase) -> list[np.ndarray]:
+    """Memory-mapped float16 (int16 before normalisation) image of each region, (z, y, x)."""
+    return [read_array(_image(folder, case.name, n)) for n in range(len(case.boxes))]
+
+
+def read_labels(folder: Path, case: PreparedCase) -> list[np.ndarray]:
+    """Memory-mapped uint8 label of each region, (z, y, x).
+
+    Raises
+    ------
+    InputError
+        If the case has no label.
+    """
+    paths = [_label(folder, case.name, n) for n in range(len(case.boxes))]
+    for path in paths:
+        if not path.exists():
+            raise InputError(
+                f"{path}: missing: delete the folder {path.parent} and run the workflow again"
+            )
+    return [read_array(path) for path in paths]
+
+
+def _image(folder: Path, case: str, region: int) -> Path:
+    return Path(folder) / f"{case}.{region}.image.npy"
+
+
+def _label(folder: Path, case: str, region: int) -> Path:
+    return Path(folder) / f"{case}.{region}.label.npy"

@@ -1,0 +1,133 @@
+"""Where to look: the body in a scan, the kidneys in a mask."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from renal.resample import Box
+
+if TYPE_CHECKING:
+    from renal.recipe import Body, Components, Regions
+
+TOUCHING = np.ones((3, 3, 3), bool)
+
+
+def whole_volume(shape: tuple[int, int, int]) -> Box:
+    """The box of a whole volume of `shape` (z, y, x) voxels."""
+    return tuple((0, int(length)) for length in shape)
+
+
+def body_box(volume: np.ndarray, spacing: tuple[float, float, float], settings: "Body") -> Box:
+    """Bounding box of the body on the middle slice, for every slice (Hao 2019, section 2.2).
+
+    Parameters
+    ----------
+    volume : numpy.ndarray
+        (z, y, x) int16, HU.
+    spacing : tuple of float
+        (z, y, x) mm.
+    settings : Body
+        Threshold in HU and opening radius in mm.
+
+    Returns
+    -------
+    Box
+        All slices, and the rows and columns of the body; the whole volume if no body is found.
+    """
+    middle = np.ascontiguousarray(volume[len(volume) // 2])
+    tissue = middle > settings.threshold_hu
+    radius = max(1, round(settings.opening_mm / min(spacing[1:])))
+    # An opening by a disc is a threshold on the distance to the background, there and back.
+    eroded = ndimage.distance_transform_edt(np.pad(tissue, 1))[1:-1, 1:-1] > radius
+    if not eroded.any():
+        return whole_volume(volume.shape)
+    opened = ndimage.distance_transform_edt(~eroded) <= radius
+    components, _ = ndimage.label(opened)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    body = ndimage.binary_fill_holes(components == sizes.argmax())
+    rows, columns = ndimage.find_objects(body.astype(np.uint8))[0]
+    return ((0, len(volume)), (rows.start, rows.stop), (columns.start, columns.stop))
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """Bounding box of the non-zero voxels of a (z, y, x) array; None if there are none."""
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        indices = np.flatnonzero(mask.any(axis=others))
+        if indices.size == 0:
+            return None
+        box.append((int(indices[0]), int(indices[-1]) + 1))
+    return tuple(box)
+
+
+def clean(mask: np.ndarray, settings: "Components") -> tuple[np.ndarray, list[Box]]:
+    """Drop small connected components.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        (z, y, x) bool on the native grid.
+    settings : Components
+        Smallest size in voxels and, optionally, how many of the largest to keep.
+
+    Returns
+    -------
+    mask : numpy.ndarray
+        (z, y, x) bool, the components that are left.
+    boxes : list of Box
+        Their bounding boxes, largest component first.
+    """
+    box = bounding_box(mask)
+    cleaned = np.zeros_like(mask)
+    if box is None:
+        return cleaned, []
+    part = tuple(slice(low, high) for low, high in box)
+    components, _ = ndimage.label(mask[part], structure=TOUCHING)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    order = [number for number in np.argsort(-sizes, kind="stable") if sizes[number] > 0]
+    kept = [number for number in order if sizes[number] >= settings.minimum_voxels]
+    if settings.keep is not None:
+        kept = kept[: settings.keep]
+    cleaned[part] = np.isin(components, kept)
+    found = ndimage.find_objects(components)
+    boxes = [
+        tuple((low + s.start, low + s.stop) for (low, _), s in zip(box, found[n - 1], strict=True))
+        for n in kept
+    ]
+    return cleaned, boxes
+
+
+def regions_of(boxes: list[Box], settings: "Regions", shape: tuple[int, int, int]) -> list[Box]:
+    """The regions that a stage looks at, from the boxes of the components it starts from.
+
+    Parameters
+    ----------
+    boxes : list of Box
+        Bounding boxes of components, largest first.
+    settings : Regions
+        How many to take, whether a single one is taken again (Hao 2019: B2 = B1), and the
+        margin in voxels.
+    shape : tuple of int
+        (z, y, x) of the volume, which no box leaves.
+
+    Returns
+    -------
+    list of Box
+        As many as the recipe asks for, or fewer; none if there is no component.
+    """
+    chosen = boxes[: settings.count]
+    if settings.repeat and chosen:
+        chosen = (chosen * math.ceil(settings.count / len(chosen)))[: settings.count]
+    margin = settings.margin_voxels
+    return [
+        tuple(
+            (max(low - margin, 0), min(high + margin, length))
+            for (low, high), length in zip(box, shape, strict=True)
+        )
+        for box in chosen
+    ]

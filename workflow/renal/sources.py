@@ -1,0 +1,55 @@
+"""Which source files a step depends on.
+
+Snakemake does not see that a step's program imports modules. The rules therefore name, as inputs,
+the module of a step and all modules of this package that it imports, so that a change of code
+re-runs what uses it. Imports are read from the source without running it.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+@cache
+def sources_of(*modules: str) -> list[Path]:
+    """Files of some modules of this package and of all that they import from it.
+
+    Parameters
+    ----------
+    *modules : str
+        Names relative to the package, such as ``"training"`` or ``"networks.res_vnet"``.
+    """
+    found: set[Path] = set()
+    waiting = [_file_of(module) for module in modules]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [_file_of(name) for name in _imports(path)]
+    return sorted(found)
+
+
+def _file_of(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    """Modules of this package that a file imports, those for type checkers left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in typing_only:
+            package, _, module = (node.module or "").partition(".")
+            if package == "renal" and module:
+                names.add(module)
+    return frozenset(names)
