@@ -250,12 +250,16 @@ class Method(Strict):
 
 
 class Data(Strict):
+    """Where the cases lie, and which of them are left out."""
+
     root: Path
     exclude: tuple[str, ...] = ()
     maximum_voxels: PositiveInt
 
 
 class Folds(Strict):
+    """How many folds there are, and the seed that deals the cases to them."""
+
     count: Annotated[int, Field(ge=2)]
     seed: int
 

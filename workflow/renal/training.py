@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -265,7 +266,7 @@ def _write_state(
 
 
 @contextmanager
-def _only_writer(output: Path):
+def _only_writer(output: Path) -> Iterator[None]:
     """Refuse to train where another process does: both would write the same state."""
     with (output / "state.lock").open("w") as stream:
         try:
@@ -283,7 +284,7 @@ class _StopFlag:
 
 
 @contextmanager
-def _stop_signal():
+def _stop_signal() -> Iterator["_StopFlag"]:
     """A flag that SIGTERM or SIGINT sets, so that the epoch is finished and the state stored."""
     flag = _StopFlag()
 

@@ -8,6 +8,7 @@ other orientation are turned on reading and turned back on writing.
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -232,7 +233,7 @@ def _save(path: Path, image: nib.Nifti1Image) -> None:
         stream.write(image.to_bytes())
 
 
-def _open(path: Path):
+def _open(path: Path) -> BinaryIO:
     return igzip.open(path, "rb") if path.name.endswith(".gz") else open(path, "rb")
 
 
