@@ -6,6 +6,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
+
 ROOT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(ROOT / "workflow"))
 
@@ -14,9 +16,14 @@ from renal import recipe
 from renal.errors import InputError
 from renal.sources import sources_of
 
-# Steps run with the interpreter and the package that planned them, installed or not.
-PACKAGE = str(ROOT / "workflow")
-RENAL = f"PYTHONPATH={shlex.quote(PACKAGE)} {shlex.quote(sys.executable)} -m renal"
+# `renal` in a rule's shell command is the package that planned the job, installed or not, run by
+# the same interpreter, unless Snakemake was asked to make a conda environment.
+in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+python = "python" if in_conda else shlex.quote(sys.executable)
+package = shlex.quote(str(ROOT / "workflow"))
+shell.prefix(
+    f'set -euo pipefail; renal() {{{{ PYTHONPATH={package} exec {python} -m renal "$@"; }}}}; '
+)
 
 try:
     CONFIGURATION = recipe.check_configuration(config)
@@ -135,6 +142,29 @@ def models_for(method, stage, group):
 
 def checked(batches):
     return [RESULTS / "cases" / f"{batch}.json" for batch in batches]
+
+
+def body_boxes(wildcards):
+    body = GRIDS[wildcards.grid].body
+    if body is None:
+        return []
+    return RESULTS / "body" / recipe.settings_hash(body) / f"{wildcards.batch}.json"
+
+
+def earlier_prediction(wildcards):
+    earlier = METHODS[wildcards.method].stages[wildcards.stage].regions.stage
+    return RESULTS / wildcards.method / earlier / "prediction" / wildcards.group
+
+
+def training_of(wildcards):
+    return METHODS[wildcards.method].stages[wildcards.stage].training
+
+
+def network_sources(wildcards):
+    return sources_of(f"networks.{training_of(wildcards).network.name}")
+
+
+BFLOAT16 = ["--bfloat16-on-cpu"] if CONFIGURATION.compute.bfloat16_on_cpu else []
 
 
 # -- what a user asks for ------------------------------------------------------------------------

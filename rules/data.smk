@@ -17,6 +17,8 @@ rule validate:
         log_of("validate", "{batch}"),
     benchmark:
         benchmark_of("validate", "{batch}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
@@ -28,8 +30,7 @@ rule validate:
     message:
         "Checking the files of {wildcards.batch}"
     shell:
-        RENAL
-        + " validate --data {params.root:q} --maximum-voxels {params.limit} --output {output:q}"
+        "renal validate --data {params.root:q} --maximum-voxels {params.limit} --output {output:q}"
         " --threads {threads} --log {log:q} {params.cases:q}"
 
 
@@ -44,6 +45,8 @@ rule check_cases:
         log_of("check_cases"),
     benchmark:
         benchmark_of("check_cases")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -51,7 +54,7 @@ rule check_cases:
     message:
         "Listing all cases"
     shell:
-        RENAL + " check_cases --checked {input.checked:q} --output {output:q} --log {log:q}"
+        "renal check_cases --checked {input.checked:q} --output {output:q} --log {log:q}"
 
 
 # The last job: it fails where a case that was only to be segmented was bad.
@@ -66,6 +69,8 @@ rule check_segmented:
         log_of("check_segmented"),
     benchmark:
         benchmark_of("check_segmented")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -73,4 +78,4 @@ rule check_segmented:
     message:
         "Checking that every case was segmented"
     shell:
-        RENAL + " check_segmented --checked {input.checked:q} --output {output:q} --log {log:q}"
+        "renal check_segmented --checked {input.checked:q} --output {output:q} --log {log:q}"

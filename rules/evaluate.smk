@@ -13,6 +13,8 @@ rule merge:
         log_of("merge", "{method}", "{group}"),
     benchmark:
         benchmark_of("merge", "{method}", "{group}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
@@ -22,7 +24,7 @@ rule merge:
     message:
         "Merging the stages of {wildcards.method} for {wildcards.group}"
     shell:
-        RENAL + " merge --checked {input.checked:q} --predictions {input.predictions:q}"
+        "renal merge --checked {input.checked:q} --predictions {input.predictions:q}"
         " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -42,6 +44,8 @@ rule evaluate:
         log_of("evaluate", "{method}", "fold{fold}"),
     benchmark:
         benchmark_of("evaluate", "{method}", "fold{fold}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[f"fold{w.fold}"], threads, attempt),
@@ -51,7 +55,7 @@ rule evaluate:
     message:
         "Scoring {wildcards.method} on fold {wildcards.fold}"
     shell:
-        RENAL + " evaluate --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        "renal evaluate --checked {input.checked:q} --segmentations {input.segmentations:q}"
         " --truths {input.truths:q} --settings {params.settings:q} --name {wildcards.method}"
         " --fold {wildcards.fold} --output {output:q} --threads {threads} --log {log:q}"
 
@@ -71,6 +75,8 @@ rule collect_scores:
         log_of("collect_scores", "{method}"),
     benchmark:
         benchmark_of("collect_scores", "{method}")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -78,7 +84,7 @@ rule collect_scores:
     message:
         "Collecting the scores of {wildcards.method}"
     shell:
-        RENAL + " collect_scores --scores {input.scores:q} --output {output:q} --log {log:q}"
+        "renal collect_scores --scores {input.scores:q} --output {output:q} --log {log:q}"
 
 
 rule collect_segmentations:
@@ -91,6 +97,8 @@ rule collect_segmentations:
         log_of("collect_segmentations", "{method}"),
     benchmark:
         benchmark_of("collect_segmentations", "{method}")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -98,7 +106,7 @@ rule collect_segmentations:
     message:
         "Collecting the segmentations of {wildcards.method}"
     shell:
-        RENAL + " collect_segmentations --segmentations {input.segmentations:q}"
+        "renal collect_segmentations --segmentations {input.segmentations:q}"
         " --output {output:q} --log {log:q}"
 
 
@@ -113,6 +121,8 @@ rule write_submission:
         log_of("write_submission", "{method}"),
     benchmark:
         benchmark_of("write_submission", "{method}")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -120,8 +130,7 @@ rule write_submission:
     message:
         "Writing the challenge submission of {wildcards.method}"
     shell:
-        RENAL
-        + " write_submission --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        "renal write_submission --checked {input.checked:q} --segmentations {input.segmentations:q}"
         " --output {output:q} --log {log:q}"
 
 
@@ -140,6 +149,8 @@ rule write_tables:
         log_of("write_tables"),
     benchmark:
         benchmark_of("write_tables")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -150,5 +161,5 @@ rule write_tables:
     message:
         "Writing the cross-validation tables"
     shell:
-        RENAL + " write_tables --scores {input.scores:q} --settings {params.settings:q}"
+        "renal write_tables --scores {input.scores:q} --settings {params.settings:q}"
         " --output {params.folder:q} --log {log:q}"

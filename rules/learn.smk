@@ -1,16 +1,4 @@
 # Training and prediction: the jobs for a GPU.
-def training_of(wildcards):
-    return METHODS[wildcards.method].stages[wildcards.stage].training
-
-
-def network_sources(wildcards):
-    return sources_of(f"networks.{training_of(wildcards).network.name}")
-
-
-COMPUTE = CONFIGURATION.compute
-BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
-
-
 # The running state lies beside the outputs as state.pt: Snakemake deletes outputs before each
 # attempt, and a state among them would never get past its first interval.
 rule train:
@@ -26,7 +14,9 @@ rule train:
         log_of("train", "{method}", "{stage}", "fold{fold}"),
     benchmark:
         benchmark_of("train", "{method}", "{stage}", "fold{fold}")
-    threads: COMPUTE.train_threads
+    conda:
+        "../envs/renal.yaml"
+    threads: CONFIGURATION.compute.train_threads
     resources:
         gpu=1,
         mem_mb=lambda w, attempt: training_memory(
@@ -36,12 +26,12 @@ rule train:
     params:
         settings=lambda w: as_json(training_of(w)),
         folder=lambda w, output: Path(output.model).parent,
-        seed=COMPUTE.seed,
+        seed=CONFIGURATION.compute.seed,
         bfloat16=BFLOAT16,
     message:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
-        RENAL + " train --prepared {input.prepared:q} --settings {params.settings:q}"
+        "renal train --prepared {input.prepared:q} --settings {params.settings:q}"
         " --seed {params.seed} {params.bfloat16}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
@@ -58,7 +48,9 @@ rule predict:
         log_of("predict", "{method}", "{stage}", "{group}"),
     benchmark:
         benchmark_of("predict", "{method}", "{stage}", "{group}")
-    threads: COMPUTE.predict_threads
+    conda:
+        "../envs/renal.yaml"
+    threads: CONFIGURATION.compute.predict_threads
     resources:
         gpu=1,
         mem_mb=lambda w, attempt: training_memory(METHODS[w.method].stages[w.stage], 1, attempt),
@@ -70,6 +62,6 @@ rule predict:
     message:
         "Predicting {wildcards.group} with {wildcards.method}, stage {wildcards.stage}"
     shell:
-        RENAL + " predict --prepared {input.prepared:q} --models {input.models:q}"
+        "renal predict --prepared {input.prepared:q} --models {input.models:q}"
         " --settings {params.settings:q} {params.bfloat16}"
         " --output {output:q} --threads {threads} --log {log:q}"

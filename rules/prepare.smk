@@ -10,6 +10,8 @@ rule crop_body:
         log_of("crop_body", "{hash}", "{batch}"),
     benchmark:
         benchmark_of("crop_body", "{hash}", "{batch}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
@@ -19,15 +21,8 @@ rule crop_body:
     message:
         "Finding the body in {wildcards.batch}"
     shell:
-        RENAL + " crop_body --checked {input.checked:q} --settings {params.settings:q}"
+        "renal crop_body --checked {input.checked:q} --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
-
-
-def body_boxes(wildcards):
-    body = GRIDS[wildcards.grid].body
-    if body is None:
-        return []
-    return RESULTS / "body" / recipe.settings_hash(body) / f"{wildcards.batch}.json"
 
 
 rule resample:
@@ -42,6 +37,8 @@ rule resample:
         log_of("resample", "{grid}", "{batch}"),
     benchmark:
         benchmark_of("resample", "{grid}", "{batch}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
@@ -52,8 +49,7 @@ rule resample:
     message:
         "Resampling {wildcards.batch} to {wildcards.grid}"
     shell:
-        RENAL
-        + " resample --checked {input.checked:q} {params.boxes:q} --settings {params.settings:q}"
+        "renal resample --checked {input.checked:q} {params.boxes:q} --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -67,6 +63,8 @@ rule window_normalize:
         log_of("window_normalize", "{grid}", "{hash}", "{batch}"),
     benchmark:
         benchmark_of("window_normalize", "{grid}", "{hash}", "{batch}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: (500 + 500 * threads) * attempt,
@@ -76,7 +74,7 @@ rule window_normalize:
     message:
         "Windowing and normalising {wildcards.batch}"
     shell:
-        RENAL + " window_normalize --source {input.source:q} --settings {params.settings:q}"
+        "renal window_normalize --source {input.source:q} --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -92,6 +90,8 @@ rule crop_true_roi:
         log_of("crop_true_roi", "{region}", "{batch}"),
     benchmark:
         benchmark_of("crop_true_roi", "{region}", "{batch}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
@@ -101,13 +101,8 @@ rule crop_true_roi:
     message:
         "Cropping {wildcards.batch} to the true regions"
     shell:
-        RENAL + " crop_roi --checked {input.checked:q} --settings {params.settings:q}"
+        "renal crop_roi --checked {input.checked:q} --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
-
-
-def earlier_prediction(wildcards):
-    earlier = METHODS[wildcards.method].stages[wildcards.stage].regions.stage
-    return RESULTS / wildcards.method / earlier / "prediction" / wildcards.group
 
 
 # Regions that the earlier stage found, to predict on.
@@ -122,6 +117,8 @@ rule crop_roi:
         log_of("crop_roi", "{method}", "{stage}", "{group}"),
     benchmark:
         benchmark_of("crop_roi", "{method}", "{stage}", "{group}")
+    conda:
+        "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
@@ -131,5 +128,5 @@ rule crop_roi:
     message:
         "Cropping {wildcards.group} to the regions that {wildcards.method} found"
     shell:
-        RENAL + " crop_roi --checked {input.checked:q} --prediction {input.prediction:q}"
+        "renal crop_roi --checked {input.checked:q} --prediction {input.prediction:q}"
         " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"

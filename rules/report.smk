@@ -19,6 +19,8 @@ rule draw_overlays:
         log_of("draw_overlays", "{method}"),
     benchmark:
         benchmark_of("draw_overlays", "{method}")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=lambda w, attempt: volume_memory(LABELLED, 1, attempt) + 500,
@@ -28,7 +30,7 @@ rule draw_overlays:
     message:
         "Drawing the best, median and worst case of {wildcards.method}"
     shell:
-        RENAL + " draw_overlays --checked {input.checked:q} --scores {input.scores:q}"
+        "renal draw_overlays --checked {input.checked:q} --scores {input.scores:q}"
         " --segmentations {input.segmentations:q} --output {params.folder:q} --log {log:q}"
 
 
@@ -47,6 +49,8 @@ rule draw_curves:
         log_of("draw_curves", "{method}", "{stage}"),
     benchmark:
         benchmark_of("draw_curves", "{method}", "{stage}")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -54,7 +58,7 @@ rule draw_curves:
     message:
         "Drawing the training curves of {wildcards.method}, stage {wildcards.stage}"
     shell:
-        RENAL + " draw_curves --histories {input.histories:q}"
+        "renal draw_curves --histories {input.histories:q}"
         " --name '{wildcards.method}, stage {wildcards.stage}'"
         " --output {output:q} --log {log:q}"
 
@@ -74,14 +78,17 @@ rule draw_rule_graph:
         log_of("draw_rule_graph"),
     benchmark:
         benchmark_of("draw_rule_graph")
+    conda:
+        "../envs/renal.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=json.dumps(config, default=str),
+        methods=list(METHODS),
+        folds=len(FOLDS),
     message:
         "Drawing the graph of the rules"
     shell:
-        RENAL + " draw_rule_graph --snakefile {input.snakefile:q} --settings {params.settings:q}"
-        " --output {output:q} --log {log:q}"
+        "renal draw_rule_graph --snakefile {input.snakefile:q} --methods {params.methods}"
+        " --folds {params.folds} --output {output:q} --log {log:q}"

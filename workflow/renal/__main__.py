@@ -246,7 +246,7 @@ def draw_rule_graph(a: Arguments) -> Work:
     """Draw the graph of the rules."""
     from renal.figures import draw_rule_graph
 
-    return partial(draw_rule_graph, a.snakefile, json.loads(a.settings), a.output)
+    return partial(draw_rule_graph, a.snakefile, a.methods, a.folds, a.output)
 
 
 def _settings(model: type[recipe.BaseModel], a: Arguments) -> Any:
@@ -262,9 +262,11 @@ OPTIONS = {
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
     "--data": {"type": Path, "help": "KiTS19 folder"},
     "--fold": {"type": int, "help": "number of the fold that held the cases out"},
+    "--folds": {"type": int, "help": "number of folds"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
     "--labelled": {"type": int, "help": "cases with a label"},
     "--maximum-voxels": {"type": int, "help": "largest volume that is read"},
+    "--methods": {"nargs": "+", "help": "names of recipes"},
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
@@ -300,7 +302,7 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     write_tables: "--scores... --settings",
     draw_overlays: "--checked --scores --segmentations",
     draw_curves: "--histories --name",
-    draw_rule_graph: "--snakefile --settings",
+    draw_rule_graph: "--snakefile --methods --folds",
 }
 
 

@@ -108,7 +108,7 @@ def assign(
     Raises
     ------
     InputError
-        If there are fewer labelled cases than folds.
+        If there are fewer labelled cases than folds, or a fold has lost all of its cases.
     """
     known = list(known)
     labelled = sum(cases.values())
@@ -139,15 +139,24 @@ def assign(
         batch = _batch_with_room(fold_of[name], batch_sizes, batch_size)
         batch_sizes[batch] += 1
         placed[name] = Case(name, fold_of[name], batch)
-    return [placed[name] for name in sorted(cases)]
+    assigned = [placed[name] for name in sorted(cases)]
+    for fold in sorted(set(fold_sizes) - {case.fold for case in assigned}):
+        raise InputError(
+            f"config.yaml: fold {fold} has no case left: exclude fewer, or delete folds.csv in the "
+            "results folder to deal the folds anew"
+        )
+    return assigned
 
 
 def _batch_with_room(fold: int | None, sizes: dict[str, int], batch_size: int) -> str:
-    prefix = "unlabelled" if fold is None else f"fold{fold}"
-    number = 0
+    prefix, number = _batch_prefix(fold), 0
     while sizes[f"{prefix}-{number:03d}"] >= batch_size:
         number += 1
     return f"{prefix}-{number:03d}"
+
+
+def _batch_prefix(fold: int | None) -> str:
+    return "unlabelled" if fold is None else f"fold{fold}"
 
 
 def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> list[Case]:
@@ -155,18 +164,24 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
     path = Path(path)
     if not path.exists():
         return []
-    settings, _, table = path.read_text(encoding="utf-8").partition("\n")
-    if settings != _settings_line(folds, seed, batch_size):
-        return []
     try:
-        return [
-            Case(row["case"], int(row["fold"]) if row["fold"] else None, row["batch"])
-            for row in csv.DictReader(io.StringIO(table))
-        ]
-    except (KeyError, ValueError, TypeError) as error:
+        settings, _, table = path.read_text(encoding="utf-8").partition("\n")
+        if settings != _settings_line(folds, seed, batch_size):
+            return []
+        return [_case_from(row, folds) for row in csv.DictReader(io.StringIO(table))]
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
         ) from error
+
+
+def _case_from(row: dict[str, str], folds: int) -> Case:
+    """The case in a row of the stored table; ValueError or the like if it cannot be one."""
+    fold = int(row["fold"]) if row["fold"] else None
+    batch = re.fullmatch(rf"{_batch_prefix(fold)}-\d+", row["batch"])
+    if not CASE_NAME.fullmatch(row["case"]) or fold not in (None, *range(folds)) or not batch:
+        raise ValueError(f"row {','.join(row.values())}")
+    return Case(row["case"], fold, row["batch"])
 
 
 def write_assignments(

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 
+from renal.cases import IMAGE, LABEL
 from renal.errors import InputError
 from renal.files import replacing
 from renal.validation import CheckedCase
@@ -149,26 +149,44 @@ def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
 # -- rule graph ---------------------------------------------------------------------------------
 
 
-def draw_rule_graph(snakefile: Path, configuration: dict[str, Any], output: Path) -> None:
-    """Draw which rule feeds which, as Snakemake plans them for this configuration.
+def draw_rule_graph(snakefile: Path, methods: list[str], folds: int, output: Path) -> None:
+    """Draw which rule feeds which, as Snakemake plans them for some methods.
 
     Parameters
     ----------
     snakefile : Path
         The workflow.
-    configuration : dict
-        Its merged configuration.
+    methods : list of str
+        Names of recipes.
+    folds : int
+        Number of folds.
     output : Path
         PNG to write.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
-        json.dump(configuration, stream)
-        stream.flush()
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
-        command += ["--configfile", stream.name, "--rulegraph", "dot", "--nolock", "--forceall"]
-        planned = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Planned for stand-in cases, so that the picture depends on the rules and nothing else.
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "data"
+        for number in range(folds + 1):
+            case = root / f"case_{number:05d}"
+            case.mkdir(parents=True)
+            (case / IMAGE).touch()
+            if number < folds:
+                (case / LABEL).touch()
+        configuration = {
+            "data": {"root": str(root)},
+            "results": str(Path(folder) / "results"),
+            "methods": methods,
+            "folds": {"count": folds},
+            "overrides": {},
+        }
+        configfile = Path(folder) / "config.json"
+        configfile.write_text(json.dumps(configuration))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile.resolve())]
+        command += ["--configfile", str(configfile), "--rulegraph", "dot", "--nolock"]
+        planned = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if planned.returncode:
-        raise InputError(f"{snakefile}: cannot be planned: {planned.stderr.strip()[-300:]}")
+        reason = " ".join(planned.stderr.split())[-300:]
+        raise InputError(f"{snakefile}: cannot be planned: {reason}")
     names = dict(re.findall(r"(\d+)\[label = \"(\w+)\"", planned.stdout))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", planned.stdout)}
     _draw_graph(_without_shortcuts(edges), output)

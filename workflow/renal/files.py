@@ -93,8 +93,8 @@ def read_array(path: Path) -> np.ndarray:
         inside a folder that a rule made, so the message names the folder to make anew.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # a damaged header makes numpy raise almost anything
         raise InputError(
             f"{path}: missing or damaged ({error}): delete the folder {Path(path).parent} "
             "and run the workflow again"

@@ -5,6 +5,8 @@ each region, the probabilities in 8 bits, cropped to where they are not zero.
 """
 
 import logging
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LEVELS = 255  # 8 bits: probabilities are kept to 0.4 %
 FOREGROUND = 0.5
+# What numpy raises for an archive that is cut off, empty or altered.
+DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def predict(
@@ -124,7 +128,7 @@ def read_probabilities(folder: Path, case: PreparedCase) -> list[np.ndarray]:
                 probability[slices(box)] = arrays[f"levels{number}"] / np.float32(LEVELS)
                 probabilities.append(probability)
             return probabilities
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise InputError(
             f"{path}: missing or damaged ({error}): delete the folder {folder} "
             "and run the workflow again"

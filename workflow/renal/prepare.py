@@ -213,15 +213,27 @@ def write_index(folder: Path, cases: list[PreparedCase]) -> None:
 
 
 def read_index(folder: Path) -> dict[str, PreparedCase]:
-    """The cases of a prepared folder by name."""
-    return {
-        entry["name"]: PreparedCase(
-            entry["name"],
-            tuple(entry["shape"]),
-            [tuple(tuple(side) for side in box) for box in entry["boxes"]],
-        )
-        for entry in read_json(Path(folder) / "cases.json")
-    }
+    """The cases of a prepared folder by name.
+
+    Raises
+    ------
+    InputError
+        If the index is missing or damaged.
+    """
+    path = Path(folder) / "cases.json"
+    try:
+        return {
+            entry["name"]: PreparedCase(
+                entry["name"],
+                tuple(entry["shape"]),
+                [tuple(tuple(side) for side in box) for box in entry["boxes"]],
+            )
+            for entry in read_json(path)
+        }
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: missing or damaged: delete the folder {folder} and run the workflow again"
+        ) from error
 
 
 def read_images(folder: Path, case: PreparedCase) -> list[np.ndarray]:

@@ -32,7 +32,8 @@ Size = tuple[PositiveInt, PositiveInt, PositiveInt]
 class Strict(BaseModel):
     """A section in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Settings reach the steps as JSON, which has no infinity and no NaN.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # -- What a stage sees ---------------------------------------------------------------------
@@ -188,6 +189,11 @@ class Stage(Strict):
         if self.regions is not None:
             if self.geometry.body is not None:
                 raise ValueError("geometry.body is for whole volumes, not with regions")
+            if self.regions.count > 1 and not self.regions.repeat:
+                raise ValueError(
+                    "regions.repeat must be true where regions.count is more than 1: "
+                    "cases with fewer regions would be stacks of another size"
+                )
             size[0] *= self.regions.count
         divisor = self.training.network.divisor
         if any(length % divisor for length in size):
@@ -271,7 +277,7 @@ class Compute(Strict):
     train_threads: PositiveInt
     predict_threads: PositiveInt
     bfloat16_on_cpu: bool
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
 
 
 class Configuration(Strict):
@@ -325,12 +331,13 @@ def _extended(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     path = folder / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise InputError(f"config.yaml: methods: no recipe {name!r}: choose from {known}")
+        source = f"{folder / seen[-1]}.yaml: extends" if seen else "config.yaml: methods"
+        raise InputError(f"{source}: no recipe {name!r}: choose from {known}")
     if name in seen:
         raise InputError(f"{path}: extends itself ({' -> '.join((*seen, name))}): break the circle")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
         raise InputError(f"{path}: not valid YAML ({place}): mend it") from error
     if not isinstance(values, dict):

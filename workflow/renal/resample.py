@@ -99,6 +99,8 @@ def _resample(
     # SimpleITK's index order is (x, y, z) of a C-ordered array. Handing it the transposed
     # F-ordered array keeps our order of axes and spares KiTS19's files a copy.
     image = sitk.GetImageFromArray(np.asfortranarray(array).T)
+    # Left to itself SimpleITK cuts decimals off, which draws all HU half a unit towards zero.
+    rounded = interpolation == "linear" and array.dtype.kind in "iu"
     resampled = sitk.Resample(
         image,
         [int(n) for n in size],
@@ -108,6 +110,7 @@ def _resample(
         [float(value) for value in step],
         image.GetDirection(),
         0.0,
-        image.GetPixelID(),
+        sitk.sitkFloat32 if rounded else image.GetPixelID(),
     )
-    return sitk.GetArrayFromImage(resampled).T
+    values = sitk.GetArrayFromImage(resampled).T
+    return np.rint(values).astype(array.dtype) if rounded else values

@@ -44,7 +44,8 @@ def _imports(path: Path) -> frozenset[str]:
         node
         for block in ast.walk(tree)
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for node in ast.walk(block)
+        for statement in block.body
+        for node in ast.walk(statement)
     }
     names = set()
     for node in ast.walk(tree):

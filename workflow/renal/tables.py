@@ -1,5 +1,6 @@
 """Cross-validation tables, tidy and in the papers' own form."""
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,8 @@ def markdown(table: pd.DataFrame, methods: dict[str, "Row"]) -> str:
     parts = ["# Cross-validation", ""]
     for title, form in forms(table, methods).items():
         rows = [list(form.columns), ["---"] * len(form.columns), *form.to_numpy().tolist()]
-        parts += [f"## {title}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]
+        lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
+        parts += [f"## {title}", "", *(f"| {line} |" for line in lines), ""]
     return "\n".join([*parts, NOTES + _where(methods), ""])
 
 
@@ -155,10 +157,12 @@ def _where(methods: dict[str, "Row"]) -> str:
     return f" Published figures in brackets: {'; '.join(sources)}." if sources else ""
 
 
+LATEX = {character: "\\" + character for character in "&%_#${}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": ""}
+
+
 def _escaped(text: str) -> str:
-    for character in "&%_#$":
-        text = text.replace(character, "\\" + character)
-    return text.replace("`", "")
+    return text.translate(str.maketrans(LATEX))
 
 
 def write_tables(scores: list[Path], methods: dict[str, "Row"], output: Path) -> None:
@@ -175,4 +179,4 @@ def _page(table: pd.DataFrame, methods: dict[str, "Row"]) -> str:
     parts = [f"<!doctype html><meta charset='utf-8'><style>{style}</style>"]
     for title, form in forms(table, methods).items():
         parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0)]
-    return "\n".join([*parts, f"<p>{NOTES}{_where(methods)}</p>", ""])
+    return "\n".join([*parts, f"<p>{escape(NOTES + _where(methods), quote=False)}</p>", ""])

@@ -239,10 +239,12 @@ def _read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str,
         return None
     try:
         state = torch.load(path, map_location=device, weights_only=True)
+        found = state["fingerprint"]
     except Exception as error:  # torch raises many kinds for a damaged file
-        log.warning("%s: cannot be used (%s): starting from the first epoch", path, error)
+        reason = " ".join(str(error).split())[:200]
+        log.warning("%s: cannot be used (%s): starting from the first epoch", path, reason)
         return None
-    if state.get("fingerprint") != fingerprint:
+    if found != fingerprint:
         log.info("%s: made with other settings, data or code: starting from the first epoch", path)
         return None
     return state

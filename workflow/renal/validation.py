@@ -125,13 +125,15 @@ def check_case(
 def _check_listed_spacing(header: Header, listed: Any) -> None:
     if not listed:
         return
-    expected = [listed.get(f"{axis}_spacing") for axis in "zyx"]
-    if any(value is None for value in expected):
-        return
-    if not np.allclose(expected, header.spacing, atol=SPACING_TOLERANCE_MM):
+    try:
+        expected = [float(listed[f"{axis}_spacing"]) for axis in "zyx"]
+        agrees = np.allclose(expected, header.spacing, atol=SPACING_TOLERANCE_MM)
+    except (KeyError, TypeError, ValueError):
+        agrees = False
+    if not agrees:
         raise InputError(
             f"{header.path}: spacing {tuple(round(s, 4) for s in header.spacing)} mm (z, y, x), "
-            f"but kits.json says {tuple(expected)}: mend the header or kits.json"
+            f"but kits.json says {listed}: mend the header or kits.json"
         )
 
 
@@ -191,7 +193,7 @@ def listed_spacings(root: Path) -> dict[str, Any]:
     return {
         entry["case_id"]: entry.get("voxel_spacing")
         for entry in entries
-        if isinstance(entry, dict) and "case_id" in entry
+        if isinstance(entry, dict) and isinstance(entry.get("case_id"), str)
     }
 
 

@@ -20,6 +20,11 @@ from renal.files import replacing
 
 ORIENTATION = orientations.axcodes2ornt(("I", "P", "L"))
 HOUNSFIELD_LIMITS = (-32768, 32767)
+# The fields of a NIfTI header that place its voxels in space.
+QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d")
+QFORM += ("qoffset_x", "qoffset_y", "qoffset_z")
+SFORM = ("sform_code", "srow_x", "srow_y", "srow_z")
+GEOMETRY = ("pixdim", "xyzt_units", *QFORM, *SFORM)
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,13 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
         affine is not usable.
     """
     path = Path(path)
-    try:
-        with _open(path) as stream:
-            block = stream.read(352)
-        nifti = nib.Nifti1Header(block[:348], check=False) if len(block) >= 348 else None
-        if nifti is not None and nifti["sizeof_hdr"] != 348:
-            nifti = nifti.as_byteswapped()
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing: put it there or exclude the case") from None
-    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
-        raise InputError(f"{path}: not readable ({error}): copy the file again") from error
-    magic = bytes(nifti["magic"])[:3] if nifti is not None else b""
-    if nifti is None or nifti["sizeof_hdr"] != 348 or magic != b"n+1":
-        raise InputError(f"{path}: not a NIfTI file: convert it to .nii.gz")
+    nifti = _read_nifti_header(path)
     try:
         file_shape = tuple(int(n) for n in nifti.get_data_shape())
         stored_type = nifti.get_data_dtype()
+        nifti.get_slope_inter()
+        if not 0 <= nifti["vox_offset"] < 1 << 31:
+            raise ValueError(f"vox_offset {nifti['vox_offset']}")
     except Exception as error:
         raise InputError(f"{path}: damaged header ({error}): copy the file again") from error
     while len(file_shape) > 3 and file_shape[-1] == 1:
@@ -124,8 +120,30 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
     return Header(path=path, nifti=nifti, file_shape=file_shape, affine=affine)
 
 
+def _read_nifti_header(path: Path) -> nib.Nifti1Header:
+    try:
+        with _open(path) as stream:
+            block = stream.read(348)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing: put it there or exclude the case") from None
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise InputError(f"{path}: not readable ({error}): copy the file again") from error
+    if len(block) == 348:
+        nifti = nib.Nifti1Header(block, check=False)
+        if nifti["sizeof_hdr"] != 348:
+            nifti = nifti.as_byteswapped()
+        if nifti["sizeof_hdr"] == 348 and nifti["magic"].item() == b"n+1":
+            return nifti
+    raise InputError(f"{path}: not a NIfTI file: convert it to .nii.gz")
+
+
 def _affine(nifti: nib.Nifti1Header, path: Path) -> np.ndarray:
     """Affine from the sform, or the qform, or failing both the pixdim alone."""
+    codes = [int(nifti[f"{form}_code"]) for form in ("sform", "qform")]
+    if not set(codes) <= set(nib.nifti1.xform_codes.value_set()):
+        raise InputError(f"{path}: sform and qform codes {codes}: mend the header")
+    # NIfTI takes a handedness of 0, which some programs leave there, for 1; nibabel does not.
+    nifti["pixdim"][0] = -1 if nifti["pixdim"][0] < 0 else 1
     try:
         affine = np.asarray(nifti.get_best_affine(), dtype=np.float64)
     except Exception as error:
@@ -137,6 +155,11 @@ def _affine(nifti: nib.Nifti1Header, path: Path) -> np.ndarray:
     return affine
 
 
+# What a cast cannot hold is found and told by the functions, so numpy need not warn of it.
+UNWARNED = np.errstate(invalid="ignore", over="ignore")
+
+
+@UNWARNED
 def read_volume(header: Header) -> np.ndarray:
     """Read the voxels of a CT as int16 HU.
 
@@ -175,6 +198,7 @@ def read_volume(header: Header) -> np.ndarray:
     return orientations.apply_orientation(volume, header.to_standard)
 
 
+@UNWARNED
 def read_label(header: Header) -> np.ndarray:
     """Read a label map.
 
@@ -212,13 +236,15 @@ def write_like(path: Path, label: np.ndarray, header: Header) -> None:
     label : numpy.ndarray
         (z, y, x) uint8.
     header : Header
-        The image's header: its shape, affine and orientation codes are taken over.
+        The image's header: its shape and geometry are taken over.
     """
     back = orientations.ornt_transform(ORIENTATION, orientations.io_orientation(header.affine))
     stored = orientations.apply_orientation(label, back)
-    nifti = header.nifti.copy()
+    nifti = nib.Nifti1Header()
     nifti.set_data_dtype(np.uint8)
-    nifti.set_slope_inter(1, 0)
+    # The stored numbers, not an affine made from them, so that nothing is rounded twice.
+    for field in GEOMETRY:
+        nifti[field] = header.nifti[field]
     _save(path, nib.Nifti1Image(stored.astype(np.uint8, copy=False), None, nifti))
 
 
@@ -228,8 +254,13 @@ def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def _save(path: Path, image: nib.Nifti1Image) -> None:
-    # nibabel's own compression is single-threaded zlib, four times slower than igzip.
-    with replacing(path) as temporary, igzip.open(temporary, "wb", compresslevel=2) as stream:
+    # nibabel's own compression is single-threaded zlib, four times slower than igzip. Without the
+    # temporary name and the time in its header, the same image gives the same bytes.
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        igzip.IGzipFile("", "wb", compresslevel=2, fileobj=file, mtime=0) as stream,
+    ):
         stream.write(image.to_bytes())
 
 
@@ -245,7 +276,7 @@ def _read_stored(header: Header) -> np.ndarray:
     position = 0
     try:
         with _open(path) as stream:
-            stream.read(max(int(nifti["vox_offset"]), 352))
+            stream.seek(max(int(nifti["vox_offset"]), 352))
             while position < len(view):
                 count = stream.readinto(view[position : position + (1 << 24)])
                 if not count:

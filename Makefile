@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell nproc)
+
+.PHONY: setup demo test clean
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The main job on an embedded phantom; shows jobs done and left, and how trainings come along.
+demo: $(VENV)/ready
+	$(BIN)/python -m renal phantom --labelled 30 --unlabelled 2 --seed 0 --size 192 --threads $(CORES) --output results/demo/data
+	$(BIN)/snakemake --configfile demo.yaml --cores $(CORES) --quiet rules reason
+	$(BIN)/snakemake --configfile demo.yaml --cores $(CORES) --quiet all --report results/demo/report.html
+	@cat results/demo/tables/cv.md
+	@echo
+	@echo 'Pictures: results/demo/resvnet/pictures'
+	@echo 'Report:   results/demo/report.html (open it in a browser)'
+
+test: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) results/demo

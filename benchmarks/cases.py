@@ -1,0 +1,106 @@
+"""CPU seconds and peak memory of preparing a case, and of bringing a prediction back.
+
+python benchmarks/cases.py KITS19_FOLDER [CASE ...]
+
+Each figure is of a fresh process with one thread, after its imports. `prepare` is crop_body,
+resample and window_normalize of resvnet's first stage; `regions` is crop_roi with the true mask;
+`merge` brings the truth on both grids back and writes the segmentation.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+STEPS = ("prepare", "regions", "merge")
+
+
+def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
+    """Run one step on one case in this process."""
+    from renal import recipe
+    from renal.inference import write_probabilities
+    from renal.merge import merge
+    from renal.prepare import (
+        crop_body,
+        crop_roi,
+        foreground,
+        read_index,
+        read_labels,
+        resample,
+        true_mask,
+        window_normalize,
+        write_index,
+    )
+    from renal.validation import CheckedCase
+
+    method = recipe.load_method("resvnet", {})
+    whole = method.stages["whole"]
+    case = CheckedCase(
+        name, str(root / name / "imaging.nii.gz"), str(root / name / "segmentation.nii.gz")
+    )
+    inputs = {"whole": folder / "normalized", "tumour": folder / "regions"}
+    predictions = {stage: folder / "prediction" / stage for stage in inputs}
+    if step == "merge":
+        for stage, source in inputs.items():
+            prepared = read_index(source)[name]
+            labels = read_labels(source, prepared)
+            target = method.stages[stage].training.target
+            truth = [foreground(label, target).astype(np.float32) for label in labels]
+            write_probabilities(predictions[stage], prepared, truth)
+            write_index(predictions[stage], [prepared])
+    memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started, cpu = time.monotonic(), time.process_time()
+    if step == "prepare":
+        crop_body([case], whole.geometry.body, folder / "body.json")
+        resample([case], whole.geometry, folder / "resampled", boxes=folder / "body.json")
+        window_normalize(folder / "resampled", whole.intensity, folder / "normalized")
+    elif step == "regions":
+        crop = recipe.region_crop(method, "tumour")
+        crop_roi([case], crop, true_mask, folder / "regions")
+    else:
+        merge([case], predictions, recipe.merging(method), folder / "merged")
+    return {
+        "cpu_s": time.process_time() - cpu,
+        "wall_s": time.monotonic() - started,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "imports_mb": memory_before / 1024,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("cases", nargs="*")
+    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--folder", type=Path)
+    a = parser.parse_args()
+    if a.step:
+        print(json.dumps(measure(a.root, a.cases[0], a.step, a.folder)))
+        return
+    rows = []
+    for name in a.cases or sorted(path.name for path in a.root.glob("case_*")):
+        with tempfile.TemporaryDirectory() as folder:
+            row = {"case": name}
+            for step in STEPS:
+                command = [sys.executable, __file__, str(a.root), name]
+                command += ["--step", step, "--folder", folder]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                figures = json.loads(done.stdout)
+                row[f"{step} CPU s"] = round(figures["cpu_s"], 2)
+                row[f"{step} MB"] = round(figures["peak_mb"])
+            rows.append(row)
+            print(row, file=sys.stderr, flush=True)
+    table = pd.DataFrame(rows).set_index("case")
+    table.loc["median"] = table.median()
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    main()

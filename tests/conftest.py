@@ -1,0 +1,29 @@
+"""A small data set in KiTS19's layout, made once for all tests."""
+
+import shutil
+
+import pytest
+
+from renal.phantom import write_phantom
+from renal.validation import check_case
+
+
+@pytest.fixture(scope="session")
+def shared_kits19(tmp_path_factory):
+    """Three labelled cases and an unlabelled one; not to be changed."""
+    folder = tmp_path_factory.mktemp("shared") / "kits19"
+    write_phantom(folder, labelled=3, unlabelled=1, size=64)
+    return folder
+
+
+@pytest.fixture
+def kits19(shared_kits19, tmp_path):
+    """A copy of the data set that a test may change."""
+    return shutil.copytree(shared_kits19, tmp_path / "kits19")
+
+
+@pytest.fixture(scope="session")
+def checked(shared_kits19):
+    """The cases of the shared data set as validation records them."""
+    names = sorted(path.name for path in shared_kits19.glob("case_*"))
+    return [check_case(name, root=shared_kits19, maximum_voxels=10**7, listed={}) for name in names]

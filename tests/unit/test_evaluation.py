@@ -1,0 +1,234 @@
+"""Tests of scoring: three rows a case, on native voxels, the method's grid, and as a ceiling."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from renal import evaluation, prepare, recipe
+from renal.metrics import case_metrics
+from renal.validation import CheckedCase
+from renal.volume import read_header, read_label, write_like, write_nifti
+
+SHAPE = (24, 48, 60)
+SPACING = (3.0, 0.8, 0.7)
+COLUMNS = [
+    "method",
+    "family",
+    "fold",
+    "case",
+    "grid",
+    "kidney_dice",
+    "tumour_dice",
+    "composite",
+    "kidney_hd95",
+    "tumour_hd95",
+    "kidney_surface_dice",
+    "tumour_surface_dice",
+    "kidney_volume_error",
+    "tumour_volume_error",
+    "tumour_detection",
+]
+DICE = ("kidney_dice", "tumour_dice", "composite")
+
+
+def kits_affine() -> np.ndarray:
+    z, y, x = SPACING
+    return np.array([[0, 0, -x, 0], [0, -y, 0, 0], [-z, 0, 0, 0], [0, 0, 0, 1.0]])
+
+
+def ball(centre: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
+    grid = np.indices(SHAPE)
+    terms = [((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radii, strict=True)]
+    return sum(terms) <= 1
+
+
+def true_label(number: int) -> np.ndarray:
+    """Two kidneys, the first with a tumour; the last case has none."""
+    label = np.zeros(SHAPE, np.uint8)
+    label[ball((11, 20 + number, 14), (7, 9, 8))] = 1
+    label[ball((12, 22, 44), (8, 9, 8))] = 1
+    if number < 2:
+        label[ball((11, 20, 17), (4, 5, 5))] = 2
+    return label
+
+
+def write_case(root: Path, number: int) -> CheckedCase:
+    name = f"case_0000{number}"
+    image, label = (root / name / file for file in ("imaging.nii.gz", "segmentation.nii.gz"))
+    truth = true_label(number)
+    hounsfield = (-1000 + 1100 * (truth > 0) + np.indices(SHAPE)[0]).astype(np.int16)
+    write_nifti(image, hounsfield, kits_affine())
+    write_nifti(label, truth, kits_affine())
+    return CheckedCase(name, str(image), str(label), list(SHAPE), list(SPACING))
+
+
+GRIDS = {"coarse": ((16, 32, 32), (16, 16, 16)), "fine": ((48, 96, 120), (32, 48, 48))}
+
+
+def truths_of(folder: Path, cases: list[CheckedCase], sizes: tuple) -> dict[str, list[Path]]:
+    """The true labels on the grids of both stages, in two batches each."""
+    crop = recipe.RegionCrop.model_validate(
+        {
+            "geometry": {"size": sizes[1]},
+            "intensity": {},
+            "regions": {"stage": "whole", "count": 2, "repeat": True},
+            "components": {"minimum_voxels": 100},
+        }
+    )
+    folders = {"whole": [], "tumour": []}
+    for number, batch in enumerate((cases[:2], cases[2:])):
+        whole, tumour = folder / f"whole{number}", folder / f"tumour{number}"
+        prepare.resample(batch, recipe.Geometry(size=sizes[0]), whole)
+        prepare.crop_roi(batch, crop, prepare.true_mask, tumour)
+        folders["whole"].append(whole)
+        folders["tumour"].append(tumour)
+    return folders
+
+
+def method(minimum_voxels: int = 100) -> recipe.Merging:
+    return recipe.Merging.model_validate(
+        {
+            "family": "tiny",
+            "stages": {
+                "whole": {"target": "whole", "components": {"minimum_voxels": minimum_voxels}},
+                "tumour": {"target": "tumour", "components": {}},
+            },
+            "merge": {"name": "tumour_within_whole", "whole": "whole", "tumour": "tumour"},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory) -> list[CheckedCase]:
+    root = tmp_path_factory.mktemp("data")
+    return [write_case(root, number) for number in range(3)]
+
+
+@pytest.fixture(scope="module")
+def truths(tmp_path_factory, cases) -> dict[str, dict[str, list[Path]]]:
+    root = tmp_path_factory.mktemp("truths")
+    return {name: truths_of(root / name, cases, sizes) for name, sizes in GRIDS.items()}
+
+
+def write_segmentations(folder: Path, cases: list[CheckedCase], change: object = None) -> Path:
+    """The truth as the segmentation, or what `change` makes of it."""
+    for case in cases:
+        label = read_label(read_header(Path(case.label)))
+        changed = change(label.copy()) if change else label
+        write_like(folder / f"{case.name}.nii.gz", changed, read_header(Path(case.image)))
+    return folder
+
+
+def scores_of(cases, segmentations, truths, output, settings=None, threads=1) -> dict:
+    """Rows by case and grid, as text."""
+    evaluation.evaluate(
+        cases,
+        segmentations,
+        truths,
+        settings or method(),
+        output,
+        name="tiny_one",
+        fold=3,
+        threads=threads,
+    )
+    with output.open() as stream:
+        return {(row["case"], row["grid"]): row for row in csv.DictReader(stream)}
+
+
+def test_columns_and_rows(cases, truths, tmp_path):
+    segmentations = write_segmentations(tmp_path, cases)
+    rows = scores_of(cases, segmentations, truths["coarse"], tmp_path / "scores.csv")
+    assert list(rows) == [
+        (case.name, grid) for case in cases for grid in ("native", "resampled", "ceiling")
+    ]
+    for row in rows.values():
+        assert list(row) == COLUMNS
+        assert (row["method"], row["family"], row["fold"]) == ("tiny_one", "tiny", "3")
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_perfect_segmentation_scores_1(cases, truths, tmp_path, grid):
+    segmentations = write_segmentations(tmp_path, cases)
+    rows = scores_of(cases, segmentations, truths[grid], tmp_path / "scores.csv")
+    for case in cases:
+        for where in ("native", "resampled"):
+            row = rows[case.name, where]
+            assert [float(row[name]) for name in DICE] == [1, 1, 1]
+            assert float(row["kidney_hd95"]) == 0
+            assert float(row["kidney_surface_dice"]) == 1
+            assert float(row["kidney_volume_error"]) == 0
+    assert rows["case_00000", "native"]["tumour_detection"] == "found"
+    assert rows["case_00002", "native"]["tumour_detection"] == "absent"
+
+
+def test_the_ceiling_is_what_the_grids_leave_of_the_truth(cases, truths, tmp_path):
+    segmentations = write_segmentations(tmp_path, cases)
+    rows = {
+        grid: scores_of(cases, segmentations, truths[grid], tmp_path / f"{grid}.csv")
+        for grid in GRIDS
+    }
+    for case in cases:
+        coarse, fine = (rows[grid][case.name, "ceiling"] for grid in ("coarse", "fine"))
+        for name in DICE:
+            assert 0.8 < float(coarse[name]) <= 1
+            assert 0.98 < float(fine[name]) <= 1
+        assert float(coarse["kidney_dice"]) < 1
+        assert float(coarse["kidney_dice"]) < float(fine["kidney_dice"])
+
+
+def test_the_ceiling_does_not_depend_on_the_segmentation(cases, truths, tmp_path):
+    perfect = write_segmentations(tmp_path / "perfect", cases)
+    empty = write_segmentations(tmp_path / "empty", cases, np.zeros_like)
+    first = scores_of(cases, perfect, truths["coarse"], tmp_path / "perfect.csv")
+    second = scores_of(cases, empty, truths["coarse"], tmp_path / "empty.csv")
+    for case in cases:
+        assert first[case.name, "ceiling"] == second[case.name, "ceiling"]
+        for where in ("native", "resampled"):
+            row = second[case.name, where]
+            assert float(row["kidney_dice"]) == 0
+            without_tumour = case.name == "case_00002"
+            assert float(row["tumour_dice"]) == (1 if without_tumour else 0)
+
+
+def test_the_ceiling_drops_the_components_that_the_method_drops(cases, truths, tmp_path):
+    segmentations = write_segmentations(tmp_path, cases)
+    rows = scores_of(
+        cases,
+        segmentations,
+        truths["coarse"],
+        tmp_path / "scores.csv",
+        method(minimum_voxels=100_000),
+    )
+    assert float(rows["case_00000", "ceiling"]["kidney_dice"]) == 0
+    assert float(rows["case_00000", "native"]["kidney_dice"]) == 1
+
+
+def test_native_scores_are_the_official_metrics_on_the_scanners_voxels(cases, truths, tmp_path):
+    def shifted(label: np.ndarray) -> np.ndarray:
+        return np.roll(label, 2, axis=1)
+
+    segmentations = write_segmentations(tmp_path, cases, shifted)
+    rows = scores_of(cases, segmentations, truths["coarse"], tmp_path / "scores.csv")
+    truth = true_label(0)
+    expected = case_metrics(shifted(truth), truth, SPACING)
+    row = rows["case_00000", "native"]
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert float(row[name]) == pytest.approx(value, abs=1e-6)
+        else:
+            assert row[name] == value
+    assert 0 < float(row["kidney_dice"]) < 1
+    # In millimetres on the grid too: two rows of 0.8 mm, to a voxel of the grid of 1.2 mm.
+    resampled = rows["case_00000", "resampled"]
+    assert float(resampled["kidney_hd95"]) == pytest.approx(2 * SPACING[1], abs=1.3)
+    assert 0 < float(resampled["kidney_dice"]) < 1
+
+
+def test_several_cases_at_once_give_the_same_file(cases, truths, tmp_path):
+    segmentations = write_segmentations(tmp_path, cases)
+    for threads in (1, 2):
+        output = tmp_path / f"{threads}.csv"
+        scores_of(cases, segmentations, truths["coarse"], output, threads=threads)
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()

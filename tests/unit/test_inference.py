@@ -1,0 +1,325 @@
+"""Tests of prediction: what is stored, means over models, and the way back to native voxels."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from renal import inference, prepare, recipe
+from renal.errors import InputError
+from renal.files import write_array
+from renal.networks import build_network
+from renal.validation import CheckedCase
+
+SIZE = (16, 16, 16)
+NATIVE = (20, 24, 28)
+BOXES = [((0, 10), (2, 20), (4, 24)), ((8, 20), (0, 24), (1, 28))]
+ROUNDING = 1 / 510 + 1e-6  # half of one of 255 levels
+
+
+@pytest.fixture(autouse=True)
+def one_cpu_thread(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def prediction_settings(**changes: object) -> recipe.Prediction:
+    values = {"name": "res_vnet_cascade", "widths": [2, 4, 8, 16], "dropout": 0.3}
+    return recipe.Prediction.model_validate({"network": {**values, **changes}})
+
+
+def write_model(path: Path, seed: int, scale: float = 8) -> torch.nn.Module:
+    """Store a network with random weights, scaled so that its probabilities differ visibly."""
+    torch.manual_seed(seed)
+    network = build_network(prediction_settings().network).eval()
+    with torch.no_grad():
+        for parameter in network.full_size.head.parameters():
+            parameter *= scale
+    save_file(network.state_dict(), path)
+    return network
+
+
+def case_of(regions: int, name: str = "case_00000") -> prepare.PreparedCase:
+    return prepare.PreparedCase(name, NATIVE, BOXES[:regions])
+
+
+def write_prepared(folder: Path, regions: dict[str, int]) -> Path:
+    random = np.random.default_rng(2)
+    cases = [case_of(count, name) for name, count in regions.items()]
+    for case in cases:
+        for number in range(len(case.boxes)):
+            image = random.normal(size=SIZE).astype(np.float16)
+            write_array(folder / f"{case.name}.{number}.image.npy", image)
+    prepare.write_index(folder, cases)
+    return folder
+
+
+def predict(folders: list[Path], models: list[Path], output: Path, **changes: object) -> None:
+    inference.predict(
+        folders,
+        models,
+        prediction_settings(**changes),
+        output,
+        threads=1,
+        bfloat16_on_cpu=False,
+    )
+
+
+def probabilities_of(folder: Path, name: str = "case_00000") -> list[np.ndarray]:
+    return inference.read_probabilities(folder, prepare.read_index(folder)[name])
+
+
+# -- storing --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), size=st.tuples(*[st.integers(1, 6)] * 3))
+def test_eight_bits_are_right_to_half_a_level(tmp_path_factory, seed, size):
+    folder = tmp_path_factory.mktemp("probabilities")
+    random = np.random.default_rng(seed)
+    stored = [random.random(size, np.float32), random.random((3, 2, 1), np.float32)]
+    inference.write_probabilities(folder, case_of(2), stored)
+    read = inference.read_probabilities(folder, case_of(2))
+    for before, after in zip(stored, read, strict=True):
+        assert after.shape == before.shape
+        assert after.dtype == np.float32
+        assert np.abs(after - before).max() <= ROUNDING
+
+
+def test_ends_of_the_scale_and_the_threshold_are_kept(tmp_path):
+    stored = np.array([[[0.0, 0.5, 1.0]]], np.float32)
+    inference.write_probabilities(tmp_path, case_of(1), [stored])
+    (read,) = inference.read_probabilities(tmp_path, case_of(1))
+    assert read[0, 0, 0] == 0
+    assert read[0, 0, 2] == 1
+    # Rounding takes no probability to the other side of the threshold.
+    around = np.nextafter(np.float32(0.5), np.array([[[0, 1]]], np.float32))
+    inference.write_probabilities(tmp_path, case_of(1), [around])
+    (read,) = inference.read_probabilities(tmp_path, case_of(1))
+    assert (read > inference.FOREGROUND).tolist() == [[[False, True]]]
+
+
+def test_only_what_is_not_zero_is_stored_and_comes_back_to_its_place(tmp_path):
+    stored = np.zeros((9, 10, 11), np.float32)
+    stored[2:4, 3:8, 5:6] = 1
+    stored[0, 0, 0] = 0.001  # less than half a level
+    inference.write_probabilities(tmp_path, case_of(1), [stored])
+    with np.load(tmp_path / "case_00000.npz") as arrays:
+        assert arrays["levels0"].shape == (2, 5, 1)
+    (read,) = inference.read_probabilities(tmp_path, case_of(1))
+    assert np.array_equal(read, np.where(stored == 1, 1, 0))
+
+
+def test_empty_probabilities(tmp_path):
+    inference.write_probabilities(tmp_path, case_of(1), [np.zeros((4, 5, 6), np.float32)])
+    (read,) = inference.read_probabilities(tmp_path, case_of(1))
+    assert read.shape == (4, 5, 6)
+    assert not read.any()
+
+
+def test_case_without_regions(tmp_path):
+    inference.write_probabilities(tmp_path, case_of(0), [])
+    assert inference.read_probabilities(tmp_path, case_of(0)) == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "scrambled", "other"])
+def test_damaged_probabilities_are_told_in_one_line(tmp_path, damage):
+    path = tmp_path / "case_00000.npz"
+    random = np.random.default_rng(0).random((8, 8, 8), np.float32)
+    inference.write_probabilities(tmp_path, case_of(1), [random])
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "other":
+        inference.write_probabilities(tmp_path, case_of(0), [])
+    elif damage == "scrambled":
+        # A whole archive around bytes that are no longer what was compressed.
+        middle = content.index(b"levels0.npy") + 100
+        path.write_bytes(content[:middle] + bytes(50) + content[middle + 50 :])
+    else:
+        path.write_bytes({"empty": b"", "cut off": content[: len(content) // 2]}[damage])
+    with pytest.raises(InputError, match=r"case_00000\.npz: missing or damaged") as error:
+        inference.read_probabilities(tmp_path, case_of(1))
+    assert "\n" not in str(error.value)
+    assert f"delete the folder {tmp_path}" in str(error.value)
+
+
+# -- predicting -----------------------------------------------------------------------------------
+
+
+def test_prediction_is_the_networks_last_output(tmp_path):
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 1})
+    network = write_model(tmp_path / "a.safetensors", 1)
+    predict([folder], [tmp_path / "a.safetensors"], tmp_path / "out")
+    image = torch.from_numpy(np.load(folder / "case_00000.0.image.npy")).float()
+    with torch.inference_mode():
+        expected = network(image[None, None])[-1].sigmoid()[0, 0].numpy()
+    (probability,) = probabilities_of(tmp_path / "out")
+    assert probability.std() > 0.01
+    assert np.abs(probability - expected).max() <= ROUNDING + 1e-5
+
+
+def test_regions_are_stacked_for_the_network_and_parted_again(tmp_path):
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 2})
+    network = write_model(tmp_path / "a.safetensors", 1)
+    predict([folder], [tmp_path / "a.safetensors"], tmp_path / "out")
+    regions = [np.load(folder / f"case_00000.{number}.image.npy") for number in range(2)]
+    image = torch.from_numpy(np.concatenate(regions)).float()
+    with torch.inference_mode():
+        expected = network(image[None, None])[-1].sigmoid()[0, 0].numpy()
+    first, second = probabilities_of(tmp_path / "out")
+    assert first.shape == second.shape == SIZE
+    assert np.abs(np.concatenate([first, second]) - expected).max() <= ROUNDING + 1e-5
+
+
+def test_two_models_give_the_mean_of_their_probabilities(tmp_path):
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 1})
+    models = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for seed, model in enumerate(models):
+        write_model(model, seed)
+        predict([folder], [model], tmp_path / f"single{seed}")
+    predict([folder], models, tmp_path / "both")
+    single = [probabilities_of(tmp_path / f"single{seed}")[0] for seed in range(2)]
+    assert np.abs(single[0] - single[1]).max() > 0.05
+    (both,) = probabilities_of(tmp_path / "both")
+    assert np.abs(both - (single[0] + single[1]) / 2).max() <= 2 * ROUNDING
+
+
+def test_all_cases_of_all_folders_are_predicted_and_listed(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "renal")
+    folders = [
+        write_prepared(tmp_path / "one", {"case_00000": 1, "case_00001": 0}),
+        write_prepared(tmp_path / "two", {"case_00002": 2}),
+    ]
+    write_model(tmp_path / "a.safetensors", 1)
+    predict(folders, [tmp_path / "a.safetensors"], tmp_path / "out")
+    index = prepare.read_index(tmp_path / "out")
+    assert {name: case.boxes for name, case in index.items()} == {
+        "case_00000": BOXES[:1],
+        "case_00001": [],
+        "case_00002": BOXES,
+    }
+    assert probabilities_of(tmp_path / "out", "case_00001") == []
+    assert "case_00002: predicted, 3 of 3" in caplog.text
+
+
+def test_prediction_repeats_to_the_byte(tmp_path):
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 1})
+    write_model(tmp_path / "a.safetensors", 1)
+    for output in ("one", "two"):
+        predict([folder], [tmp_path / "a.safetensors"], tmp_path / output)
+    first, second = (tmp_path / output / "case_00000.npz" for output in ("one", "two"))
+    with np.load(first) as a, np.load(second) as b:
+        assert all(np.array_equal(a[name], b[name]) for name in a.files)
+
+
+@pytest.mark.parametrize("fault", ["missing", "text", "other network", "cut off"])
+def test_weights_that_do_not_fit_are_told_in_one_line(tmp_path, fault):
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 1})
+    model, changes = tmp_path / "a.safetensors", {}
+    write_model(model, 1)
+    if fault == "missing":
+        model.unlink()
+    elif fault == "text":
+        model.write_text("no weights")
+    elif fault == "cut off":
+        model.write_bytes(model.read_bytes()[:-100])
+    else:
+        changes = {"widths": [4, 8, 16, 32]}
+    with pytest.raises(InputError, match=r"a\.safetensors: not a model of this recipe") as error:
+        predict([folder], [model], tmp_path / "out", **changes)
+    assert "\n" not in str(error.value)
+    assert "delete it to train again" in str(error.value)
+
+
+# -- back to native voxels ------------------------------------------------------------------------
+
+
+def test_a_grid_of_the_same_size_comes_back_as_it_is():
+    probability = np.random.default_rng(1).random((10, 18, 20), np.float32)
+    mask = inference.native_mask([probability], case_of(1))
+    expected = np.zeros(NATIVE, bool)
+    expected[0:10, 2:20, 4:24] = probability > 0.5
+    assert mask.shape == NATIVE
+    assert mask.dtype == bool
+    assert np.array_equal(mask, expected)
+
+
+def test_a_box_of_ones_comes_back_to_the_right_place():
+    # The first box is 10 x 18 x 20 voxels; the grid halves z, keeps y, and doubles x.
+    probability = np.zeros((5, 18, 40), np.float32)
+    probability[1:4, 3:9, 10:30] = 1
+    mask = inference.native_mask([probability], case_of(1))
+    expected = np.zeros(NATIVE, bool)
+    expected[2:8, 2 + 3 : 2 + 9, 4 + 5 : 4 + 15] = True
+    assert np.array_equal(mask, expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    bounds=st.tuples(*[st.tuples(st.integers(0, 3), st.integers(4, 8))] * 3),
+    factor=st.integers(2, 3),
+)
+def test_a_box_of_ones_on_a_coarse_grid_comes_back_enlarged(bounds, factor):
+    size = (8, 8, 8)
+    box = tuple((2, 2 + factor * length) for length in size)
+    case = prepare.PreparedCase("case_00000", tuple(4 + factor * length for length in size), [box])
+    probability = np.zeros(size, np.float32)
+    probability[tuple(slice(low, high) for low, high in bounds)] = 1
+    mask = inference.native_mask([probability], case)
+    expected = np.zeros(case.shape, bool)
+    expected[tuple(slice(2 + factor * low, 2 + factor * high) for low, high in bounds)] = True
+    # Interpolation rounds the edges off, where two or three faces meet: nothing is beyond.
+    assert not (mask & ~expected).any()
+    core = tuple(slice(2 + factor * low + 1, 2 + factor * high - 1) for low, high in bounds)
+    assert mask[core].all()
+
+
+def test_overlapping_regions_are_united():
+    first, second = (np.zeros(size, np.float32) for size in ((10, 18, 20), (12, 24, 27)))
+    first[8:10, 0:5, 0:5] = 1  # native z 8..10, y 2..7, x 4..9
+    second[0:2, 4:9, 5:10] = 0.9  # native z 8..10, y 4..9, x 6..11
+    second[0:2, 2:4, 3:5] = 0.2  # background here must not erase what the first region found
+    mask = inference.native_mask([first, second], case_of(2))
+    expected = np.zeros(NATIVE, bool)
+    expected[8:10, 2:7, 4:9] = True
+    expected[8:10, 4:9, 6:11] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_the_same_region_twice_changes_nothing():
+    probability = np.random.default_rng(3).random((8, 8, 8), np.float32)
+    single = prepare.PreparedCase("case_00000", NATIVE, [BOXES[0]])
+    double = prepare.PreparedCase("case_00000", NATIVE, [BOXES[0]] * 2)
+    assert np.array_equal(
+        inference.native_mask([probability], single),
+        inference.native_mask([probability] * 2, double),
+    )
+
+
+def test_exactly_a_half_is_background():
+    probability = np.full((10, 18, 20), 0.5, np.float32)
+    assert not inference.native_mask([probability], case_of(1)).any()
+
+
+@pytest.mark.parametrize("regions", [0, 1, 2])
+def test_nothing_found_gives_an_empty_mask(regions):
+    probabilities = [np.zeros((4, 4, 4), np.float32)] * regions
+    mask = inference.native_mask(probabilities, case_of(regions))
+    assert mask.shape == NATIVE
+    assert not mask.any()
+
+
+def test_mask_of_a_case_in_a_folder(tmp_path):
+    probability = np.zeros((10, 18, 20), np.float32)
+    probability[2:5, 2:5, 2:5] = 1
+    inference.write_probabilities(tmp_path, case_of(1), [probability])
+    prepare.write_index(tmp_path, [case_of(1)])
+    mask = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
+    assert np.array_equal(mask, inference.native_mask([probability], case_of(1)))

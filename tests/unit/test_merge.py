@@ -1,0 +1,203 @@
+"""Tests of merging: the rule by hand, components, geometry, and cases in which nothing is found."""
+
+import logging
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from renal import inference, merge, prepare, recipe
+from renal.validation import CheckedCase
+from renal.volume import read_header, read_label, write_nifti
+
+SHAPE = (12, 16, 20)
+SPACING = (3.0, 0.8, 0.7)
+WHOLE = tuple((0, length) for length in SHAPE)
+
+
+def kits_affine(spacing: tuple[float, float, float] = SPACING) -> np.ndarray:
+    """Axes (z, y, x) towards Inferior, Posterior and Left, as in KiTS19's files."""
+    z, y, x = spacing
+    return np.array([[0, 0, -x, 10], [0, -y, 0, 20], [-z, 0, 0, 30], [0, 0, 0, 1.0]])
+
+
+def method(minimum_voxels: int = 100) -> recipe.Merging:
+    return recipe.Merging.model_validate(
+        {
+            "family": "tiny",
+            "stages": {
+                "kidneys": {"target": "whole", "components": {"minimum_voxels": minimum_voxels}},
+                "lesions": {"target": "tumour", "components": {}},
+            },
+            "merge": {"name": "tumour_within_whole", "whole": "kidneys", "tumour": "lesions"},
+        }
+    )
+
+
+def block(z: slice, y: slice, x: slice) -> np.ndarray:
+    probability = np.zeros(SHAPE, np.float32)
+    probability[z, y, x] = 1
+    return probability
+
+
+def case_of(*boxes: prepare.Box) -> prepare.PreparedCase:
+    return prepare.PreparedCase("case_00000", SHAPE, list(boxes))
+
+
+KIDNEY = block(np.s_[2:8], np.s_[3:9], np.s_[4:10])  # 6 * 6 * 6 = 216 voxels
+TUMOUR = block(np.s_[4:10], np.s_[5:7], np.s_[6:8])  # sticks out of the kidney below
+
+
+def test_tumour_within_whole_by_hand():
+    whole = np.array([[[0, 1, 1, 0]]], bool)
+    tumour = np.array([[[0, 0, 1, 1]]], bool)
+    label = merge.tumour_within_whole(whole, tumour)
+    assert label.dtype == np.uint8
+    assert label.tolist() == [[[0, 1, 2, 0]]]
+
+
+def test_a_case_from_its_stages():
+    stages = {
+        "kidneys": (case_of(WHOLE), [KIDNEY]),
+        "lesions": (case_of(WHOLE, WHOLE), [TUMOUR, np.zeros(SHAPE, np.float32)]),
+    }
+    label = merge.merge_case(stages, method())
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[2:8, 3:9, 4:10] = 1
+    expected[4:8, 5:7, 6:8] = 2
+    assert np.array_equal(label, expected)
+
+
+@pytest.mark.parametrize(("voxels", "kept"), [(99, False), (100, True)])
+def test_components_of_fewer_voxels_than_the_recipe_says_are_dropped(voxels, kept):
+    probability = KIDNEY.copy()
+    small = np.zeros((5, 5, 4), np.float32)
+    small.ravel()[:voxels] = 1
+    probability[5:10, 11:16, 14:18] = small
+    mask = merge.cleaned_mask(case_of(WHOLE), [probability], method().stages["kidneys"].components)
+    assert mask[2:8, 3:9, 4:10].all()
+    assert mask.sum() == 216 + (voxels if kept else 0)
+
+
+def test_components_count_on_the_native_grid():
+    # A voxel of a grid of half the size is at most eight native ones.
+    coarse = np.zeros((6, 8, 10), np.float32)
+    coarse[2:4, 2:4, 2:5] = 1  # 12 voxels: 96 native ones at most
+    components = method().stages["kidneys"].components
+    assert not merge.cleaned_mask(case_of(WHOLE), [coarse], components).any()
+    coarse[2:5, 2:5, 2:5] = 1  # 27 voxels
+    assert merge.cleaned_mask(case_of(WHOLE), [coarse], components).any()
+
+
+def test_only_as_many_components_as_the_recipe_says():
+    probability = KIDNEY + block(np.s_[5:10], np.s_[11:16], np.s_[14:18])
+    mask = merge.cleaned_mask(case_of(WHOLE), [probability], recipe.Components(keep=1))
+    assert np.array_equal(mask, KIDNEY > 0)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def write_case(
+    root: Path, name: str, affine: np.ndarray, stored_shape: tuple[int, ...] = SHAPE
+) -> CheckedCase:
+    path = root / name / "imaging.nii.gz"
+    write_nifti(path, np.zeros(stored_shape, np.int16), affine)
+    return CheckedCase(name, str(path), shape=list(SHAPE), spacing=list(SPACING))
+
+
+def write_predictions(
+    folder: Path, found: dict[str, tuple[list[prepare.Box], list[np.ndarray]]]
+) -> Path:
+    cases = []
+    for name, (boxes, probabilities) in found.items():
+        case = prepare.PreparedCase(name, SHAPE, boxes)
+        inference.write_probabilities(folder, case, probabilities)
+        cases.append(case)
+    prepare.write_index(folder, cases)
+    return folder
+
+
+EXPECTED = np.zeros(SHAPE, np.uint8)
+EXPECTED[2:8, 3:9, 4:10] = 1
+EXPECTED[4:8, 5:7, 6:8] = 2
+
+# The same volume as stored by other scanners: affine, and shape of the stored array.
+ORIENTATIONS = {
+    "kits": (kits_affine(), SHAPE),
+    "identity": (np.diag([0.7, 0.8, 3.0, 1.0]), SHAPE[::-1]),
+    "oblique": (
+        kits_affine()
+        @ np.array([[1, 0, 0, 0], [0, 0.995, -0.0998, 0], [0, 0.0998, 0.995, 0], [0, 0, 0, 1]]),
+        SHAPE,
+    ),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_segmentations_have_exactly_the_geometry_of_their_images(tmp_path, orientation):
+    affine, stored_shape = ORIENTATIONS[orientation]
+    case = write_case(tmp_path / "data", "case_00000", affine, stored_shape)
+    predictions = {
+        "kidneys": write_predictions(tmp_path / "k", {"case_00000": ([WHOLE], [KIDNEY])}),
+        "lesions": write_predictions(tmp_path / "l", {"case_00000": ([WHOLE], [TUMOUR])}),
+    }
+    merge.merge([case], predictions, method(), tmp_path / "out")
+    path = tmp_path / "out" / "case_00000.nii.gz"
+    image, label = nib.load(case.image), nib.load(path)
+    assert label.shape == image.shape
+    assert np.array_equal(label.affine, image.affine)
+    assert label.header.get_zooms() == image.header.get_zooms()
+    for code in ("sform_code", "qform_code"):
+        assert label.header[code] == image.header[code]
+    assert label.get_data_dtype() == np.uint8
+    assert np.array_equal(read_label(read_header(path)), EXPECTED)
+    if orientation == "identity":
+        # Right, Anterior, Superior: every axis is turned, and x comes first.
+        assert np.array_equal(np.asarray(label.dataobj), EXPECTED.T[::-1, ::-1, ::-1])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_found_gives_an_empty_segmentation_and_a_warning(tmp_path, caplog, threads):
+    cases = [write_case(tmp_path, f"case_0000{number}", kits_affine()) for number in range(3)]
+    empty = np.zeros(SHAPE, np.float32)
+    predictions = {
+        "kidneys": write_predictions(
+            tmp_path / "k",
+            {
+                "case_00000": ([WHOLE], [KIDNEY]),
+                "case_00001": ([WHOLE], [empty]),
+                "case_00002": ([WHOLE], [block(np.s_[0:2], np.s_[0:2], np.s_[0:2])]),
+            },
+        ),
+        # A stage that looks at regions has none where the first stage found no kidney.
+        "lesions": write_predictions(
+            tmp_path / "l",
+            {name: ([], []) for name in ("case_00000", "case_00001", "case_00002")},
+        ),
+    }
+    with caplog.at_level(logging.WARNING, "renal"):
+        merge.merge(cases, predictions, method(), tmp_path / "out", threads=threads)
+    labels = [read_label(read_header(tmp_path / "out" / f"{c.name}.nii.gz")) for c in cases]
+    assert np.array_equal(labels[0], (KIDNEY > 0).astype(np.uint8))
+    assert labels[1].shape == labels[2].shape == SHAPE
+    assert not labels[1].any()
+    assert not labels[2].any()
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        f"{name}: no kidney was found: its segmentation is empty"
+        for name in ("case_00001", "case_00002")
+    ]
+
+
+def test_segmentations_repeat_to_the_byte(tmp_path):
+    case = write_case(tmp_path, "case_00000", kits_affine())
+    predictions = {
+        "kidneys": write_predictions(tmp_path / "k", {"case_00000": ([WHOLE], [KIDNEY])}),
+        "lesions": write_predictions(tmp_path / "l", {"case_00000": ([WHOLE], [TUMOUR])}),
+    }
+    for output in ("one", "two"):
+        merge.merge([case], predictions, method(), tmp_path / output)
+    first, second = (tmp_path / output / "case_00000.nii.gz" for output in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()

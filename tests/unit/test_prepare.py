@@ -1,0 +1,255 @@
+"""Preparation: the right files of the right types, and arrays that say where they come from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from renal.errors import InputError
+from renal.files import read_json
+from renal.intensity import normalize
+from renal.prepare import (
+    PreparedCase,
+    crop_body,
+    crop_roi,
+    foreground,
+    read_images,
+    read_index,
+    read_labels,
+    resample,
+    true_mask,
+    window_normalize,
+    write_index,
+)
+from renal.recipe import Body, Geometry, Intensity, RegionCrop
+from renal.regions import body_box, whole_volume
+from renal.resample import slices, to_grid, to_native
+from renal.volume import read_header, read_label, read_volume
+
+GEOMETRY = Geometry(size=(12, 20, 24))
+INTENSITY = Intensity(window=(-200, 400), standardize=True, rescale=(-1, 1))
+BODY = Body(threshold_hu=-200, opening_mm=8)
+NAMES = [f"case_0000{number}" for number in range(4)]
+LABELLED = NAMES[:3]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def expected_names(cases, labelled, regions=1):
+    found = ["cases.json"]
+    found += [f"{case}.{n}.image.npy" for case in cases for n in range(regions)]
+    return sorted(found + [f"{case}.{n}.label.npy" for case in labelled for n in range(regions)])
+
+
+def region_crop(mask=False, minimum_voxels=0, margin_voxels=2):
+    return RegionCrop(
+        geometry={"size": (8, 12, 10)},
+        intensity=INTENSITY,
+        regions={
+            "stage": "whole",
+            "count": 2,
+            "repeat": True,
+            "margin_voxels": margin_voxels,
+            "mask": mask,
+        },
+        components={"minimum_voxels": minimum_voxels, "keep": 2},
+    )
+
+
+def no_mask(case):
+    return np.zeros(case.shape, bool)
+
+
+@pytest.fixture(scope="module")
+def resampled(checked, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepare") / "resampled"
+    resample(checked, GEOMETRY, folder)
+    return folder
+
+
+# -- whole volumes ------------------------------------------------------------------------------
+
+
+def test_resampled_volumes_are_those_of_the_grid(checked, resampled):
+    assert names(resampled) == expected_names(NAMES, LABELLED)
+    index = read_index(resampled)
+    assert list(index) == NAMES
+    for case in checked:
+        prepared = index[case.name]
+        header = read_header(case.image)
+        box = whole_volume(header.shape)
+        assert prepared == PreparedCase(case.name, header.shape, [box])
+        (image,) = read_images(resampled, prepared)
+        assert image.dtype == np.int16 and image.shape == GEOMETRY.size
+        expected = to_grid(read_volume(header), box, GEOMETRY.size, "linear")
+        np.testing.assert_array_equal(image, expected)
+        if case.labelled:
+            (label,) = read_labels(resampled, prepared)
+            assert label.dtype == np.uint8 and label.shape == GEOMETRY.size
+            expected = to_grid(read_label(read_header(case.label)), box, GEOMETRY.size, "nearest")
+            np.testing.assert_array_equal(label, expected)
+
+
+def test_several_at_a_time_give_the_same_files(checked, resampled, tmp_path):
+    resample(checked, GEOMETRY, tmp_path / "again", threads=2)
+    assert names(tmp_path / "again") == names(resampled)
+    for name in names(resampled):
+        assert (tmp_path / "again" / name).read_bytes() == (resampled / name).read_bytes()
+
+
+def test_the_grid_covers_the_body_where_the_recipe_says_so(checked, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    crop_body(checked, BODY, boxes, threads=2)
+    resample(checked, GEOMETRY, tmp_path / "body", boxes=boxes)
+    stored = read_json(boxes)
+    assert sorted(stored) == NAMES
+    for name, prepared in read_index(tmp_path / "body").items():
+        header = read_header(next(case.image for case in checked if case.name == name))
+        volume = read_volume(header)
+        box = body_box(volume, header.spacing, BODY)
+        assert prepared.boxes == [box] == [tuple(map(tuple, stored[name]))]
+        (image,) = read_images(tmp_path / "body", prepared)
+        np.testing.assert_array_equal(image, to_grid(volume, box, GEOMETRY.size, "linear"))
+
+
+def test_normalised_images_come_with_the_labels_linked(resampled, tmp_path):
+    folder = tmp_path / "normalized"
+    for _ in range(2):  # a second run finds the links of the first
+        window_normalize(resampled, INTENSITY, folder, threads=2)
+    assert names(folder) == names(resampled)
+    assert read_index(folder) == read_index(resampled)
+    for prepared in read_index(folder).values():
+        (image,), (before,) = read_images(folder, prepared), read_images(resampled, prepared)
+        assert image.dtype == np.float16
+        np.testing.assert_array_equal(image, normalize(before, INTENSITY))
+    for name in LABELLED:
+        label = f"{name}.0.label.npy"
+        assert (folder / label).samefile(resampled / label)
+
+
+# -- regions ------------------------------------------------------------------------------------
+
+
+def crop(checked, folder, settings, mask_of=true_mask, threads=1):
+    empty = crop_roi(checked[:3], settings, mask_of, folder, threads=threads)
+    return empty, read_index(folder)
+
+
+def test_regions_are_cut_out_and_brought_onto_the_grid(checked, tmp_path):
+    settings = region_crop()
+    empty, index = crop(checked, tmp_path / "roi", settings, threads=2)
+    assert empty == [] and list(index) == LABELLED
+    assert names(tmp_path / "roi") == expected_names(LABELLED, LABELLED, regions=2)
+    for case in checked[:3]:
+        prepared = index[case.name]
+        assert prepared.shape == tuple(case.shape) and len(prepared.boxes) == 2
+        volume = read_volume(read_header(case.image))
+        label = read_label(read_header(case.label))
+        assert sum((label[slices(box)] > 0).sum() for box in prepared.boxes) >= (label > 0).sum()
+        images, labels = (read(tmp_path / "roi", prepared) for read in (read_images, read_labels))
+        whole = normalize(volume, INTENSITY).astype(np.float32)
+        for box, image, truth in zip(prepared.boxes, images, labels, strict=True):
+            assert image.dtype == np.float16 and truth.dtype == np.uint8
+            assert image.shape == truth.shape == settings.geometry.size
+            expected = to_grid(whole, box, settings.geometry.size, "linear")
+            np.testing.assert_allclose(image, expected, atol=1e-3)
+            expected = to_grid(label, box, settings.geometry.size, "nearest")
+            np.testing.assert_array_equal(truth, expected)
+
+
+def grid_of(box, image):
+    return whole_volume([high - low for low, high in box]), image.shape
+
+
+def test_a_masked_region_is_zero_outside_of_the_mask(checked, tmp_path):
+    # In a range from 1 to 2 no voxel is zero of itself.
+    settings = region_crop(mask=True)
+    settings = settings.model_copy(update={"intensity": Intensity(rescale=(1, 2))})
+    _, index = crop(checked, tmp_path / "roi", settings)
+    for case in checked[:3]:
+        mask = true_mask(case)
+        for box, image in zip(
+            index[case.name].boxes, read_images(tmp_path / "roi", index[case.name]), strict=True
+        ):
+            # A voxel of the grid between native voxels mixes its neighbours, masked or not.
+            share = to_grid(mask[slices(box)].astype(np.float32), *grid_of(box, image), "linear")
+            assert (share == 0).any() and (share == 1).any()
+            assert (image[share == 0] == 0).all()
+            assert (image[share == 1] >= 1).all()
+
+
+def test_a_mask_without_a_region_gives_a_case_without_boxes(checked, tmp_path):
+    empty, index = crop(checked, tmp_path / "none", region_crop(), no_mask)
+    assert empty == LABELLED and names(tmp_path / "none") == ["cases.json"]
+    for case in checked[:3]:
+        assert index[case.name] == PreparedCase(case.name, tuple(case.shape), [])
+        assert read_images(tmp_path / "none", index[case.name]) == []
+        assert read_labels(tmp_path / "none", index[case.name]) == []
+    empty, _ = crop(checked, tmp_path / "small", region_crop(minimum_voxels=10**6))
+    assert empty == LABELLED
+
+
+def test_an_unlabelled_case_has_regions_but_no_labels(checked, tmp_path):
+    folder, unlabelled = tmp_path / "roi", replace(checked[0], label=None)
+    mask = true_mask(checked[0])
+    assert crop_roi([unlabelled], region_crop(), lambda case: mask, folder) == []
+    assert names(folder) == expected_names([unlabelled.name], [], regions=2)
+    with pytest.raises(InputError, match="missing"):
+        read_labels(folder, read_index(folder)[unlabelled.name])
+
+
+def test_a_region_on_its_own_grid_comes_back_to_its_place(checked, tmp_path):
+    _, index = crop(checked, tmp_path / "roi", region_crop(margin_voxels=0))
+    for case in checked[:3]:
+        truth, restored = true_mask(case), np.zeros(case.shape, bool)
+        labels = read_labels(tmp_path / "roi", index[case.name])
+        for box, label in zip(index[case.name].boxes, labels, strict=True):
+            native, native_box = to_native(label, box, interpolation="nearest")
+            assert native_box == box
+            restored[slices(native_box)] |= foreground(native, "whole")
+        common = 2 * (restored & truth).sum() / (restored.sum() + truth.sum())
+        assert common > 0.8  # the grid is coarse, but nothing is shifted
+
+
+# -- folders ------------------------------------------------------------------------------------
+
+
+def test_the_index_is_read_as_it_was_written(tmp_path):
+    cases = [
+        PreparedCase("case_b", (3, 4, 5), [((0, 3), (1, 4), (2, 5)), ((0, 1), (0, 1), (0, 1))]),
+        PreparedCase("case_a", (6, 7, 8), []),
+    ]
+    write_index(tmp_path / "folder", cases)
+    assert list(read_index(tmp_path / "folder").values()) == cases
+
+
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_a_file_gone_from_a_folder_names_the_folder_to_delete(checked, tmp_path, kind):
+    folder = tmp_path / "resampled"
+    resample(checked[:1], GEOMETRY, folder)
+    prepared = read_index(folder)[NAMES[0]]
+    gone = folder / f"{NAMES[0]}.0.{kind}.npy"
+    gone.unlink()
+    with pytest.raises(InputError, match=f"delete the folder {folder}") as told:
+        (read_images if kind == "image" else read_labels)(folder, prepared)
+    assert str(gone) in str(told.value) and "\n" not in str(told.value)
+    if kind == "image":
+        with pytest.raises(InputError, match=f"delete the folder {folder}"):
+            window_normalize(folder, INTENSITY, tmp_path / "normalized")
+
+
+@pytest.mark.parametrize("content", [None, "", '{"name": 1}', "[1]", '[{"name": "case_00000"}]'])
+def test_an_index_that_is_missing_or_damaged_names_the_folder_to_delete(tmp_path, content):
+    if content is not None:
+        (tmp_path / "cases.json").write_text(content)
+    with pytest.raises(InputError, match=f"delete the folder {tmp_path}") as told:
+        read_index(tmp_path)
+    assert "cases.json" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_foreground():
+    label = np.array([0, 1, 2], np.uint8)
+    assert foreground(label, "whole").tolist() == [False, True, True]
+    assert foreground(label, "tumour").tolist() == [False, False, True]

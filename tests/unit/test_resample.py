@@ -1,0 +1,161 @@
+"""Resampling: as SciPy computes it, and there and back without a shift."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from renal.resample import slices, to_grid, to_native
+
+RNG = np.random.default_rng(3)
+
+
+def smooth(shape, seed=0):
+    noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return ndimage.gaussian_filter(noise, 1) * 300
+
+
+def by_scipy(array, size, interpolation):
+    """Both grids cover the same box: index g lies at (g + 0.5) * length / size - 0.5."""
+    axes = [
+        (np.arange(n) + 0.5) * length / n - 0.5 for n, length in zip(size, array.shape, strict=True)
+    ]
+    order = {"linear": 1, "nearest": 0}[interpolation]
+    places = np.meshgrid(*axes, indexing="ij")
+    return ndimage.map_coordinates(array.astype(np.float64), places, order=order, mode="nearest")
+
+
+def whole(shape):
+    return tuple((0, length) for length in shape)
+
+
+@st.composite
+def boxes_in(draw, shape):
+    sides = []
+    for length in shape:
+        start = draw(st.integers(0, length - 1))
+        sides.append((start, draw(st.integers(start + 1, length))))
+    return tuple(sides)
+
+
+shapes = st.tuples(*[st.integers(1, 9)] * 3)
+
+
+@pytest.mark.parametrize("size", [(9, 10, 11), (4, 5, 6), (18, 20, 22), (5, 30, 11), (1, 1, 1)])
+def test_linear_values_are_those_of_scipy(size):
+    volume = smooth((9, 10, 11))
+    grid = to_grid(volume, whole(volume.shape), size, "linear")
+    assert grid.shape == size and grid.dtype == np.float32
+    np.testing.assert_allclose(grid, by_scipy(volume, size, "linear"), atol=1e-2)
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_hounsfield_units_are_rounded(order):
+    volume = np.asarray(smooth((12, 14, 17)).astype(np.int16), order=order)
+    box = ((1, 9), (3, 14), (0, 16))
+    grid = to_grid(volume, box, (5, 8, 12), "linear")
+    assert grid.dtype == np.int16
+    expected = by_scipy(volume[slices(box)], (5, 8, 12), "linear")
+    assert np.abs(grid - expected).max() < 0.501
+
+
+@pytest.mark.parametrize("size", [(7, 13, 19), (4, 3, 5), (23, 17, 29)])
+def test_nearest_labels_are_those_of_scipy(size):
+    # No place of these grids is halfway between two voxels, where both choices are right.
+    label = RNG.integers(0, 3, (9, 11, 8)).astype(np.uint8)
+    grid = to_grid(label, whole(label.shape), size, "nearest")
+    assert grid.dtype == np.uint8
+    places = [
+        (np.arange(n) + 0.5) * length / n % 1 for n, length in zip(size, label.shape, strict=True)
+    ]
+    clear = np.ix_(*[(axis > 1e-6) & (axis < 1 - 1e-6) for axis in places])
+    expected = by_scipy(label, size, "nearest")
+    np.testing.assert_array_equal(grid[clear], expected[clear])
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), shape=shapes, interpolation=st.sampled_from(["linear", "nearest"]))
+def test_a_grid_as_large_as_the_box_is_a_crop_and_is_pasted_back(data, shape, interpolation):
+    box = data.draw(boxes_in(shape))
+    volume = np.random.default_rng(0).integers(-1000, 2000, shape).astype(np.int16)
+    size = tuple(high - low for low, high in box)
+    grid = to_grid(volume, box, size, interpolation)
+    np.testing.assert_array_equal(grid, volume[slices(box)])
+    native, native_box = to_native(grid, box, interpolation=interpolation)
+    assert native_box == box
+    pasted = volume.copy()
+    pasted[slices(box)] = 0
+    pasted[slices(native_box)] = native
+    np.testing.assert_array_equal(pasted, volume)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    data=st.data(),
+    shape=shapes,
+    size=shapes,
+    value=st.integers(-1000, 2000),
+    interpolation=st.sampled_from(["linear", "nearest"]),
+)
+def test_a_constant_stays_constant_there_and_back(data, shape, size, value, interpolation):
+    box = data.draw(boxes_in(shape))
+    for dtype in (np.int16, np.float32):
+        grid = to_grid(np.full(shape, value, dtype), box, size, interpolation)
+        assert grid.shape == size and grid.dtype == dtype and (grid == value).all()
+        native, _ = to_native(grid, box, interpolation=interpolation)
+        assert native.dtype == dtype and (native == value).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape=shapes, factors=st.tuples(*[st.integers(1, 4)] * 3), seed=st.integers(0, 99))
+def test_labels_on_a_multiple_of_the_grid_come_back_as_they_were(shape, factors, seed):
+    label = np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint8)
+    size = tuple(n * factor for n, factor in zip(shape, factors, strict=True))
+    grid = to_grid(label, whole(shape), size, "nearest")
+    expected = label
+    for axis, factor in enumerate(factors):
+        expected = expected.repeat(factor, axis)
+    np.testing.assert_array_equal(grid, expected)
+    # Halfway between two voxels an even factor's centre falls on voxels of the same label.
+    native, _ = to_native(grid, whole(shape), interpolation="nearest")
+    np.testing.assert_array_equal(native, label)
+
+
+def test_the_way_back_is_that_of_scipy():
+    grid = RNG.random((6, 8, 5), np.float32)
+    box = ((2, 13), (0, 5), (4, 24))
+    native, native_box = to_native(grid, box)
+    assert native_box == box and native.dtype == np.float32
+    np.testing.assert_allclose(native, by_scipy(grid, (11, 5, 20), "linear"), atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    shape=st.tuples(*[st.integers(1, 14)] * 3),
+    size=st.tuples(*[st.integers(1, 14)] * 3),
+    interpolation=st.sampled_from(["linear", "nearest"]),
+)
+def test_a_window_gives_the_full_result_and_zero_beyond(data, shape, size, interpolation):
+    box, window = data.draw(boxes_in(shape)), data.draw(boxes_in(size))
+    grid = np.zeros(size, np.float32)
+    within = grid[slices(window)].shape
+    grid[slices(window)] = np.random.default_rng(0).uniform(0.1, 1, within)
+    native, native_box = to_native(grid, box, window, interpolation)
+    restored, expected = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    restored[slices(native_box)] = native
+    expected[slices(box)] = to_native(grid, box, interpolation=interpolation)[0]
+    np.testing.assert_allclose(restored, expected, atol=1e-6)
+    assert all(
+        low <= start and stop <= high
+        for (start, stop), (low, high) in zip(native_box, box, strict=True)
+    )
+
+
+def test_a_window_spares_most_of_the_work():
+    native, native_box = to_native(
+        np.zeros((50,) * 3, np.float32), ((0, 100),) * 3, ((20, 30),) * 3
+    )
+    assert native.size < 0.03 * 100**3
+    assert all(30 < low < 40 and 60 < high < 70 for low, high in native_box)

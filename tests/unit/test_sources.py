@@ -1,0 +1,131 @@
+"""Tests of which files a step depends on: enough to re-run what changed, and no more."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from renal import sources
+from renal.sources import PACKAGE, sources_of
+
+ROOT = PACKAGE.parents[1]
+
+
+def names(*modules: str) -> set[str]:
+    return {path.relative_to(PACKAGE).as_posix() for path in sources_of(*modules)}
+
+
+def steps() -> list[tuple[str, ...]]:
+    """The modules that the rules name, as they are called there."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    calls = re.findall(r"sources_of\(((?:\s*\"[\w.]+\",?)+)\s*\)", text)
+    return sorted({tuple(re.findall(r"[\w.]+", call)) for call in calls})
+
+
+def test_rules_name_their_sources():
+    assert {"prepare", "training", "inference", "merge"} <= {step[0] for step in steps()}
+
+
+def test_preparation_depends_on_resampling_and_not_on_training():
+    found = names("prepare")
+    assert {"prepare.py", "resample.py", "intensity.py", "regions.py", "volume.py"} <= found
+    assert not {"training.py", "losses.py", "metrics.py"} & found
+
+
+def test_training_depends_on_its_own_network_only():
+    found = names("training", "networks.res_vnet_cascade")
+    assert {
+        "training.py",
+        "networks/__init__.py",
+        "networks/res_vnet_cascade.py",
+        "augment.py",
+        "datasets.py",
+        "losses.py",
+    } <= found
+    assert "networks/res_vnet_cascade.py" not in names("training")
+    assert not {"metrics.py", "evaluation.py", "figures.py"} & found
+
+
+def test_a_change_of_the_tables_trains_nothing():
+    for module in ("tables", "figures", "evaluation", "metrics", "phantom"):
+        assert f"{module}.py" not in names("training", "inference", "prepare", "merge")
+
+
+@pytest.mark.parametrize("step", steps(), ids=" ".join)
+def test_no_step_depends_on_recipes_or_the_command_line(step):
+    """They receive settings as values, so a new method or option re-runs nothing."""
+    assert not {"recipe.py", "__main__.py"} & names(*step)
+
+
+def test_every_source_exists_and_is_listed_once_in_order():
+    for step in steps():
+        found = sources_of(*step)
+        assert all(path.is_file() for path in found)
+        assert found == sorted(set(found))
+
+
+def test_modules_import_each_other_only_in_the_form_that_is_looked_for():
+    """``from renal.module import name``: in another form a dependence would be missed."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "__main__.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("renal") for alias in node.names), path
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, path
+                assert node.module != "renal", path
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """An empty package in place of ours."""
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
+    sources.sources_of.cache_clear()
+    yield tmp_path
+    sources.sources_of.cache_clear()
+
+
+def write_modules(folder: Path, **modules: str) -> None:
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text)
+
+
+def test_imports_are_followed_through_modules_functions_and_circles(package):
+    write_modules(
+        package,
+        first="from renal.second import thing\nimport numpy\nfrom pathlib import Path\n",
+        second="def work():\n    from renal.third import thing\n",
+        third="from renal.first import thing\n",
+        fourth="",
+    )
+    assert [path.name for path in sources_of("first")] == ["first.py", "second.py", "third.py"]
+    assert [path.name for path in sources_of("fourth")] == ["fourth.py"]
+
+
+def test_imports_for_type_checkers_are_ignored(package):
+    write_modules(
+        package,
+        first=(
+            "from typing import TYPE_CHECKING\n"
+            "from renal.second import thing\n"
+            "if TYPE_CHECKING:\n"
+            "    from renal.recipe import Training\n"
+            "else:\n"
+            "    from renal.third import thing\n"
+        ),
+        second="",
+        third="",
+        recipe="",
+    )
+    assert [path.name for path in sources_of("first")] == ["first.py", "second.py", "third.py"]
+
+
+def test_a_package_stands_for_its_init_file(package):
+    (package / "networks").mkdir()
+    write_modules(package / "networks", __init__="from renal.common import x\n", one="")
+    write_modules(package, first="from renal.networks import build\n", common="")
+    found = [path.relative_to(package).as_posix() for path in sources_of("first")]
+    assert found == ["common.py", "first.py", "networks/__init__.py"]
+    assert [path.name for path in sources_of("networks.one")] == ["one.py"]

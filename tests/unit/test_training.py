@@ -1,0 +1,503 @@
+"""Tests of training: it learns, repeats to the byte, and survives being stopped and killed."""
+
+import csv
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from renal import prepare, recipe, training
+from renal.errors import InputError, Stopped
+from renal.files import write_array
+
+PACKAGE = Path(training.__file__).parents[1]
+EPOCHS = 4
+RESULTS = ("model.safetensors", "history.csv")
+
+
+@pytest.fixture(autouse=True)
+def one_cpu_thread(monkeypatch):
+    # Bytes repeat on a CPU only, so a GPU is not used where there is one.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.set_num_threads(1)
+
+
+def training_settings(**changes: object) -> recipe.Training:
+    values = {
+        "target": "whole",
+        "sampler": {"name": "volume"},
+        "network": {"name": "res_vnet_cascade", "widths": [2, 4, 8, 16], "dropout": 0.1},
+        "loss": {"name": "dice", "squared": True},
+        "optimizer": {"name": "adam", "learning_rate": 3e-3},
+        "schedule": {"name": "step", "factor": 0.5, "epochs": 2},
+        "epochs": EPOCHS,
+        "batch_size": 2,
+        "augmentation": [
+            {"name": "rotation", "degrees": 90},
+            {"name": "flip", "probability": 0.5},
+        ],
+    }
+    return recipe.Training.model_validate(recipe.merged(values, changes))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """Three cases in which a bright block is the target."""
+    folder = tmp_path_factory.mktemp("prepared")
+    random = np.random.default_rng(3)
+    cases = []
+    for number in range(3):
+        name = f"case_{number}"
+        label = np.zeros((16, 16, 16), np.uint8)
+        z, y, x = random.integers(2, 6, 3)
+        label[z : z + 8, y : y + 8, x : x + 8] = 1
+        image = np.where(label > 0, 1.0, -1.0) + 0.1 * random.normal(size=label.shape)
+        write_array(folder / f"{name}.0.image.npy", image.astype(np.float16))
+        write_array(folder / f"{name}.0.label.npy", label)
+        cases.append(prepare.PreparedCase(name, label.shape, [((0, 16),) * 3]))
+    prepare.write_index(folder, cases)
+    return folder
+
+
+def train(prepared: Path, output: Path, **changes: object) -> None:
+    training.train(
+        [prepared],
+        training_settings(**changes),
+        output,
+        seed=5,
+        threads=1,
+        bfloat16_on_cpu=False,
+        name="tiny",
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory) -> Path:
+    """The folder of a run that nothing disturbed."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        train(prepared, output)
+    return output
+
+
+def assert_same_bytes(first: Path, second: Path) -> None:
+    for name in RESULTS:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def read_history(output: Path) -> list[dict[str, float]]:
+    with (output / "history.csv").open() as stream:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGTERM) -> None:
+    """Send this process a signal in the middle of an epoch, counted from 0."""
+    original = training._epoch
+
+    def interrupted(*arguments):
+        if arguments[5] == epoch:
+            signal.raise_signal(number)
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", interrupted)
+
+
+def count_epochs(monkeypatch) -> list[int]:
+    """The epochs that are computed from here on, counted from 0."""
+    epochs = []
+    original = training._epoch
+
+    def counted(*arguments):
+        epochs.append(arguments[5])
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", counted)
+    return epochs
+
+
+# -- learning -------------------------------------------------------------------------------------
+
+
+def test_a_trivial_problem_is_learned(prepared, tmp_path):
+    train(
+        prepared,
+        tmp_path,
+        epochs=25,
+        augmentation=[],
+        network={"dropout": 0.0},
+        optimizer={"learning_rate": 1e-2},
+        schedule={"factor": 1.0},
+    )
+    history = read_history(tmp_path)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert history[-1]["dice"] > 0.9
+
+
+def test_learning_rate_falls_in_steps():
+    settings = training_settings(
+        optimizer={"learning_rate": 1e-3}, schedule={"factor": 0.9, "epochs": 10}
+    )
+    expected = {0: 1e-3, 9: 1e-3, 10: 9e-4, 19: 9e-4, 20: 8.1e-4, 499: 1e-3 * 0.9**49}
+    for epoch, rate in expected.items():
+        assert training.learning_rate(settings, epoch) == pytest.approx(rate)
+
+
+def test_the_optimizer_gets_the_learning_rate_of_the_epoch(prepared, tmp_path, monkeypatch):
+    rates = []
+    original = torch.optim.Adam.step
+
+    def remember(optimizer, *arguments):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return original(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", remember)
+    train(prepared, tmp_path)
+    # Three cases in batches of two are two steps an epoch; the rate is halved every two epochs.
+    assert rates == [3e-3] * 4 + [1.5e-3] * 4
+    assert [row["learning_rate"] for row in read_history(tmp_path)] == [3e-3, 3e-3, 1.5e-3, 1.5e-3]
+
+
+def test_every_case_is_seen_once_an_epoch_in_changing_order(prepared, tmp_path, monkeypatch):
+    batches = []
+    original = training.TrainingSet.batch
+
+    def remember(examples, indices):
+        batches.append(indices)
+        return original(examples, indices)
+
+    monkeypatch.setattr(training.TrainingSet, "batch", remember)
+    train(prepared, tmp_path, epochs=6)
+    assert [len(batch) for batch in batches] == [2, 1] * 6
+    orders = [batches[i] + batches[i + 1] for i in range(0, 12, 2)]
+    assert all(sorted(order) == [0, 1, 2] for order in orders)
+    assert len(set(map(tuple, orders))) > 1
+
+
+def test_one_step_of_training_goes_down_the_gradient(prepared):
+    torch.manual_seed(0)
+    settings = training_settings(network={"dropout": 0.0})
+    network = training.build_network(settings.network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    examples = training.TrainingSet([prepared], settings, torch.device("cpu"))
+    image, target = examples.batch([0, 1])
+    losses = [
+        training.training_step(network, optimizer, settings, image, target, False)[0].item()
+        for _ in range(4)
+    ]
+    assert losses == sorted(losses, reverse=True)
+    loss, outputs = training.training_step(network, optimizer, settings, image, target, False)
+    assert not loss.requires_grad
+    assert [output.shape for output in outputs] == [image.shape, image.shape]
+
+
+def test_dice_of_the_curves_by_hand():
+    logits = torch.tensor([1.0, 1.0, -1.0, 0.0])
+    target = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    assert training._dice_of(logits, target).item() == pytest.approx(2 * 1 / (2 + 2))
+    assert training._dice_of(-torch.ones(4), torch.zeros(4)).item() == 0
+
+
+# -- what is written ------------------------------------------------------------------------------
+
+
+def test_results(uninterrupted, prepared):
+    assert sorted(path.name for path in uninterrupted.iterdir()) == [
+        "history.csv",
+        "model.safetensors",
+        "run.json",
+        "state.lock",
+    ]
+    history = read_history(uninterrupted)
+    assert list(history[0]) == ["epoch", "learning_rate", "loss", "dice"]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    network = training.build_network(training_settings().network)
+    network.load_state_dict(load_file(uninterrupted / "model.safetensors"))
+
+
+def test_run_record(uninterrupted):
+    run = json.loads((uninterrupted / "run.json").read_text())
+    assert set(run) == {
+        "finished",
+        "seconds",
+        "epochs",
+        "cases",
+        "seed",
+        "settings",
+        "fingerprint",
+        "commit",
+        "parameters",
+        "device",
+        "threads",
+        "peak_memory_mb",
+        "python",
+        "torch",
+    }
+    assert run["epochs"] == EPOCHS
+    assert run["cases"] == ["case_0", "case_1", "case_2"]
+    assert run["seed"] == 5
+    assert run["threads"] == 1
+    assert run["torch"] == torch.__version__
+    assert run["seconds"] > 0
+    assert run["peak_memory_mb"] > 0
+    weights = load_file(uninterrupted / "model.safetensors")
+    assert run["parameters"] == sum(weight.numel() for weight in weights.values())
+    assert recipe.Training.model_validate(run["settings"]) == training_settings()
+
+
+def test_the_last_epoch_is_always_logged(prepared, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "renal")
+    train(prepared, tmp_path, epochs=2)
+    assert "tiny: epoch 2/2, loss 0." in caplog.text
+    assert "training Dice" in caplog.text
+
+
+def test_line_of_progress_by_hand():
+    progress = training.Progress(epoch=2, seconds=20)
+    row = {"loss": 0.51234, "dice": 0.25}
+    line = training._progress_line(row, progress, 10)
+    assert line == "epoch 2/10, loss 0.512, training Dice 0.250, 80 s left"
+    assert training._progress_line(row, progress, 100).endswith("16 min left")
+
+
+# -- the same bytes again -------------------------------------------------------------------------
+
+
+def test_a_second_run_gives_the_same_bytes(uninterrupted, prepared, tmp_path):
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_another_seed_gives_another_model(uninterrupted, prepared, tmp_path):
+    training.train(
+        [prepared],
+        training_settings(),
+        tmp_path,
+        seed=6,
+        threads=1,
+        bfloat16_on_cpu=False,
+    )
+    first, second = (folder / "model.safetensors" for folder in (uninterrupted, tmp_path))
+    assert first.read_bytes() != second.read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog, number
+):
+    caplog.set_level(logging.INFO, "renal")
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 1, number)
+        with pytest.raises(Stopped, match="stopped after epoch 2 of 4: run again"):
+            train(prepared, tmp_path)
+    assert signal.getsignal(number) is handler
+    assert (tmp_path / "state.pt").exists()
+    assert not any((tmp_path / name).exists() for name in (*RESULTS, "run.json"))
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    assert "tiny: going on after epoch 2" in caplog.text
+    assert epochs == [2, 3]
+    assert_same_bytes(uninterrupted, tmp_path)
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_run_that_is_stopped_after_every_epoch(uninterrupted, prepared, tmp_path, monkeypatch):
+    for epoch in range(EPOCHS - 1):
+        with monkeypatch.context() as patch:
+            stop_in_epoch(patch, epoch)
+            with pytest.raises(Stopped):
+                train(prepared, tmp_path)
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_told_to_stop_in_the_last_epoch_a_run_finishes(
+    uninterrupted, prepared, tmp_path, monkeypatch
+):
+    stop_in_epoch(monkeypatch, EPOCHS - 1)
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+KILLED = """
+import json, logging, os, signal, sys
+from pathlib import Path
+from renal import recipe, training
+
+training.torch.cuda.is_available = lambda: False
+training.SECONDS_BETWEEN_STATES = 0.0
+original = training._epoch
+
+def killed(*arguments):
+    if arguments[5] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+training._epoch = killed
+settings = recipe.Training.model_validate_json(sys.argv[3])
+training.train([Path(sys.argv[1])], settings, Path(sys.argv[2]), seed=5, threads=1,
+               bfloat16_on_cpu=False, name="tiny")
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "renal")
+    settings = training_settings().model_dump_json()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(prepared), str(tmp_path), settings],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "state.pt").exists()
+    assert not (tmp_path / "model.safetensors").exists()
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    assert "tiny: going on after epoch 3" in caplog.text
+    assert epochs == [3]
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+# -- states that must not be continued ------------------------------------------------------------
+
+
+def stopped_run(prepared: Path, output: Path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 1)
+        with pytest.raises(Stopped):
+            train(prepared, output)
+
+
+def test_a_state_of_other_settings_is_not_used(prepared, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "renal")
+    change = {"optimizer": {"learning_rate": 1e-3}}
+    train(prepared, tmp_path / "fresh", **change)
+    stopped_run(prepared, tmp_path / "stopped", monkeypatch)
+    train(prepared, tmp_path / "stopped", **change)
+    assert "made with other settings, data or code: starting from the first epoch" in caplog.text
+    assert "going on" not in caplog.text
+    assert_same_bytes(tmp_path / "fresh", tmp_path / "stopped")
+
+
+def test_a_state_of_other_data_is_not_used(tmp_path, monkeypatch, prepared):
+    copy = tmp_path / "prepared"
+    copy.mkdir()
+    for path in prepared.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    stopped_run(copy, tmp_path / "model", monkeypatch)
+    label = np.load(copy / "case_0.0.label.npy")
+    write_array(copy / "case_0.0.label.npy", label[::-1])
+    epochs = count_epochs(monkeypatch)
+    train(copy, tmp_path / "model")
+    assert epochs == [0, 1, 2, 3]
+
+
+def test_a_state_of_other_code_is_not_used(tmp_path, monkeypatch, prepared):
+    stopped_run(prepared, tmp_path / "model", monkeypatch)
+    other = tmp_path / "losses.py"
+    other.write_text("# another loss\n")
+    original = training.sources_of
+    monkeypatch.setattr(training, "sources_of", lambda *names: [*original(*names), other])
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path / "model")
+    assert epochs == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "text", "list", "program"])
+def test_a_damaged_state_is_not_used(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog, damage
+):
+    stopped_run(prepared, tmp_path, monkeypatch)
+    state = tmp_path / "state.pt"
+    if damage == "list":
+        torch.save([1, 2], state)
+    elif damage == "program":  # what could run code when it is loaded is refused
+        torch.save({"fingerprint": print}, state)
+    else:
+        content = state.read_bytes()
+        state.write_bytes({"cut off": content[:-2000], "empty": b"", "text": b"state"}[damage])
+    caplog.set_level(logging.WARNING, "renal")
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "cannot be used" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert epochs == [0, 1, 2, 3]
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_states_are_not_written_more_often_than_they_are_worth(prepared, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(training, "_write_state", lambda path, *_: written.append(path))
+    train(prepared, tmp_path / "seldom")
+    assert written == []
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_STATES", 0.0)
+    train(prepared, tmp_path / "often")
+    assert len(written) == EPOCHS - 1  # the last epoch ends in the model
+
+
+# -- faults ---------------------------------------------------------------------------------------
+
+HOLD_LOCK = """
+import fcntl, sys
+stream = open(sys.argv[1], "w")
+fcntl.flock(stream, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_in_the_same_folder_is_refused(prepared, tmp_path):
+    command = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "state.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="another process is training here") as error:
+            train(prepared, tmp_path)
+        assert str(tmp_path) in str(error.value)
+        assert not (tmp_path / "model.safetensors").exists()
+        other.stdin.close()
+    train(prepared, tmp_path, epochs=1)  # the lock went with the process
+
+
+def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
+    original = training._epoch
+
+    def second_start(*arguments):
+        with pytest.raises(InputError, match="another process"), training._only_writer(tmp_path):
+            pass
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", second_start)
+    train(prepared, tmp_path, epochs=1)
+    with training._only_writer(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_training(prepared, tmp_path, monkeypatch, value):
+    original = training.training_loss
+    monkeypatch.setattr(training, "training_loss", lambda *a: original(*a) * value)
+    with pytest.raises(InputError, match="the loss of epoch 1 is not a number") as error:
+        train(prepared, tmp_path)
+    assert "lower the learning rate" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_the_commit_is_left_out_where_there_is_no_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert training._commit() is None
