@@ -8,6 +8,7 @@ import pytest
 
 from renal import evaluation, prepare, recipe
 from renal.metrics import case_metrics
+from renal.resample import to_grid
 from renal.validation import CheckedCase
 from renal.volume import read_header, read_label, write_like, write_nifti
 
@@ -205,25 +206,37 @@ def test_the_ceiling_drops_the_components_that_the_method_drops(cases, truths, t
     assert float(rows["case_00000", "native"]["kidney_dice"]) == 1
 
 
-def test_native_scores_are_the_official_metrics_on_the_scanners_voxels(cases, truths, tmp_path):
-    def shifted(label: np.ndarray) -> np.ndarray:
-        return np.roll(label, 2, axis=1)
+def enlarged(label: np.ndarray) -> np.ndarray:
+    """A kidney that is too large by two rows, with half of its tumour."""
+    tumour = label == 2
+    tumour[:, ::2] = False
+    whole = (label > 0) | (np.roll(label, 2, axis=1) > 0)
+    return whole.astype(np.uint8) + (whole & tumour)
 
-    segmentations = write_segmentations(tmp_path, cases, shifted)
-    rows = scores_of(cases, segmentations, truths["coarse"], tmp_path / "scores.csv")
-    truth = true_label(0)
-    expected = case_metrics(shifted(truth), truth, SPACING)
-    row = rows["case_00000", "native"]
+
+def assert_row_holds(row: dict[str, str], expected: dict[str, float | str]) -> None:
     for name, value in expected.items():
         if isinstance(value, float):
-            assert float(row[name]) == pytest.approx(value, abs=1e-6)
+            assert float(row[name]) == pytest.approx(value, abs=1e-6, nan_ok=True)
         else:
             assert row[name] == value
-    assert 0 < float(row["kidney_dice"]) < 1
-    # In millimetres on the grid too: two rows of 0.8 mm, to a voxel of the grid of 1.2 mm.
-    resampled = rows["case_00000", "resampled"]
-    assert float(resampled["kidney_hd95"]) == pytest.approx(2 * SPACING[1], abs=1.3)
-    assert 0 < float(resampled["kidney_dice"]) < 1
+
+
+def test_scores_are_the_metrics_on_each_grid_in_millimetres(cases, truths, tmp_path):
+    segmentations = write_segmentations(tmp_path, cases, enlarged)
+    rows = scores_of(cases, segmentations, truths["coarse"], tmp_path / "scores.csv")
+    for number, case in enumerate(cases):
+        truth = true_label(number)
+        prediction = enlarged(truth)
+        native = rows[case.name, "native"]
+        assert_row_holds(native, case_metrics(prediction, truth, SPACING))
+        assert 0 < float(native["kidney_dice"]) < 1
+        assert float(native["kidney_volume_error"]) > 0
+        # 24 x 48 x 60 voxels of 3 x 0.8 x 0.7 mm as 16 x 32 x 32 voxels.
+        size, spacing = (16, 32, 32), (4.5, 1.2, 1.3125)
+        box = tuple((0, length) for length in SHAPE)
+        coarse = (to_grid(label, box, size, "nearest") for label in (prediction, truth))
+        assert_row_holds(rows[case.name, "resampled"], case_metrics(*coarse, spacing))
 
 
 def test_several_cases_at_once_give_the_same_file(cases, truths, tmp_path):

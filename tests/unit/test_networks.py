@@ -208,16 +208,24 @@ def test_blocks_are_residual():
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
     image = torch.randn(1, 2, 16, 16, 16)
-    given = []
-    network.downs[0].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    deepest = []
-    network.ups[0].register_forward_pre_hook(lambda _, inputs: deepest.append(inputs[0]))
-    bottom = []
-    network.bottom.register_forward_hook(lambda _, inputs, output: bottom.append(output))
+    entering = {}
+    for name, module in (
+        ("down", network.downs[0]),
+        ("up", network.ups[0]),
+        ("head", network.head),
+    ):
+        module.register_forward_pre_hook(
+            lambda _, inputs, name=name: entering.update({name: inputs[0]})
+        )
+    leaving = {}
+    for name, module in (("bottom", network.bottom), ("up", network.ups[-1])):
+        module.register_forward_hook(lambda *given, name=name: leaving.update({name: given[-1]}))
     with torch.inference_mode():
         network(image)
-    assert torch.equal(given[0], image)  # widths[0] is 2, so each channel is repeated once
-    assert torch.equal(deepest[0], bottom[0])
+    assert torch.equal(entering["down"], image)  # widths[0] is 2: each channel once
+    assert torch.equal(entering["up"], leaving["bottom"])
+    assert torch.equal(entering["head"], leaving["up"])
+    assert entering["head"].any()
 
 
 def test_weights_follow_the_seed():

@@ -183,6 +183,20 @@ def test_every_case_is_seen_once_an_epoch_in_changing_order(prepared, tmp_path, 
     assert len(set(map(tuple, orders))) > 1
 
 
+def test_dropout_is_at_work_in_every_epoch(prepared, tmp_path, monkeypatch):
+    modes = []
+    original = training.training_step
+
+    def remember(network, *arguments):
+        modes.append(network.training)
+        network.eval()  # as something within an epoch might leave it
+        return original(network, *arguments)
+
+    monkeypatch.setattr(training, "training_step", remember)
+    train(prepared, tmp_path, epochs=2, batch_size=3)
+    assert modes == [True, True]
+
+
 def test_one_step_of_training_goes_down_the_gradient(prepared):
     torch.manual_seed(0)
     settings = training_settings(network={"dropout": 0.0})

@@ -1,0 +1,245 @@
+"""Real runs on the phantom: what comes out, what bad input does, and what faults leave behind."""
+
+import csv
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from renal.phantom import write_phantom
+
+from .conftest import demo_configuration, make_project
+
+pytestmark = pytest.mark.xdist_group("finished")
+
+
+def small_configuration() -> dict:
+    """Two folds of tiny networks: a whole run takes some 40 seconds."""
+    configuration = demo_configuration()
+    configuration |= {"folds": {"count": 2}, "batch_size": 4}
+    small = {"network": {"widths": [2, 4, 4, 8]}, "epochs": 2}
+    for stage in configuration["overrides"]["resvnet"]["stages"].values():
+        stage["training"] |= small
+        stage["geometry"] = {"size": [16, 32, 32]}
+    return configuration
+
+
+@pytest.fixture
+def small(tmp_path):
+    write_phantom(tmp_path / "results/demo/data", labelled=4, unlabelled=1, size=64)
+    return make_project(tmp_path, small_configuration())
+
+
+# -- what comes out ---------------------------------------------------------------------------------
+
+
+def results(project):
+    return project.folder / "results/demo"
+
+
+def test_it_learns(finished):
+    table = pd.read_csv(results(finished) / "tables/cv.csv")
+    native = table[table["grid"] == "native"].set_index("metric")["mean"]
+    assert native["kidney_dice"] > 0.8
+    assert native["tumour_dice"] > 0.3
+    ceiling = table[table["grid"] == "ceiling"].set_index("metric")["mean"]
+    assert ceiling["kidney_dice"] > native["kidney_dice"]
+
+
+def test_every_segmentation_has_its_images_geometry(finished):
+    data = results(finished) / "data"
+    images = sorted(data.glob("case_*/imaging.nii.gz"))
+    assert len(images) == 22
+    for path in images:
+        image = nib.load(path)
+        segmentation = nib.load(results(finished) / f"resvnet/segmentation/{path.parent.name}.nii.gz")
+        assert segmentation.shape == image.shape
+        assert np.array_equal(segmentation.affine, image.affine)
+        assert segmentation.get_data_dtype() == np.uint8
+        assert set(np.unique(np.asanyarray(segmentation.dataobj))) <= {0, 1, 2}
+
+
+def test_scores_by_the_official_formula(finished):
+    scores = pd.read_csv(results(finished) / "resvnet/scores.csv")
+    assert len(scores) == 3 * 20
+    assert scores["case"].nunique() == 20
+    native = scores[scores["grid"] == "native"]
+    for row in native.sample(3, random_state=0).itertuples():
+        truth = _labels(results(finished) / f"data/{row.case}/segmentation.nii.gz")
+        found = _labels(results(finished) / f"resvnet/segmentation/{row.case}.nii.gz")
+        kidney = 2 * ((truth > 0) & (found > 0)).sum() / ((truth > 0).sum() + (found > 0).sum())
+        assert row.kidney_dice == pytest.approx(kidney, abs=1e-5)
+
+
+def _labels(path):
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+def test_held_out_case_was_not_trained_on(finished):
+    with (results(finished) / "folds.csv").open() as stream:
+        next(stream)
+        fold_of = {row["case"]: row["fold"] for row in csv.DictReader(stream)}
+    for stage in ("whole", "tumour"):
+        for fold in "01":
+            run = json.loads((results(finished) / f"resvnet/{stage}/fold{fold}/run.json").read_text())
+            assert run["cases"]
+            assert fold not in {fold_of[case] for case in run["cases"]}
+
+
+def test_submission(finished):
+    folder = results(finished) / "resvnet/submission"
+    with zipfile.ZipFile(folder / "submission.zip") as archive:
+        assert archive.namelist() == ["prediction_00020.nii.gz", "prediction_00021.nii.gz"]
+    assert (folder / "prediction_00020.nii.gz").exists()
+
+
+def test_tables_pictures_and_report(finished):
+    folder = results(finished)
+    for name in ("cv.csv", "cv.md", "cv.tex", "cv.html"):
+        assert (folder / "tables" / name).stat().st_size > 200
+    pictures = sorted(path.name for path in (folder / "resvnet/pictures").glob("*.png"))
+    assert pictures == [
+        "best.png",
+        "curves_tumour.png",
+        "curves_whole.png",
+        "median.png",
+        "worst.png",
+    ]
+    made = finished.snakemake("--report", "report.html")
+    assert made.returncode == 0, made.stderr[-2000:]
+    report = (finished.folder / "report.html").read_text()
+    assert "best.png" in report and "cv.html" in report and "rule_graph.png" in report
+
+
+def test_step_without_snakemake(finished, tmp_path):
+    command = [sys.executable, "-m", "renal", "collect_scores", "--output", tmp_path / "scores.csv"]
+    command += ["--scores", *sorted((results(finished) / "resvnet/scores").glob("*.csv"))]
+    subprocess.run(command, cwd=finished.folder / "workflow", check=True)
+    assert (tmp_path / "scores.csv").read_bytes() == (
+        results(finished) / "resvnet/scores.csv"
+    ).read_bytes()
+
+
+# -- bad input --------------------------------------------------------------------------------------
+
+
+def test_all_bad_cases_are_listed_at_once(small):
+    data = results(small) / "data"
+    (data / "case_00000/imaging.nii.gz").write_bytes(b"not an image")
+    label = nib.load(data / "case_00001/segmentation.nii.gz")
+    empty = np.zeros(label.shape, np.uint8)
+    nib.save(nib.Nifti1Image(empty, label.affine), data / "case_00001/segmentation.nii.gz")
+    run = small.snakemake()
+    assert run.returncode == 1
+    output = run.stdout + run.stderr
+    assert "case_00000/imaging.nii.gz" in output
+    assert "case_00001/segmentation.nii.gz: empty label" in output
+    assert "2 of 5 cases cannot be used" in output
+    assert "Traceback" not in output
+    # Nothing was computed from the good ones either, and nothing half-written is left.
+    left = {path.name for path in results(small).iterdir()}
+    assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks"}
+
+
+def test_bad_unlabelled_case_is_named_and_the_others_are_kept(small):
+    data = results(small) / "data"
+    shutil.copytree(data / "case_00004", data / "case_00005")
+    (data / "case_00005/imaging.nii.gz").write_bytes(b"not an image")
+    run = small.snakemake()
+    assert run.returncode == 1
+    assert "case_00005/imaging.nii.gz" in run.stderr
+    assert "1 cases were not segmented" in run.stderr
+    folder = results(small)
+    assert (folder / "resvnet/segmentation/case_00004.nii.gz").exists()
+    assert not (folder / "resvnet/segmentation/case_00005.nii.gz").exists()
+    assert (folder / "tables/cv.csv").exists()
+    assert not (folder / "segmented.txt").exists()
+
+
+def test_second_run_in_the_same_folder_is_told_so(small):
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "1"],
+        cwd=small.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        locks = small.folder / ".snakemake/locks"
+        deadline = time.monotonic() + 60
+        while not (locks.is_dir() and any(locks.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = small.snakemake()
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.wait(120)
+    assert second.returncode == 1
+    assert "--unlock" in second.stderr
+
+
+# -- faults -----------------------------------------------------------------------------------------
+
+
+def checksums(project) -> dict[str, str]:
+    """Of everything that must not depend on how often a run was interrupted."""
+    folder = results(project)
+    patterns = ("resvnet/*/fold*/model.safetensors", "resvnet/segmentation/*", "tables/cv.*")
+    paths = [path for pattern in patterns for path in folder.glob(pattern)]
+    assert len(paths) == 4 + 5 + 4
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(paths)
+    }
+
+
+def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_factory):
+    twin = tmp_path_factory.mktemp("twin")
+    shutil.copytree(small.folder, twin, dirs_exist_ok=True)
+    undisturbed = small.snakemake()
+    assert undisturbed.returncode == 0, undisturbed.stderr[-2000:]
+
+    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
+    for seconds in (9, 14):
+        # A session of its own, so that the kill reaches the jobs as well.
+        run = subprocess.Popen(
+            command,
+            cwd=twin,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        _kill_session(run)
+        unlock = [*command, "--unlock"]
+        subprocess.run(unlock, cwd=twin, check=True, capture_output=True)
+    project = make_project_at(twin)
+    finished = project.snakemake("--rerun-incomplete")
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert checksums(project) == checksums(small)
+
+
+def make_project_at(folder):
+    from .conftest import Project
+
+    return Project(folder)
+
+
+def _kill_session(process):
+    import os
+
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(30)
+    # Jobs may have process groups of their own.
+    subprocess.run(["pkill", "-9", "--session", str(process.pid)], check=False)
+    time.sleep(0.5)
