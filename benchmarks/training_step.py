@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bfloat16", action="store_true")
     a = parser.parse_args()
-    changes = {"training": {"network": {"widths": [a.width * 2**n for n in range(4)]}}}
+    changes = {"training": {"network": {"width": a.width}}}
     if a.size:
         changes["geometry"] = {"size": a.size}
     stage = recipe.load_method("resvnet", {"stages": {a.stage: changes}}).stages[a.stage]

@@ -31,6 +31,7 @@ try:
         name: recipe.load_method(name, CONFIGURATION.overrides.get(name, {}))
         for name in CONFIGURATION.methods
     }
+    recipe.check_precision(CONFIGURATION, METHODS)
     RESULTS = CONFIGURATION.results
     FOLDS = range(CONFIGURATION.folds.count)
     ASSIGNMENT = {

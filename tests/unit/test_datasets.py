@@ -26,7 +26,7 @@ def training(target: str = "whole", shuffle_regions: bool = False) -> recipe.Tra
         {
             "target": target,
             "sampler": {"name": "volume", "shuffle_regions": shuffle_regions},
-            "network": {"name": "res_vnet_cascade", "widths": [2, 4, 8, 16], "dropout": 0},
+            "network": {"name": "res_vnet_cascade", "width": 2, "dropout": 0},
             "loss": {"name": "dice", "squared": True},
             "optimizer": {"name": "adam", "learning_rate": 1e-3},
             "schedule": {"name": "step", "factor": 1, "epochs": 1},

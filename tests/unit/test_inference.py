@@ -30,7 +30,7 @@ def one_cpu_thread(monkeypatch):
 
 
 def prediction_settings(**changes: object) -> recipe.Prediction:
-    values = {"name": "res_vnet_cascade", "widths": [2, 4, 8, 16], "dropout": 0.3}
+    values = {"name": "res_vnet_cascade", "width": 2, "dropout": 0.3}
     return recipe.Prediction.model_validate({"network": {**values, **changes}})
 
 
@@ -231,7 +231,7 @@ def test_weights_that_do_not_fit_are_told_in_one_line(tmp_path, fault):
     elif fault == "cut off":
         model.write_bytes(model.read_bytes()[:-100])
     else:
-        changes = {"widths": [4, 8, 16, 32]}
+        changes = {"width": 4}
     with pytest.raises(InputError, match=r"a\.safetensors: not a model of this recipe") as error:
         predict([folder], [model], tmp_path / "out", **changes)
     assert "\n" not in str(error.value)

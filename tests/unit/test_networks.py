@@ -7,8 +7,8 @@ from torch import nn
 from renal import recipe
 from renal.networks import build_network, res_vnet_cascade
 
-PAPER = {"widths": (16, 32, 64, 128), "dropout": 0.3, "normalization": "none"}
-SMALL = {"widths": (2, 4, 8, 16), "dropout": 0.3, "normalization": "none"}
+PAPER = {"width": 16, "dropout": 0.3, "normalization": "none"}
+SMALL = {"width": 2, "dropout": 0.3, "normalization": "none"}
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,7 @@ def test_dilations_and_convolutions_are_those_of_the_public_code():
         assert (up.kernel_size, up.stride) == ((2, 2, 2), (2, 2, 2))
 
 
-def test_widths_go_from_the_recipes_to_twice_its_last():
+def test_width_doubles_from_level_to_level():
     with torch.device("meta"):
         network = res_vnet_cascade.ResVNet(1, **PAPER)
     encoders = [layers_of(encoder, nn.Conv3d)[-1].out_channels for encoder in network.encoders]
@@ -222,7 +222,7 @@ def test_blocks_are_residual():
         module.register_forward_hook(lambda *given, name=name: leaving.update({name: given[-1]}))
     with torch.inference_mode():
         network(image)
-    assert torch.equal(entering["down"], image)  # widths[0] is 2: each channel once
+    assert torch.equal(entering["down"], image)  # width is 2: each channel once
     assert torch.equal(entering["up"], leaving["bottom"])
     assert torch.equal(entering["head"], leaving["up"])
     assert entering["head"].any()

@@ -84,7 +84,7 @@ def test_resvnet_learns_as_the_paper_says(resvnet):
     assert tumour.sampler.shuffle_regions
     for training in (whole, tumour):
         assert training.network.name == "res_vnet_cascade"
-        assert training.network.widths == (16, 32, 64, 128)
+        assert training.network.width == 16
         assert training.network.dropout == 0.3
         assert training.network.normalization == "none"
         assert training.loss == recipe.DiceLoss(name="dice", squared=True)
@@ -122,7 +122,7 @@ FAULTS = {
     "stages.whole.training.batch_size": (0, "greater than 0"),
     "stages.whole.training.loss.squared": ("perhaps", "valid boolean"),
     "stages.whole.training.optimizer.learning_rate": (-1e-3, "greater than 0"),
-    "stages.whole.training.network.widths": ([16, 32, 64], "Field required"),
+    "stages.whole.training.network.width": (15, "multiple of 2"),
     "stages.whole.training.network.name": ("unknown_net", "res_vnet_cascade"),
     "stages.whole.training.target": ("kidney", "'whole' or 'tumour'"),
     "stages.whole.geometry.size": ([128, 160], "Field required"),
@@ -195,11 +195,24 @@ def test_several_regions_must_be_repeated_to_make_stacks_of_one_size():
     recipe.load_method("resvnet", {"stages": {"tumour": single}})
 
 
-def test_odd_first_width_is_refused():
-    key = "stages.whole.training.network.widths"
+def test_instance_normalization_of_a_single_voxel_is_refused():
+    stage = {
+        "geometry": {"size": [16, 16, 16]},
+        "training": {"network": {"normalization": "instance"}},
+    }
     with pytest.raises(InputError) as error:
-        recipe.load_method("resvnet", nested(key, [15, 32, 64, 128]))
-    assert_one_line(error, "stages.whole.training.network: widths[0] must be even")
+        recipe.load_method("resvnet", {"stages": {"whole": stage}})
+    assert_one_line(error, "stages.whole", "instance normalisation")
+
+
+def test_bfloat16_on_the_cpu_is_refused_on_shallow_grids():
+    values = recipe.merged(configuration_values(), {"compute": {"bfloat16_on_cpu": True}})
+    configuration = recipe.check_configuration(values)
+    recipe.check_precision(configuration, {"resvnet": recipe.load_method("resvnet", {})})
+    shallow = recipe.load_method("resvnet", nested("stages.whole.geometry.size", [32, 64, 64]))
+    with pytest.raises(InputError) as error:
+        recipe.check_precision(configuration, {"resvnet": shallow})
+    assert_one_line(error, "bfloat16_on_cpu", "stage whole of resvnet", "32 slices")
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

@@ -35,7 +35,7 @@ def training_settings(**changes: object) -> recipe.Training:
     values = {
         "target": "whole",
         "sampler": {"name": "volume"},
-        "network": {"name": "res_vnet_cascade", "widths": [2, 4, 8, 16], "dropout": 0.1},
+        "network": {"name": "res_vnet_cascade", "width": 2, "dropout": 0.1},
         "loss": {"name": "dice", "squared": True},
         "optimizer": {"name": "adam", "learning_rate": 3e-3},
         "schedule": {"name": "step", "factor": 0.5, "epochs": 2},

@@ -41,7 +41,9 @@ class Project:
         assert planned.returncode == 0, planned.stdout + planned.stderr
         table = planned.stdout.partition("Job stats:")[2].partition("total")[0]
         jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
-        return {name: count for name, count in jobs.items() if name not in ("all", "catalog", "resvnet")}
+        return {
+            name: count for name, count in jobs.items() if name not in ("all", "catalog", "resvnet")
+        }
 
     def configure(self, changes: dict) -> None:
         from renal.recipe import merged

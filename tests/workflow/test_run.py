@@ -17,7 +17,7 @@ import pytest
 
 from renal.phantom import write_phantom
 
-from .conftest import demo_configuration, make_project
+from .conftest import Project, demo_configuration, make_project
 
 pytestmark = pytest.mark.xdist_group("finished")
 
@@ -26,7 +26,7 @@ def small_configuration() -> dict:
     """Two folds of tiny networks: a whole run takes some 40 seconds."""
     configuration = demo_configuration()
     configuration |= {"folds": {"count": 2}, "batch_size": 4}
-    small = {"network": {"widths": [2, 4, 4, 8]}, "epochs": 2}
+    small = {"network": {"width": 2}, "epochs": 2}
     for stage in configuration["overrides"]["resvnet"]["stages"].values():
         stage["training"] |= small
         stage["geometry"] = {"size": [16, 32, 32]}
@@ -39,7 +39,7 @@ def small(tmp_path):
     return make_project(tmp_path, small_configuration())
 
 
-# -- what comes out ---------------------------------------------------------------------------------
+# -- what comes out -------------------------------------------------------------------------------
 
 
 def results(project):
@@ -61,7 +61,9 @@ def test_every_segmentation_has_its_images_geometry(finished):
     assert len(images) == 22
     for path in images:
         image = nib.load(path)
-        segmentation = nib.load(results(finished) / f"resvnet/segmentation/{path.parent.name}.nii.gz")
+        segmentation = nib.load(
+            results(finished) / f"resvnet/segmentation/{path.parent.name}.nii.gz"
+        )
         assert segmentation.shape == image.shape
         assert np.array_equal(segmentation.affine, image.affine)
         assert segmentation.get_data_dtype() == np.uint8
@@ -90,7 +92,9 @@ def test_held_out_case_was_not_trained_on(finished):
         fold_of = {row["case"]: row["fold"] for row in csv.DictReader(stream)}
     for stage in ("whole", "tumour"):
         for fold in "01":
-            run = json.loads((results(finished) / f"resvnet/{stage}/fold{fold}/run.json").read_text())
+            run = json.loads(
+                (results(finished) / f"resvnet/{stage}/fold{fold}/run.json").read_text()
+            )
             assert run["cases"]
             assert fold not in {fold_of[case] for case in run["cases"]}
 
@@ -129,7 +133,7 @@ def test_step_without_snakemake(finished, tmp_path):
     ).read_bytes()
 
 
-# -- bad input --------------------------------------------------------------------------------------
+# -- bad input ------------------------------------------------------------------------------------
 
 
 def test_all_bad_cases_are_listed_at_once(small):
@@ -147,7 +151,8 @@ def test_all_bad_cases_are_listed_at_once(small):
     assert "Traceback" not in output
     # Nothing was computed from the good ones either, and nothing half-written is left.
     left = {path.name for path in results(small).iterdir()}
-    assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks"}
+    assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks", "report"}
+    assert not list(results(small).rglob(".*"))
 
 
 def test_bad_unlabelled_case_is_named_and_the_others_are_kept(small):
@@ -157,7 +162,7 @@ def test_bad_unlabelled_case_is_named_and_the_others_are_kept(small):
     run = small.snakemake()
     assert run.returncode == 1
     assert "case_00005/imaging.nii.gz" in run.stderr
-    assert "1 cases were not segmented" in run.stderr
+    assert "cases that were not segmented: 1" in run.stderr
     folder = results(small)
     assert (folder / "resvnet/segmentation/case_00004.nii.gz").exists()
     assert not (folder / "resvnet/segmentation/case_00005.nii.gz").exists()
@@ -185,13 +190,13 @@ def test_second_run_in_the_same_folder_is_told_so(small):
     assert "--unlock" in second.stderr
 
 
-# -- faults -----------------------------------------------------------------------------------------
+# -- faults ---------------------------------------------------------------------------------------
 
 
 def checksums(project) -> dict[str, str]:
     """Of everything that must not depend on how often a run was interrupted."""
     folder = results(project)
-    patterns = ("resvnet/*/fold*/model.safetensors", "resvnet/segmentation/*", "tables/cv.*")
+    patterns = ("resvnet/*/fold*/model.safetensors", "resvnet/segmentation/*.nii.gz", "tables/cv.*")
     paths = [path for pattern in patterns for path in folder.glob(pattern)]
     assert len(paths) == 4 + 5 + 4
     return {
@@ -220,26 +225,13 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_facto
         _kill_session(run)
         unlock = [*command, "--unlock"]
         subprocess.run(unlock, cwd=twin, check=True, capture_output=True)
-    project = make_project_at(twin)
+    project = Project(twin)
     finished = project.snakemake("--rerun-incomplete")
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert checksums(project) == checksums(small)
 
 
-def make_project_at(folder):
-    from .conftest import Project
-
-    return Project(folder)
-
-
 def _kill_session(process):
-    import os
-
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    """Kill snakemake and its jobs, whatever process groups they are in."""
+    subprocess.run(["pkill", "-9", "--session", str(process.pid)], check=True)
     process.wait(30)
-    # Jobs may have process groups of their own.
-    subprocess.run(["pkill", "-9", "--session", str(process.pid)], check=False)
-    time.sleep(0.5)

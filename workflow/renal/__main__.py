@@ -68,8 +68,9 @@ def check_segmented(a: Arguments) -> Work:
         faults = [c.fault for path in a.checked for c in read_checked(path).values() if c.fault]
         if faults:
             raise InputError(
-                "\n".join(faults) + f"\n{len(faults)} cases were not segmented; all others were: "
-                "mend them, or name them under data.exclude in config.yaml"
+                "\n".join(faults)
+                + f"\ncases that were not segmented: {len(faults)}; all others were: "
+                "mend these, or name them under data.exclude in config.yaml"
             )
         write_text(a.output, "every case was segmented\n")
 

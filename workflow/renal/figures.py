@@ -189,6 +189,7 @@ def draw_rule_graph(snakefile: Path, methods: list[str], folds: int, output: Pat
         raise InputError(f"{snakefile}: cannot be planned: {reason}")
     names = dict(re.findall(r"(\d+)\[label = \"(\w+)\"", planned.stdout))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", planned.stdout)}
+    edges = {edge for edge in edges if not {"all", "draw_rule_graph"} & set(edge)}
     _draw_graph(_without_shortcuts(edges), output)
 
 
@@ -222,20 +223,22 @@ def _draw_graph(edges: set[tuple[str, str]], output: Path) -> None:
         for position, rule in enumerate(row)
     }
     widest = max(map(len, rows.values()))
-    figure, panel = plt.subplots(figsize=(2.3 * widest, 0.75 * len(rows)), layout="constrained")
-    for start, end in sorted(edges):
-        panel.annotate(
-            "",
-            xy=place[end],
-            xytext=place[start],
-            arrowprops={"arrowstyle": "-|>", "color": "#888", "shrinkA": 11, "shrinkB": 11},
-        )
-    for rule, (x, y) in place.items():
-        box = {"boxstyle": "round,pad=0.35", "facecolor": "#e8f1fa", "edgecolor": "#2c6fad"}
-        panel.text(x, y, rule, ha="center", va="center", fontsize=9, bbox=box)
+    figure, panel = plt.subplots(figsize=(2.4 * widest, 0.75 * len(rows)), layout="constrained")
     panel.set_xlim(-widest / 2 - 0.1, widest / 2 + 0.1)
     panel.set_ylim(-len(rows) + 0.4, 0.6)
     panel.axis("off")
+    style = {"boxstyle": "round,pad=0.35", "facecolor": "#e8f1fa", "edgecolor": "#2c6fad"}
+    boxes = {
+        rule: panel.text(x, y, rule, ha="center", va="center", fontsize=9, bbox=style)
+        for rule, (x, y) in place.items()
+    }
+    for start, end in sorted(edges):
+        # Up again is the way of a later stage, which starts from what an earlier one predicted.
+        up = place[end][1] > place[start][1]
+        arrow = {"arrowstyle": "-|>", "color": "#888", "shrinkA": 2, "shrinkB": 2}
+        arrow |= {"patchA": boxes[start].get_bbox_patch(), "patchB": boxes[end].get_bbox_patch()}
+        arrow |= {"connectionstyle": "arc3,rad=0.25" if up else "arc3"}
+        panel.annotate("", xy=place[end], xytext=place[start], arrowprops=arrow)
     _save(figure, output)
 
 

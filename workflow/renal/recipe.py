@@ -110,18 +110,12 @@ class ResVNetCascade(Strict):
     """Two Res-VNets, the first at half size (networks/res_vnet_cascade.py)."""
 
     name: Literal["res_vnet_cascade"]
-    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    width: Annotated[int, Field(gt=0, multiple_of=2)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     normalization: Literal["none", "instance"] = "none"
 
     # Three halvings in each net, and the first net works on half the size.
     divisor: ClassVar[int] = 16
-
-    @model_validator(mode="after")
-    def _even(self) -> "ResVNetCascade":
-        if self.widths[0] % 2:
-            raise ValueError("widths[0] must be even: the second net repeats two channels to it")
-        return self
 
 
 class DiceLoss(Strict):
@@ -200,6 +194,11 @@ class Stage(Strict):
             raise ValueError(
                 f"geometry.size gives the network {size} voxels, but "
                 f"{self.training.network.name} needs multiples of {divisor}"
+            )
+        if self.training.network.normalization == "instance" and max(size) == divisor:
+            raise ValueError(
+                f"geometry.size gives the network {size} voxels, one at its deepest level, "
+                "which instance normalisation cannot normalise: use a larger size"
             )
         return self
 
@@ -308,6 +307,27 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
             f"({', '.join(configuration.methods)}): add it there or remove the override"
         )
     return configuration
+
+
+def check_precision(configuration: Configuration, methods: dict[str, Method]) -> None:
+    """Refuse grids on which torch 2.13's bfloat16 convolutions on the CPU are wrong.
+
+    Where depth has come down to two slices, the gradient of a 3x3x3 convolution is not the same
+    twice and at times not a number.
+
+    Raises
+    ------
+    InputError
+        With the method and stage.
+    """
+    for name, method in methods.items() if configuration.compute.bfloat16_on_cpu else ():
+        for stage_name, stage in method.stages.items():
+            depth = stage.geometry.size[0] * (stage.regions.count if stage.regions else 1)
+            if depth < 3 * stage.training.network.divisor:
+                raise InputError(
+                    f"config.yaml: compute.bfloat16_on_cpu: stage {stage_name} of {name} is "
+                    f"{depth} slices deep, too few for bfloat16 without a GPU: set it to false"
+                )
 
 
 def load_method(name: str, overrides: dict[str, Any], folder: Path = METHODS) -> Method:

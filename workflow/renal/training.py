@@ -228,7 +228,7 @@ def _fingerprint(
         digest.update(path.read_bytes())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.
-        for path in sorted(Path(folder).iterdir()):
+        for path in sorted(Path(folder).glob("case*")):
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()

@@ -50,20 +50,19 @@ class ResVNet(nn.Module):
     Parameters
     ----------
     channels_in : int
-        Channels of the input; they must divide ``widths[0]``.
-    widths : tuple of int
-        Channels of the four encoder blocks; the bottom has twice the last.
+        Channels of the input; they must divide `width`.
+    width : int
+        Channels of the first block; they double with every level.
     dropout : float
         Share of activations dropped after every block but the first and the last.
     normalization : {"none", "instance"}
         The paper has none.
     """
 
-    def __init__(
-        self, channels_in: int, widths: tuple[int, ...], dropout: float, normalization: str
-    ) -> None:
+    def __init__(self, channels_in: int, width: int, dropout: float, normalization: str) -> None:
         super().__init__()
         self.dropout = dropout
+        widths = [width * 2**level for level in range(len(ENCODER_DILATIONS))]
         self.encoders = nn.ModuleList(
             ConvolutionBlock(width if level else channels_in, width, dilations, normalization)
             for level, (width, dilations) in enumerate(zip(widths, ENCODER_DILATIONS, strict=True))
@@ -118,10 +117,10 @@ class Network(nn.Module):
     The second net receives the first one's probabilities, doubled trilinearly.
     """
 
-    def __init__(self, widths: tuple[int, ...], dropout: float, normalization: str) -> None:
+    def __init__(self, width: int, dropout: float, normalization: str) -> None:
         super().__init__()
-        self.half_size = ResVNet(1, widths, dropout, normalization)
-        self.full_size = ResVNet(2, widths, dropout, normalization)
+        self.half_size = ResVNet(1, width, dropout, normalization)
+        self.full_size = ResVNet(2, width, dropout, normalization)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both nets at full size, each (batch, 1, z, y, x)."""
