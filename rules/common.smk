@@ -170,6 +170,7 @@ BFLOAT16 = ["--bfloat16-on-cpu"] if CONFIGURATION.compute.bfloat16_on_cpu else [
 
 # -- what a user asks for ------------------------------------------------------------------------
 
+RANKS = ("best", "median", "worst")
 TABLES = [RESULTS / "tables" / name for name in ("cv.csv", "cv.md", "cv.tex", "cv.html")]
 
 
@@ -185,7 +186,7 @@ def segmentations_of(method):
 def pictures_of(method):
     folder = RESULTS / method / "pictures"
     curves = [folder / f"curves_{stage}.png" for stage in METHODS[method].stages]
-    return [folder / f"{rank}.png" for rank in ("best", "median", "worst")] + curves
+    return [folder / f"{rank}.png" for rank in RANKS] + curves
 
 
 # -- resources -------------------------------------------------------------------------------------

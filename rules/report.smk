@@ -6,14 +6,14 @@ rule draw_overlays:
         segmentations=RESULTS / "{method}/segmentation",
         code=sources_of("figures"),
     output:
-        report(
-            [
-                RESULTS / "{method}/pictures" / f"{rank}.png"
-                for rank in ("best", "median", "worst")
-            ],
-            caption="../workflow/report/overlays.rst",
-            category="Overlays",
-            labels=lambda w, **_: {"method": w.method},
+        *(
+            report(
+                RESULTS / "{method}/pictures" / f"{rank}.png",
+                caption="../workflow/report/overlays.rst",
+                category="Overlays",
+                labels={"method": "{method}", "case": rank},
+            )
+            for rank in RANKS
         ),
     log:
         log_of("draw_overlays", "{method}"),
@@ -72,7 +72,7 @@ rule draw_rule_graph:
         report(
             RESULTS / "report/rule_graph.png",
             caption="../workflow/report/rule_graph.rst",
-            category="Workflow",
+            category="Rules",
         ),
     log:
         log_of("draw_rule_graph"),
