@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from renal import prepare, recipe, training
+from renal import prepare, recipe, run_state, training
 from renal.errors import InputError, Stopped
 from renal.files import write_array
 
@@ -422,8 +422,8 @@ def test_a_state_of_other_code_is_not_used(tmp_path, monkeypatch, prepared):
     stopped_run(prepared, tmp_path / "model", monkeypatch)
     other = tmp_path / "losses.py"
     other.write_text("# another loss\n")
-    original = training.sources_of
-    monkeypatch.setattr(training, "sources_of", lambda *names: [*original(*names), other])
+    original = run_state.sources_of
+    monkeypatch.setattr(run_state, "sources_of", lambda *names: [*original(*names), other])
     epochs = count_epochs(monkeypatch)
     train(prepared, tmp_path / "model")
     assert epochs == [0, 1, 2, 3]
@@ -455,7 +455,7 @@ def test_a_damaged_state_is_not_used(
 
 def test_states_are_not_written_more_often_than_they_are_worth(prepared, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(training, "_write_state", lambda path, *_: written.append(path))
+    monkeypatch.setattr(training, "write_state", lambda path, *_: written.append(path))
     train(prepared, tmp_path / "seldom")
     assert written == []
     monkeypatch.setattr(training, "SECONDS_BETWEEN_STATES", 0.0)
@@ -490,13 +490,13 @@ def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
     original = training._epoch
 
     def second_start(*arguments):
-        with pytest.raises(InputError, match="another process"), training._only_writer(tmp_path):
+        with pytest.raises(InputError, match="another process"), training.only_writer(tmp_path):
             pass
         return original(*arguments)
 
     monkeypatch.setattr(training, "_epoch", second_start)
     train(prepared, tmp_path, epochs=1)
-    with training._only_writer(tmp_path):
+    with training.only_writer(tmp_path):
         pass
 
 

@@ -4,22 +4,15 @@ Every epoch is seeded by the run's seed and its own number, so a run that was st
 again draws what an uninterrupted run would have drawn, and ends with the same bytes on a CPU.
 """
 
-import fcntl
-import hashlib
-import json
 import logging
 import math
 import platform
 import resource
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
@@ -30,7 +23,14 @@ from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
 from renal.losses import training_loss
 from renal.networks import build_network
-from renal.sources import sources_of
+from renal.run_state import (
+    Progress,
+    fingerprint_of,
+    only_writer,
+    read_state,
+    stop_signal,
+    write_state,
+)
 
 if TYPE_CHECKING:
     from renal.recipe import Training
@@ -39,15 +39,6 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_STATES = 60.0
 SECONDS_BETWEEN_LINES = 10.0
-
-
-@dataclass
-class Progress:
-    """How far a run has come: stored in its state, and the source of history.csv."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(
@@ -94,11 +85,11 @@ def train(
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.optimizer.learning_rate)
     examples = TrainingSet(folders, settings, device)
     half = device.type == "cuda" or bfloat16_on_cpu
-    fingerprint = _fingerprint(settings, examples, folders, seed, half)
+    fingerprint = fingerprint_of(settings, examples, folders, seed, half)
     progress = Progress()
     output.mkdir(parents=True, exist_ok=True)
-    with _only_writer(output), _stop_signal() as stop:
-        state = _read_state(output / "state.pt", fingerprint, device)
+    with only_writer(output), stop_signal() as stop:
+        state = read_state(output / "state.pt", fingerprint, device)
         if state is not None:
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
@@ -121,7 +112,7 @@ def train(
                 log.info("%s: %s", name, _progress_line(row, progress, settings.epochs))
                 last_line = now
             if (now - last_state > SECONDS_BETWEEN_STATES and not last) or stop.is_set:
-                _write_state(output / "state.pt", fingerprint, network, optimizer, progress)
+                write_state(output / "state.pt", fingerprint, network, optimizer, progress)
                 last_state = now
             if stop.is_set and not last:
                 raise Stopped(
@@ -208,98 +199,6 @@ def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> st
         f"epoch {progress.epoch}/{epochs}, loss {row['loss']:.3f}, "
         f"training Dice {row['dice']:.3f}, {time_left} left"
     )
-
-
-# -- running state ------------------------------------------------------------------------------
-
-
-def _fingerprint(
-    settings: "Training",
-    examples: TrainingSet,
-    folders: list[Path],
-    seed: int,
-    half: bool,
-) -> str:
-    """Hash of all that decides the model: a state with another one is not continued."""
-    digest = hashlib.sha256()
-    values: dict[str, Any] = settings.model_dump(mode="json")
-    digest.update(json.dumps([values, examples.names, seed, half], sort_keys=True).encode())
-    for path in sources_of("training", f"networks.{settings.network.name}"):
-        digest.update(path.read_bytes())
-    for folder in sorted(folders):
-        # Size and time of writing stand for the content: reading it all would take minutes.
-        for path in sorted(Path(folder).glob("case*")):
-            status = path.stat()
-            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-def _read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        found = state["fingerprint"]
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = " ".join(str(error).split())[:200]
-        log.warning("%s: cannot be used (%s): starting from the first epoch", path, reason)
-        return None
-    if found != fingerprint:
-        log.info("%s: made with other settings, data or code: starting from the first epoch", path)
-        return None
-    return state
-
-
-def _write_state(
-    path: Path,
-    fingerprint: str,
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-) -> None:
-    state = {
-        "fingerprint": fingerprint,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": vars(progress),
-    }
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
-
-
-@contextmanager
-def _only_writer(output: Path) -> Iterator[None]:
-    """Refuse to train where another process does: both would write the same state."""
-    with (output / "state.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"{output}: another process is training here: wait for it, or stop it"
-            ) from error
-        yield
-
-
-@dataclass
-class _StopFlag:
-    is_set: bool = False
-
-
-@contextmanager
-def _stop_signal() -> Iterator["_StopFlag"]:
-    """A flag that SIGTERM or SIGINT sets, so that the epoch is finished and the state stored."""
-    flag = _StopFlag()
-
-    def set_flag(*_: object) -> None:
-        flag.is_set = True
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    previous = [signal.signal(number, set_flag) for number in numbers]
-    try:
-        yield flag
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, handler)
 
 
 # -- results ------------------------------------------------------------------------------------

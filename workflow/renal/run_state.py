@@ -1,0 +1,126 @@
+"""The running state of a training: what a stopped run needs to go on as if it had not stopped."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from renal.datasets import TrainingSet
+from renal.errors import InputError
+from renal.files import replacing
+from renal.sources import sources_of
+
+if TYPE_CHECKING:
+    from renal.recipe import Training
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """How far a run has come: stored in its state, and the source of history.csv."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fingerprint_of(
+    settings: "Training",
+    examples: TrainingSet,
+    folders: list[Path],
+    seed: int,
+    half: bool,
+) -> str:
+    """Hash of all that decides the model: a state with another one is not continued."""
+    digest = hashlib.sha256()
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    digest.update(json.dumps([values, examples.names, seed, half], sort_keys=True).encode())
+    for path in sources_of("training", f"networks.{settings.network.name}"):
+        digest.update(path.read_bytes())
+    for folder in sorted(folders):
+        # Size and time of writing stand for the content: reading it all would take minutes.
+        for path in sorted(Path(folder).glob("case*")):
+            status = path.stat()
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
+    """The state stored at `path`; None if there is none, it is damaged, or it is another run's."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        found = state["fingerprint"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = " ".join(str(error).split())[:200]
+        log.warning("%s: cannot be used (%s): starting from the first epoch", path, reason)
+        return None
+    if found != fingerprint:
+        log.info("%s: made with other settings, data or code: starting from the first epoch", path)
+        return None
+    return state
+
+
+def write_state(
+    path: Path,
+    fingerprint: str,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Store the state in one step, so that a kill leaves the old one or the new one."""
+    state = {
+        "fingerprint": fingerprint,
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+    }
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+@contextmanager
+def only_writer(output: Path) -> Iterator[None]:
+    """Refuse to train where another process does: both would write the same state."""
+    with (output / "state.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{output}: another process is training here: wait for it, or stop it"
+            ) from error
+        yield
+
+
+@dataclass
+class StopFlag:
+    """Whether the run was told to stop."""
+
+    is_set: bool = False
+
+
+@contextmanager
+def stop_signal() -> Iterator["StopFlag"]:
+    """A flag that SIGTERM or SIGINT sets, so that the epoch is finished and the state stored."""
+    flag = StopFlag()
+
+    def set_flag(*_: object) -> None:
+        flag.is_set = True
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = [signal.signal(number, set_flag) for number in numbers]
+    try:
+        yield flag
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
