@@ -1,8 +1,11 @@
 """Real runs on the phantom: what comes out, what bad input does, and what faults leave behind."""
 
 import csv
+import functools
 import hashlib
 import json
+import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,7 +17,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from renal import inference, merge, prepare, recipe, validation
 from renal.phantom import write_phantom
 
 from .conftest import Project, demo_configuration, make_project
@@ -168,6 +173,60 @@ def test_bad_unlabelled_case_is_named_and_the_others_are_kept(small):
     assert not (folder / "resvnet/segmentation/case_00005.nii.gz").exists()
     assert (folder / "tables/cv.csv").exists()
     assert not (folder / "segmented.txt").exists()
+
+
+def test_full_disk_leaves_nothing_half_written(finished, tmp_path):
+    """A limit on the size of files fails a write halfway, as a full disk does."""
+    record = results(finished) / "cases/fold0-000.json"
+    geometry = {"size": [64, 64, 64]}
+    command = [sys.executable, "-m", "renal", "resample", "--checked", record]
+    command += ["--settings", json.dumps(geometry), "--output", tmp_path / "resampled"]
+    limit = (300_000, 300_000)
+    run = subprocess.run(
+        command,
+        cwd=finished.folder,
+        env=os.environ | {"PYTHONPATH": str(finished.folder / "workflow")},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert "resampled" in line and "cannot be written" in line and "free space" in line
+    assert not list((tmp_path / "resampled").iterdir())
+
+
+def test_nothing_found_gives_an_empty_segmentation(finished, tmp_path, monkeypatch):
+    """The first stage's prediction is emptied, and the steps after it are run by hand."""
+    monkeypatch.chdir(finished.folder)
+    record = results(finished) / "cases/fold0-000.json"
+    cases = validation.usable([record])[:1]
+    batch = next(results(finished).glob("normalized/*/*/fold0-000"))
+    prepared = prepare.read_index(batch)[cases[0].name]
+    whole, tumour = tmp_path / "whole", tmp_path / "tumour"
+    empty = np.zeros(prepare.read_images(batch, prepared)[0].shape, np.float32)
+    inference.write_probabilities(whole, prepared, [empty])
+    prepare.write_index(whole, [prepared])
+    method = recipe.load_method("resvnet", finished_overrides(finished))
+    mask_of = functools.partial(inference.native_mask_of, whole)
+    crop = recipe.region_crop(method, "tumour")
+    without = prepare.crop_roi(cases, crop, mask_of, tmp_path / "roi")
+    assert without == [cases[0].name]
+    models = [results(finished) / "resvnet/tumour/fold0/model.safetensors"]
+    settings = recipe.prediction(method.stages["tumour"].training)
+    inference.predict(
+        [tmp_path / "roi"], models, settings, tumour, threads=1, bfloat16_on_cpu=False
+    )
+    predictions = {"whole": whole, "tumour": tumour}
+    merge.merge(cases, predictions, recipe.merging(method), tmp_path / "merged")
+    segmentation = nib.load(tmp_path / f"merged/{cases[0].name}.nii.gz")
+    assert segmentation.shape == nib.load(finished.folder / cases[0].image).shape
+    assert not np.asanyarray(segmentation.dataobj).any()
+
+
+def finished_overrides(project) -> dict:
+    return yaml.safe_load((project.folder / "run.yaml").read_text())["overrides"]["resvnet"]
 
 
 def test_second_run_in_the_same_folder_is_told_so(small):
