@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from renal import recipe
-from renal.augment import augment
+from renal.augmentations import augment
 from renal.datasets import TrainingSet
 from renal.files import write_array
 from renal.networks import build_network

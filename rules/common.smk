@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from renal import cases as case_list
 from renal import recipe
 from renal.errors import InputError
-from renal.sources import sources_of
+from renal.sources import component_modules, sources_of
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment.
@@ -85,7 +85,7 @@ def benchmark_of(rule, *wildcards):
 
 
 def as_json(settings):
-    return settings.model_dump_json()
+    return json.dumps(recipe.as_values(settings))
 
 
 # -- where a stage's input lies ----------------------------------------------------------------
@@ -161,8 +161,12 @@ def training_of(wildcards):
     return METHODS[wildcards.method].stages[wildcards.stage].training
 
 
-def network_sources(wildcards):
-    return sources_of(f"networks.{training_of(wildcards).network.name}")
+def training_sources(wildcards):
+    return sources_of("training", *component_modules(training_of(wildcards)))
+
+
+def prediction_sources(wildcards):
+    return sources_of("inference", f"networks.{training_of(wildcards).network.name}")
 
 
 BFLOAT16 = ["--bfloat16-on-cpu"] if CONFIGURATION.compute.bfloat16_on_cpu else []

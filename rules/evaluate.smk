@@ -156,7 +156,7 @@ rule write_tables:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=json.dumps({name: recipe.row(m).model_dump() for name, m in METHODS.items()}),
+        settings=json.dumps({name: recipe.as_values(recipe.row(m)) for name, m in METHODS.items()}),
         folder=RESULTS / "tables",
     message:
         "Writing the cross-validation tables"

@@ -5,7 +5,7 @@ rule train:
     input:
         prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
         all_checked=ancient(RESULTS / "cases.csv"),
-        code=lambda w: sources_of("training") + network_sources(w),
+        code=training_sources,
     output:
         model=RESULTS / "{method}/{stage}/fold{fold}/model.safetensors",
         history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",
@@ -41,7 +41,7 @@ rule predict:
     input:
         prepared=lambda w: seen_inputs(w.method, w.stage, w.group),
         models=lambda w: models_for(w.method, w.stage, w.group),
-        code=lambda w: sources_of("inference") + network_sources(w),
+        code=prediction_sources,
     output:
         directory(RESULTS / "{method}/{stage}/prediction/{group}"),
     log:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from renal import sources
-from renal.sources import PACKAGE, sources_of
+from renal import recipe, sources
+from renal.sources import PACKAGE, component_modules, sources_of
 
 ROOT = PACKAGE.parents[1]
 
@@ -19,7 +19,7 @@ def names(*modules: str) -> set[str]:
 def steps() -> list[tuple[str, ...]]:
     """The modules that the rules name, as they are called there."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    calls = re.findall(r"sources_of\(((?:\s*\"[\w.]+\",?)+)\s*\)", text)
+    calls = re.findall(r"sources_of\(((?:\s*\"[\w.]+\",?)+)", text)
     return sorted({tuple(re.findall(r"[\w.]+", call)) for call in calls})
 
 
@@ -30,20 +30,25 @@ def test_rules_name_their_sources():
 def test_preparation_depends_on_resampling_and_not_on_training():
     found = names("prepare")
     assert {"prepare.py", "resample.py", "intensity.py", "regions.py", "volume.py"} <= found
-    assert not {"training.py", "losses.py", "metrics.py"} & found
+    assert not {"training.py", "losses/__init__.py", "metrics.py"} & found
 
 
-def test_training_depends_on_its_own_network_only():
-    found = names("training", "networks.res_vnet_cascade")
+def test_training_depends_on_its_own_components_only():
+    training = recipe.load_method("resvnet", {}).stages["whole"].training
+    found = names("training", *component_modules(training))
     assert {
         "training.py",
         "networks/__init__.py",
         "networks/res_vnet_cascade.py",
-        "augment.py",
+        "augmentations/__init__.py",
+        "augmentations/flip.py",
+        "augmentations/rotation.py",
         "datasets.py",
-        "losses.py",
+        "losses/__init__.py",
+        "losses/dice.py",
     } <= found
-    assert "networks/res_vnet_cascade.py" not in names("training")
+    components = {"networks/res_vnet_cascade.py", "losses/dice.py", "augmentations/flip.py"}
+    assert not components & names("training")
     assert not {"metrics.py", "evaluation.py", "figures.py"} & found
 
 

@@ -169,10 +169,11 @@ def test_component_rule_of_stage_1(finished, restored):
         ("metrics", {"evaluate", "write_tables"}, {"merge", "train", "resample"}),
         ("networks/res_vnet_cascade", {"train", "predict"}, {"resample", "crop_true_roi"}),
         ("training", {"train"}, {"resample", "validate", "crop_true_roi"}),
+        ("losses/dice", {"train"}, {"resample", "crop_true_roi"}),
         ("intensity", {"window_normalize", "crop_true_roi"}, {"validate"}),
         ("tables", {"write_tables"}, {"evaluate", "draw_curves"}),
         ("recipe", set(), set()),
-        ("networks/__init__", {"train", "predict"}, {"merge_only"}),
+        ("networks/__init__", {"train", "predict"}, {"resample"}),
     ],
 )
 def test_changed_module_runs_the_steps_that_use_it(finished, restored, module, rules, untouched):
@@ -182,6 +183,11 @@ def test_changed_module_runs_the_steps_that_use_it(finished, restored, module, r
     assert rules <= plan.keys()
     assert not untouched & plan.keys()
     assert bool(plan) == bool(rules)
+
+
+def test_added_component_runs_nothing(finished, restored):
+    restored("workflow/renal/losses/another.py", "# a loss that no recipe here uses\n")
+    assert finished.plan() == {}
 
 
 def test_added_case_concerns_its_batch(finished):

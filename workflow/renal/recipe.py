@@ -102,7 +102,7 @@ class RegionCrop(Strict):
 class VolumeSampler(Strict):
     """Each case once an epoch; several regions are stacked along depth into one volume."""
 
-    name: Literal["volume"] = "volume"
+    name: Literal["volume"]
     shuffle_regions: bool = False
 
 
@@ -158,7 +158,7 @@ class Training(Strict):
     """Everything that decides a trained model, apart from the data."""
 
     target: Literal["whole", "tumour"]
-    sampler: VolumeSampler = VolumeSampler()
+    sampler: VolumeSampler = VolumeSampler(name="volume")
     network: ResVNetCascade
     loss: DiceLoss
     optimizer: Adam
@@ -367,11 +367,16 @@ def _extended(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` on top, key by key through nested mappings."""
+    """`base` with `changes` on top, key by key through nested mappings.
+
+    A component of another name replaces the one beneath it: its keys are not the same.
+    """
     result = dict(base)
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merged(result[key], value)
+        below = result.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            same = value.get("name", below.get("name")) == below.get("name")
+            result[key] = merged(below, value) if same else value
         else:
             result[key] = value
     return result
@@ -454,7 +459,16 @@ def row(method: Method) -> Row:
     return Row(family=method.family, title=method.title, published=method.published)
 
 
+def as_values(settings: BaseModel) -> dict[str, Any]:
+    """Settings as plain values for JSON, without those that are at their default.
+
+    A schema that grows by an optional key then changes neither the hashes nor the parameters of
+    steps that do not use it, so nothing runs again.
+    """
+    return settings.model_dump(mode="json", exclude_defaults=True)
+
+
 def settings_hash(*parts: BaseModel | None) -> str:
     """Eight hexadecimal digits that differ when any setting does."""
-    values = [None if part is None else part.model_dump(mode="json") for part in parts]
+    values = [None if part is None else as_values(part) for part in parts]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -16,7 +16,7 @@ import torch
 from renal.datasets import TrainingSet
 from renal.errors import InputError
 from renal.files import replacing
-from renal.sources import sources_of
+from renal.sources import component_modules, sources_of
 
 if TYPE_CHECKING:
     from renal.recipe import Training
@@ -44,7 +44,7 @@ def fingerprint_of(
     digest = hashlib.sha256()
     values: dict[str, Any] = settings.model_dump(mode="json")
     digest.update(json.dumps([values, examples.names, seed, half], sort_keys=True).encode())
-    for path in sources_of("training", f"networks.{settings.network.name}"):
+    for path in sources_of("training", *component_modules(settings)):
         digest.update(path.read_bytes())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.

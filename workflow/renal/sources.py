@@ -8,6 +8,10 @@ re-runs what uses it. Imports are read from the source without running it.
 import ast
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from renal.recipe import Training
 
 PACKAGE = Path(__file__).parent
 
@@ -29,6 +33,12 @@ def sources_of(*modules: str) -> list[Path]:
             found.add(path)
             waiting += [_file_of(name) for name in _imports(path)]
     return sorted(found)
+
+
+def component_modules(training: "Training") -> list[str]:
+    """Modules of the components that a recipe's training section names."""
+    transforms = [f"augmentations.{transform.name}" for transform in training.augmentation]
+    return [f"networks.{training.network.name}", f"losses.{training.loss.name}", *transforms]
 
 
 def _file_of(module: str) -> Path:

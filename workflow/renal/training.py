@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
-from renal.augment import augment
+from renal.augmentations import augment
 from renal.datasets import TrainingSet
 from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text

@@ -1,13 +1,11 @@
-"""Loss functions on logits, (batch, 1, z, y, x) float, and targets of the same shape in 0..1."""
-
-from typing import Any
+"""Soft Dice."""
 
 from torch import Tensor
 
 SMOOTH = 1e-5  # keeps the ratio defined where neither prediction nor target has a voxel
 
 
-def dice_loss(logits: Tensor, target: Tensor, *, squared: bool) -> Tensor:
+def loss(logits: Tensor, target: Tensor, *, squared: bool) -> Tensor:
     """Soft Dice loss, 1 - 2 * sum(P * G) / (sum(P) + sum(G)), averaged over the batch.
 
     Parameters
@@ -25,13 +23,3 @@ def dice_loss(logits: Tensor, target: Tensor, *, squared: bool) -> Tensor:
     else:
         total = prediction.sum(axes) + target.sum(axes)
     return (1 - (2 * overlap + SMOOTH) / (total + SMOOTH)).mean()
-
-
-LOSSES = {"dice": dice_loss}
-
-
-def training_loss(outputs: tuple[Tensor, ...], target: Tensor, settings: Any) -> Tensor:
-    """Mean of the recipe's loss over a network's outputs (Hao 2019, equation 6)."""
-    keywords = settings.model_dump(exclude={"name"})
-    losses = [LOSSES[settings.name](output, target, **keywords) for output in outputs]
-    return sum(losses) / len(losses)

@@ -1,18 +1,13 @@
-"""Augmentation of a training batch, on the device that holds it.
-
-Every transform takes and returns images (batch, 1, z, y, x) float and targets of the same shape;
-it draws what it needs from torch's global generator, which the training loop seeds every epoch.
-"""
+"""Rotation in the plane of the slices."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def rotation(image: Tensor, target: Tensor, *, degrees: float) -> tuple[Tensor, Tensor]:
+def transform(image: Tensor, target: Tensor, *, degrees: float) -> tuple[Tensor, Tensor]:
     """Rotate each case in the plane of its slices by an angle drawn from +-`degrees`.
 
     Bilinear for images, nearest for targets. Voxels from outside take the nearest edge value of
@@ -39,26 +34,3 @@ def rotation(image: Tensor, target: Tensor, *, degrees: float) -> tuple[Tensor, 
         flat_target, grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
     return turned_image.view_as(image), turned_target.view_as(target)
-
-
-def flip(image: Tensor, target: Tensor, *, probability: float) -> tuple[Tensor, Tensor]:
-    """Mirror each case about one axis drawn at random (z, y or x), with `probability`."""
-    chosen = torch.rand(len(image)) < probability
-    axes = torch.randint(3, (len(image),))
-    images, targets = list(image), list(target)
-    for index in chosen.nonzero().flatten().tolist():
-        axis = 1 + int(axes[index])
-        images[index] = images[index].flip(axis)
-        targets[index] = targets[index].flip(axis)
-    return torch.stack(images), torch.stack(targets)
-
-
-TRANSFORMS = {"rotation": rotation, "flip": flip}
-
-
-def augment(image: Tensor, target: Tensor, transforms: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-    """Apply the recipe's transforms in order."""
-    for settings in transforms:
-        transform = TRANSFORMS[settings.name]
-        image, target = transform(image, target, **settings.model_dump(exclude={"name"}))
-    return image, target

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renal import augment, recipe
+from renal import augmentations, recipe
+from renal.augmentations import flip, rotation
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def draw(monkeypatch):
     """Makes torch.rand give what is asked for: 1 is the largest angle, 0 its opposite."""
 
     def fix(*values: float) -> None:
-        monkeypatch.setattr(augment.torch, "rand", lambda count: torch.tensor(values[:count]))
+        monkeypatch.setattr(torch, "rand", lambda count: torch.tensor(values[:count]))
 
     return fix
 
@@ -36,7 +37,7 @@ def draw(monkeypatch):
 def test_rotation_by_nothing_is_the_identity(draw):
     image, target = example()
     draw(0.5, 0.5)
-    turned_image, turned_target = augment.rotation(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90)
     assert torch.allclose(turned_image, image, atol=1e-5)
     assert torch.equal(turned_target, target)
 
@@ -45,7 +46,7 @@ def test_rotation_by_nothing_is_the_identity(draw):
 def test_rotation_by_a_right_angle(draw, size):
     image, target = example(size=size)
     draw(1.0, 0.0)
-    turned_image, turned_target = augment.rotation(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90)
     for case, turns in ((0, 1), (1, -1)):
         expected = torch.rot90(image[case], turns, dims=(-2, -1))
         assert torch.allclose(turned_image[case], expected, atol=1e-5)
@@ -58,7 +59,7 @@ def test_rotation_keeps_angles_in_slices_that_are_not_square(draw):
     target = torch.zeros(1, 1, 2, 11, 21)
     target[..., 4:7, 6:15] = 1
     image = torch.where(target > 0, 100.0, -100.0)
-    turned_image, turned_target = augment.rotation(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90)
     expected = torch.zeros_like(target)
     expected[..., 1:10, 9:12] = 1
     assert torch.equal(turned_target, expected)
@@ -68,7 +69,7 @@ def test_rotation_keeps_angles_in_slices_that_are_not_square(draw):
 def test_voxels_from_outside(draw):
     draw(1.0)
     image, target = torch.full((1, 1, 1, 4, 12), 5.0), torch.ones(1, 1, 1, 4, 12)
-    turned_image, turned_target = augment.rotation(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90)
     assert torch.allclose(turned_image, image)  # the edge value holds beyond the edge
     assert turned_target[..., 4:8].all()
     assert not turned_target[..., :4].any()
@@ -77,24 +78,24 @@ def test_voxels_from_outside(draw):
 
 def test_all_slices_of_a_case_turn_by_the_same_angle():
     image = torch.randn(2, 1, 1, 9, 9).expand(2, 1, 5, 9, 9).contiguous()
-    turned, _ = augment.rotation(image, (image > 0).float(), degrees=45)
+    turned, _ = rotation.transform(image, (image > 0).float(), degrees=45)
     assert torch.equal(turned, turned[:, :, :1].expand_as(turned))
     # Two cases turn by two angles.
-    same, _ = augment.rotation(image[:1].repeat(2, 1, 1, 1, 1), (image > 0).float(), degrees=45)
+    same, _ = rotation.transform(image[:1].repeat(2, 1, 1, 1, 1), (image > 0).float(), degrees=45)
     assert not torch.allclose(same[0], same[1])
 
 
 def test_angles_fill_the_range_and_stay_in_it(monkeypatch):
     angles = []
-    original = augment.functional.affine_grid
+    original = rotation.functional.affine_grid
 
     def remember(matrices, *arguments, **keywords):
         angles.extend(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]).tolist())
         return original(matrices, *arguments, **keywords)
 
-    monkeypatch.setattr(augment.functional, "affine_grid", remember)
+    monkeypatch.setattr(rotation.functional, "affine_grid", remember)
     image, target = example(batch=200, size=(1, 4, 4))
-    augment.rotation(image, target, degrees=30)
+    rotation.transform(image, target, degrees=30)
     degrees = [math.degrees(angle) for angle in angles]
     assert -30 <= min(degrees) < -25
     assert 25 < max(degrees) <= 30
@@ -109,7 +110,7 @@ def test_angles_fill_the_range_and_stay_in_it(monkeypatch):
 def test_rotation_keeps_shape_and_a_binary_target(size, seed, degrees):
     torch.manual_seed(seed)
     image, target = example(size=size)
-    turned_image, turned_target = augment.rotation(image, target, degrees=degrees)
+    turned_image, turned_target = rotation.transform(image, target, degrees=degrees)
     assert turned_image.shape == image.shape
     assert turned_target.shape == target.shape
     assert set(turned_target.unique().tolist()) <= {0.0, 1.0}
@@ -126,7 +127,7 @@ def test_image_and_target_move_together():
         recipe.Flip(name="flip", probability=1),
     )
     for _ in range(5):
-        image, moved = augment.augment(target, target, transforms)
+        image, moved = augmentations.augment(target, target, transforms)
         assert not torch.equal(moved, target)
         agreement = ((image > 0.5) == (moved > 0.5)).float().mean()
         assert agreement > 0.97  # bilinear and nearest part ways on the boundary only
@@ -134,7 +135,7 @@ def test_image_and_target_move_together():
 
 def test_certain_flip_mirrors_exactly_one_axis_and_each_in_turn():
     image, target = example(batch=60, size=(3, 4, 5))
-    flipped_image, flipped_target = augment.flip(image, target, probability=1)
+    flipped_image, flipped_target = flip.transform(image, target, probability=1)
     chosen = []
     for case in range(60):
         axes = [
@@ -149,7 +150,7 @@ def test_certain_flip_mirrors_exactly_one_axis_and_each_in_turn():
 
 def test_flip_happens_as_often_as_asked():
     image, target = example(batch=400, size=(2, 2, 2))
-    flipped, _ = augment.flip(image, target, probability=0.25)
+    flipped, _ = flip.transform(image, target, probability=0.25)
     count = sum(not torch.equal(a, b) for a, b in zip(flipped, image, strict=True))
     assert 70 < count < 130
     # What was handed in is left as it was.
@@ -166,7 +167,7 @@ def test_seeded_draws_repeat():
     results = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        results.append(augment.augment(image, target, transforms))
+        results.append(augmentations.augment(image, target, transforms))
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
     assert not torch.equal(results[0][0], results[2][0])
@@ -174,20 +175,20 @@ def test_seeded_draws_repeat():
 
 def test_without_transforms_nothing_changes():
     image, target = example()
-    same_image, same_target = augment.augment(image, target, ())
+    same_image, same_target = augmentations.augment(image, target, ())
     assert same_image is image
     assert same_target is target
 
 
 def test_transforms_are_applied_in_order(monkeypatch):
     order = []
-    for name in ("rotation", "flip"):
-        monkeypatch.setitem(
-            augment.TRANSFORMS,
-            name,
+    for name, module in (("rotation", rotation), ("flip", flip)):
+        monkeypatch.setattr(
+            module,
+            "transform",
             lambda image, target, name=name, **_: order.append(name) or (image, target),
         )
-    flip = recipe.Flip(name="flip", probability=0.5)
-    rotation = recipe.Rotation(name="rotation", degrees=3)
-    augment.augment(*example(), (flip, rotation, flip))
+    mirror = recipe.Flip(name="flip", probability=0.5)
+    turn = recipe.Rotation(name="rotation", degrees=3)
+    augmentations.augment(*example(), (mirror, turn, mirror))
     assert order == ["flip", "rotation", "flip"]
