@@ -205,7 +205,10 @@ PLANNED = """digraph snakemake_dag {
 \t1[label = "merge", color = "0.63 0.6 0.85", style="rounded"];
 \t2[label = "predict", color = "0.10 0.6 0.85", style="rounded"];
 \t3[label = "crop_roi", color = "0.10 0.6 0.85", style="rounded"];
+\t4[label = "evaluate", color = "0.20 0.6 0.85", style="rounded"];
 \t1 -> 0
+\t1 -> 4
+\t4 -> 0
 \t2 -> 0
 \t2 -> 1
 \t2 -> 3
