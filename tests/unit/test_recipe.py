@@ -403,8 +403,21 @@ def test_settings_hash_does_not_change_from_one_version_to_the_next():
         size: recipe.Size
         label: str | None = None
 
-    # printf '[{"label": null, "size": [1, 2, 3]}, null]' | sha256sum
-    assert recipe.settings_hash(Example(size=(1, 2, 3)), None) == "40dd4421"
+    class Grown(Example):
+        colour: str = "green"
+
+    # printf '[{"size": [1, 2, 3]}, null]' | sha256sum
+    assert recipe.settings_hash(Example(size=(1, 2, 3)), None) == "4ab02ad2"
+    assert recipe.settings_hash(Grown(size=(1, 2, 3)), None) == "4ab02ad2"
+
+
+def test_component_of_another_name_replaces_the_one_beneath():
+    below = {"network": {"name": "one", "width": 4}, "epochs": 3}
+    assert recipe.merged(below, {"network": {"name": "two"}}) == {
+        "network": {"name": "two"},
+        "epochs": 3,
+    }
+    assert recipe.merged(below, {"network": {"width": 8}})["network"] == {"name": "one", "width": 8}
 
 
 @pytest.mark.parametrize(
