@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CORES ?= $(shell nproc)
+CORES ?= $(or $(shell nproc 2>/dev/null),2)
 
 .PHONY: setup demo test clean
 

@@ -23,9 +23,8 @@ rule all:
     default_target: True
     input:
         TABLES,
-        RESULTS / "segmented.txt",
+        RESULTS / "segmented/all.txt",
         RESULTS / "report/rule_graph.png",
-        [pictures_of(method) for method in METHODS],
 
 
 for method in METHODS:
@@ -34,6 +33,5 @@ for method in METHODS:
         name:
             method
         input:
-            scores_of(method),
-            segmentations_of(method),
-            pictures_of(method),
+            results_of(method),
+            RESULTS / "segmented" / f"{method}.txt",

@@ -44,6 +44,7 @@ try:
         known=case_list.read_assignments(RESULTS / "folds.csv", **ASSIGNMENT),
         **ASSIGNMENT,
     )
+    LISTED_SPACINGS = case_list.listed_spacings(CONFIGURATION.data.root)
 except InputError as error:
     sys.exit(f"error: {error}")
 
@@ -69,6 +70,7 @@ wildcard_constraints:
     batch=r"(fold\d+|unlabelled)-\d+",
     group=r"fold\d+|unlabelled-\d+",
     hash=r"[0-9a-f]{8}",
+    scope="|".join(["all", *METHODS]),
 
 
 def store_assignments():
@@ -185,6 +187,14 @@ def scores_of(method):
 def segmentations_of(method):
     folders = ["segmentation"] + (["submission"] if UNLABELLED else [])
     return [RESULTS / method / folder for folder in folders]
+
+
+def results_of(method):
+    return [scores_of(method), *segmentations_of(method), *pictures_of(method)]
+
+
+def methods_of(scope):
+    return list(METHODS) if scope == "all" else [scope]
 
 
 def pictures_of(method):

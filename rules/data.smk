@@ -23,14 +23,17 @@ rule validate:
     resources:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
+        # A resource, not a parameter: a higher limit is no reason to check, and train, again.
+        maximum_voxels=CONFIGURATION.data.maximum_voxels,
     params:
         root=CONFIGURATION.data.root,
-        limit=CONFIGURATION.data.maximum_voxels,
         cases=lambda w: BATCHES[w.batch],
+        # What kits.json says of these cases: mended there, they are checked again.
+        listed=lambda w: [LISTED_SPACINGS.get(name) for name in BATCHES[w.batch]],
     message:
         "Checking the files of {wildcards.batch}"
     shell:
-        "renal validate --data {params.root:q} --maximum-voxels {params.limit} --output {output:q}"
+        "renal validate --data {params.root:q} --maximum-voxels {resources.maximum_voxels} --output {output:q}"
         " --threads {threads} --log {log:q} {params.cases:q}"
 
 
@@ -57,18 +60,21 @@ rule check_cases:
         "renal check_cases --checked {input.checked:q} --output {output:q} --log {log:q}"
 
 
-# The last job: it fails where a case that was only to be segmented was bad.
+# The last job of a run, or of a method: it fails where a case that was only to be segmented was
+# bad, after all others were finished.
 rule check_segmented:
     input:
-        checked=checked(UNLABELLED),
-        tables=TABLES,
-        results=[path for m in METHODS for path in segmentations_of(m) + pictures_of(m)],
+        checked=checked(BATCHES),
+        segmentations=lambda w: [segmentations_of(method)[0] for method in methods_of(w.scope)],
+        results=lambda w: [path for method in methods_of(w.scope) for path in results_of(method)]
+        + (TABLES if w.scope == "all" else []),
+        code=sources_of("collect"),
     output:
-        RESULTS / "segmented.txt",
+        RESULTS / "segmented/{scope}.txt",
     log:
-        log_of("check_segmented"),
+        log_of("check_segmented", "{scope}"),
     benchmark:
-        benchmark_of("check_segmented")
+        benchmark_of("check_segmented", "{scope}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -78,4 +84,5 @@ rule check_segmented:
     message:
         "Checking that every case was segmented"
     shell:
-        "renal check_segmented --checked {input.checked:q} --output {output:q} --log {log:q}"
+        "renal check_segmented --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        " --output {output:q} --log {log:q}"

@@ -89,6 +89,7 @@ rule collect_scores:
 
 rule collect_segmentations:
     input:
+        checked=checked(BATCHES),
         segmentations=[RESULTS / "{method}/merged" / group for group in GROUPS],
         code=sources_of("collect"),
     output:
@@ -106,7 +107,7 @@ rule collect_segmentations:
     message:
         "Collecting the segmentations of {wildcards.method}"
     shell:
-        "renal collect_segmentations --segmentations {input.segmentations:q}"
+        "renal collect_segmentations --checked {input.checked:q} --segmentations {input.segmentations:q}"
         " --output {output:q} --log {log:q}"
 
 

@@ -1,5 +1,6 @@
 """What Snakemake plans: every job of a method is counted, and a change plans what it concerns."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -130,6 +131,20 @@ pytestmark = pytest.mark.xdist_group("finished")
 
 def test_nothing_changed_plans_nothing(finished):
     assert finished.plan() == {}
+
+
+def test_higher_limit_plans_nothing(finished, restored):
+    restored("run.yaml", None)
+    finished.configure({"data": {"maximum_voxels": 700_000_000}})
+    assert finished.plan() == {}
+
+
+def test_mended_kits_json_checks_its_batch(finished, restored):
+    listed = finished.folder / "results/demo/data/kits.json"
+    cases = json.loads(listed.read_text())
+    cases[0]["voxel_spacing"]["z_spacing"] += 0.5
+    restored("results/demo/data/kits.json", json.dumps(cases))
+    assert finished.plan()["validate"] == 1
 
 
 def test_learning_rate_of_stage_2(finished, restored):

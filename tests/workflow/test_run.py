@@ -172,7 +172,7 @@ def test_bad_unlabelled_case_is_named_and_the_others_are_kept(small):
     assert (folder / "resvnet/segmentation/case_00004.nii.gz").exists()
     assert not (folder / "resvnet/segmentation/case_00005.nii.gz").exists()
     assert (folder / "tables/cv.csv").exists()
-    assert not (folder / "segmented.txt").exists()
+    assert not (folder / "segmented/all.txt").exists()
 
 
 def test_full_disk_leaves_nothing_half_written(finished, tmp_path):
@@ -229,6 +229,25 @@ def finished_overrides(project) -> dict:
     return yaml.safe_load((project.folder / "run.yaml").read_text())["overrides"]["resvnet"]
 
 
+def test_method_with_bad_unlabelled_cases_alone_ends_with_their_list(small):
+    """A whole batch of bad cases, a method asked for by name: the engineer's first try."""
+    (results(small) / "data/case_00004/imaging.nii.gz").write_bytes(b"not an image")
+    run = small.snakemake("resvnet")
+    assert run.returncode == 1
+    assert "case_00004/imaging.nii.gz" in run.stderr
+    assert "cases that were not segmented: 1" in run.stderr
+    assert (results(small) / "resvnet/scores.csv").exists()
+
+
+def test_data_without_unlabelled_cases_and_with_an_excluded_one(small):
+    shutil.rmtree(results(small) / "data/case_00004")
+    small.configure({"data": {"exclude": ["case_00003"]}})
+    run = small.snakemake()
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert (results(small) / "segmented/all.txt").read_text() == "all 3 cases were segmented\n"
+    assert not (results(small) / "resvnet/submission").exists()
+
+
 def test_second_run_in_the_same_folder_is_told_so(small):
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "1"],
@@ -265,29 +284,40 @@ def checksums(project) -> dict[str, str]:
 
 
 def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_factory):
-    twin = tmp_path_factory.mktemp("twin")
-    shutil.copytree(small.folder, twin, dirs_exist_ok=True)
+    # A state after every epoch, and epochs enough for a kill to fall among them.
+    loop = small.folder / "workflow/renal/training.py"
+    text = loop.read_text()
+    assert "SECONDS_BETWEEN_STATES = 60.0" in text
+    loop.write_text(text.replace("SECONDS_BETWEEN_STATES = 60.0", "SECONDS_BETWEEN_STATES = 0.0"))
+    longer = {"training": {"epochs": 12}}
+    small.configure({"overrides": {"resvnet": {"stages": {"whole": longer, "tumour": longer}}}})
+    twin = Project(tmp_path_factory.mktemp("twin"))
+    shutil.copytree(small.folder, twin.folder, dirs_exist_ok=True)
     undisturbed = small.snakemake()
     assert undisturbed.returncode == 0, undisturbed.stderr[-2000:]
 
     command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
-    for seconds in (9, 14):
+    for stage in ("tumour", "whole"):
         # A session of its own, so that the kill reaches the jobs as well.
         run = subprocess.Popen(
-            command,
-            cwd=twin,
+            [*command, "--rerun-incomplete"],
+            cwd=twin.folder,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(seconds)
+        deadline = time.monotonic() + 120
+        while not list(results(twin).glob(f"resvnet/{stage}/fold*/state.pt")):
+            assert time.monotonic() < deadline, "no training was seen"
+            time.sleep(0.05)
         _kill_session(run)
-        unlock = [*command, "--unlock"]
-        subprocess.run(unlock, cwd=twin, check=True, capture_output=True)
-    project = Project(twin)
-    finished = project.snakemake("--rerun-incomplete")
+        assert list(results(twin).glob(f"resvnet/{stage}/fold*/state.pt"))
+        subprocess.run([*command, "--unlock"], cwd=twin.folder, check=True, capture_output=True)
+    finished = twin.snakemake("--rerun-incomplete")
     assert finished.returncode == 0, finished.stderr[-2000:]
-    assert checksums(project) == checksums(small)
+    logs = [path.read_text() for path in results(twin).glob("logs/train/*.log")]
+    assert any("going on after epoch" in log for log in logs)
+    assert checksums(twin) == checksums(small)
 
 
 def _kill_session(process):

@@ -61,18 +61,12 @@ def check_cases(a: Arguments) -> Work:
 
 def check_segmented(a: Arguments) -> Work:
     """End with an error that lists the cases that could not be segmented."""
-    from renal.files import write_text
+    from renal.collect import check_segmented
     from renal.validation import read_checked
 
     def work() -> None:
-        faults = [c.fault for path in a.checked for c in read_checked(path).values() if c.fault]
-        if faults:
-            raise InputError(
-                "\n".join(faults)
-                + f"\ncases that were not segmented: {len(faults)}; all others were: "
-                "mend these, or name them under data.exclude in config.yaml"
-            )
-        write_text(a.output, "every case was segmented\n")
+        cases = [case for path in a.checked for case in read_checked(path).values()]
+        check_segmented(cases, a.segmentations, a.output)
 
     return work
 
@@ -195,10 +189,22 @@ def collect_scores(a: Arguments) -> Work:
 
 
 def collect_segmentations(a: Arguments) -> Work:
-    """Link all segmentations of a method into one folder."""
+    """Copy all segmentations of a method into one folder."""
     from renal.collect import collect_segmentations
+    from renal.validation import usable
 
-    return partial(collect_segmentations, a.segmentations, a.output)
+    def work() -> None:
+        groups: dict[Path, list[Path]] = {}
+        for path in a.checked:
+            groups.setdefault(_folder_of(path.stem, a.segmentations), []).append(path)
+        collect_segmentations({folder: usable(paths) for folder, paths in groups.items()}, a.output)
+
+    return work
+
+
+def _folder_of(batch: str, folders: list[Path]) -> Path:
+    """The folder among those of groups that holds a batch: named like it, or like its fold."""
+    return next(f for f in folders if f.name in (batch, batch.partition("-")[0]))
 
 
 def write_submission(a: Arguments) -> Work:
@@ -288,7 +294,7 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     phantom: "--labelled --unlabelled --seed --size",
     validate: "--data --maximum-voxels cases",
     check_cases: "--checked",
-    check_segmented: "--checked",
+    check_segmented: "--checked --segmentations...",
     crop_body: "--checked --settings",
     resample: "--checked --settings [--boxes]",
     window_normalize: "--source --settings",
@@ -298,7 +304,7 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     merge: "--checked --predictions --settings",
     evaluate: "--checked --segmentations --truths --settings --name --fold",
     collect_scores: "--scores...",
-    collect_segmentations: "--segmentations...",
+    collect_segmentations: "--checked --segmentations...",
     write_submission: "--checked --segmentations",
     write_tables: "--scores... --settings",
     draw_overlays: "--checked --scores --segmentations",
@@ -341,6 +347,9 @@ def main() -> int:
     except Stopped as error:
         log.info("%s", error)
         return 1
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        return 130
     except InputError as error:
         log.error("error: %s", error)
         if a.debug:

@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from renal.errors import InputError
-from renal.files import write_text
+from renal.files import read_json, write_text
 
 CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
@@ -79,6 +80,21 @@ def find_cases(root: Path, exclude: Iterable[str] = ()) -> dict[str, bool]:
         )
     kept = sorted(set(names) - set(exclude))
     return {name: (root / name / LABEL).exists() for name in kept}
+
+
+def listed_spacings(root: Path) -> dict[str, Any]:
+    """Case name to ``voxel_spacing`` in kits.json; empty where there is no such file."""
+    path = Path(root) / "kits.json"
+    if not path.exists():
+        return {}
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: a list of cases is expected: restore the file or remove it")
+    return {
+        entry["case_id"]: entry.get("voxel_spacing")
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("case_id"), str)
+    }
 
 
 def assign(
@@ -160,19 +176,43 @@ def _batch_prefix(fold: int | None) -> str:
 
 
 def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> list[Case]:
-    """Read what `write_assignments` stored, or nothing where it was made with other settings."""
+    """Read what `write_assignments` stored; nothing where there is no such file.
+
+    With another `batch_size` the cases keep their folds and are put into new batches.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or was made with another number of folds or another seed.
+    """
     path = Path(path)
     if not path.exists():
         return []
     try:
         settings, _, table = path.read_text(encoding="utf-8").partition("\n")
-        if settings != _settings_line(folds, seed, batch_size):
-            return []
-        return [_case_from(row, folds) for row in csv.DictReader(io.StringIO(table))]
+        stored = dict(re.findall(r"(\w+)=(\d+)", settings))
+        if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):
+            raise InputError(
+                f"{path}: was dealt with {settings.removeprefix('# ')}, but config.yaml asks for "
+                f"folds={folds} seed={seed}: restore these values, or delete the file to deal the "
+                "folds, and train every model, anew"
+            )
+        cases = [
+            _case_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
+        ]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
         ) from error
+    if stored["batch_size"] == str(batch_size):
+        return cases
+    sizes: dict[str, int] = defaultdict(int)
+    moved = []
+    for case in sorted(cases, key=lambda case: case.name):
+        batch = _batch_with_room(case.fold, sizes, batch_size)
+        sizes[batch] += 1
+        moved.append(Case(case.name, case.fold, batch))
+    return moved
 
 
 def _case_from(row: dict[str, str], folds: int) -> Case:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -66,18 +66,62 @@ def collect_scores(parts: list[Path], output: Path) -> None:
     write_text(output, "\n".join([header, *rows]) + "\n")
 
 
-def collect_segmentations(folders: list[Path], output: Path) -> None:
-    """Link every case's segmentation into one folder."""
+def collect_segmentations(groups: dict[Path, list[CheckedCase]], output: Path) -> None:
+    """Copy every case's segmentation into one folder.
+
+    Copies, so that a correction that somebody saves there is not taken for what was predicted.
+
+    Parameters
+    ----------
+    groups : dict
+        Folder of segmentations to the cases that are to be in it.
+    output : Path
+        Folder to write.
+    """
     output.mkdir(parents=True, exist_ok=True)
+    for folder, cases in groups.items():
+        for case in cases:
+            with replacing(output / f"{case.name}.nii.gz") as temporary:
+                shutil.copyfile(segmentation_of(folder, case.name), temporary)
+
+
+def segmentation_of(folder: Path, case: str) -> Path:
+    """Path of a case's segmentation.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    path = folder / f"{case}.nii.gz"
+    if not path.exists():
+        raise InputError(f"{path}: missing: delete the folder {folder} and run the workflow again")
+    return path
+
+
+def check_segmented(cases: list[CheckedCase], folders: list[Path], output: Path) -> None:
+    """Look whether each case has its segmentation in each folder, and write a file if so.
+
+    Raises
+    ------
+    InputError
+        With the faults of all cases that could not be segmented, or the first that is missing.
+    """
     for folder in folders:
-        for path in sorted(folder.glob("*.nii.gz")):
-            target = output / path.name
-            target.unlink(missing_ok=True)
-            os.link(path, target)
+        for case in cases:
+            if not case.fault:
+                segmentation_of(folder, case.name)
+    faults = [case.fault for case in cases if case.fault]
+    if faults:
+        raise InputError(
+            "\n".join(faults) + f"\ncases that were not segmented: {len(faults)}; all others were: "
+            "mend these, or name them under data.exclude in config.yaml"
+        )
+    write_text(output, f"all {len(cases)} cases were segmented\n")
 
 
 def write_submission(segmentations: Path, cases: list[str], output: Path) -> None:
-    """Link the unlabelled cases' segmentations as the challenge names them, and zip them.
+    """Copy the unlabelled cases' segmentations as the challenge names them, and zip them.
 
     Parameters
     ----------
@@ -92,8 +136,8 @@ def write_submission(segmentations: Path, cases: list[str], output: Path) -> Non
     # NIfTI files are compressed already, and a fixed date keeps the archive's bytes the same.
     with replacing(output / "submission.zip") as temporary, zipfile.ZipFile(temporary, "w") as z:
         for case in sorted(cases):
-            source = segmentations / f"{case}.nii.gz"
-            target = output / f"{case.replace('case_', 'prediction_', 1)}.nii.gz"
-            target.unlink(missing_ok=True)
-            os.link(source, target)
-            z.writestr(zipfile.ZipInfo(target.name, (1980, 1, 1, 0, 0, 0)), source.read_bytes())
+            image = segmentation_of(segmentations, case).read_bytes()
+            name = f"{case.replace('case_', 'prediction_', 1)}.nii.gz"
+            with replacing(output / name) as target:
+                target.write_bytes(image)
+            z.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), image)

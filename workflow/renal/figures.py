@@ -173,7 +173,7 @@ def draw_rule_graph(snakefile: Path, methods: list[str], folds: int, output: Pat
             if number < folds:
                 (case / LABEL).touch()
         configuration = {
-            "data": {"root": str(root)},
+            "data": {"root": str(root), "exclude": []},
             "results": str(Path(folder) / "results"),
             "methods": methods,
             "folds": {"count": folds},

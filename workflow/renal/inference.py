@@ -14,7 +14,7 @@ import numpy as np
 
 from renal.errors import InputError
 from renal.files import replacing
-from renal.prepare import PreparedCase, read_images, read_index, write_index
+from renal.prepare import PreparedCase, entry_of, read_images, read_index, write_index
 from renal.regions import bounding_box
 from renal.resample import slices, to_native
 from renal.validation import CheckedCase
@@ -61,10 +61,11 @@ def predict(
     """
     import torch
 
+    from renal.device import choose_device
+
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     networks = [_load(path, settings, device) for path in models]
-    half = device.type == "cuda" or bfloat16_on_cpu
     indices = [(folder, read_index(folder)) for folder in folders]
     total, done = sum(len(index) for _, index in indices), 0
     for folder, index in indices:
@@ -79,6 +80,11 @@ def predict(
                 ):
                     mean = sum(network(image)[-1].float().sigmoid() for network in networks)
                 mean = (mean / len(networks))[0, 0].cpu().numpy()
+                if not np.isfinite(mean).all():
+                    raise InputError(
+                        f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "
+                        "number: delete the model and train with a lower learning rate"
+                    )
                 probabilities = np.split(mean, len(case.boxes))
             write_probabilities(output, case, probabilities)
             done += 1
@@ -161,5 +167,5 @@ def native_mask(probabilities: list[np.ndarray], case: PreparedCase) -> np.ndarr
 
 def native_mask_of(folder: Path, case: CheckedCase) -> np.ndarray:
     """`native_mask` of a case from a folder of predictions."""
-    prepared = read_index(folder)[case.name]
+    prepared = entry_of(read_index(folder), folder, case.name)
     return native_mask(read_probabilities(folder, prepared), prepared)

@@ -9,7 +9,7 @@ import numpy as np
 
 from renal.inference import native_mask, read_probabilities
 from renal.parallel import for_each
-from renal.prepare import PreparedCase, read_index
+from renal.prepare import PreparedCase, entry_of, read_index
 from renal.regions import clean
 from renal.validation import CheckedCase
 from renal.volume import read_header, write_like
@@ -93,6 +93,7 @@ def merge(
     threads : int
         Cases at a time.
     """
+    output.mkdir(parents=True, exist_ok=True)  # also where none of the cases could be used
     indices = {stage: read_index(folder) for stage, folder in predictions.items()}
     work = partial(
         _merge_one, predictions=predictions, indices=indices, method=method, output=output
@@ -111,7 +112,7 @@ def _merge_one(
 ) -> bool:
     stages = {}
     for stage, folder in predictions.items():
-        prepared = indices[stage][case.name]
+        prepared = entry_of(indices[stage], folder, case.name)
         stages[stage] = (prepared, read_probabilities(folder, prepared))
     label = merge_case(stages, method)
     write_like(output / f"{case.name}.nii.gz", label, read_header(Path(case.image)))

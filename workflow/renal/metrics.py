@@ -162,10 +162,9 @@ def hausdorff95(prediction_distances: np.ndarray, truth_distances: np.ndarray) -
     Returns
     -------
     float
-        Distance in mm. 0.0 if both masks are empty, nan if one of them is.
+        Distance in mm; nan if a mask is empty, because a mean over cases would be drawn towards
+        0 by those that have nothing to measure.
     """
-    if prediction_distances.size == truth_distances.size == 0:
-        return 0.0
     if prediction_distances.size == 0 or truth_distances.size == 0:
         return float("nan")
     return float(max(np.percentile(prediction_distances, 95), np.percentile(truth_distances, 95)))

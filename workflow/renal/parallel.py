@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
 import SimpleITK as sitk
+
+from renal.errors import InputError
 
 
 def for_each(cases: list[Any], work: Callable[[Any], Any], threads: int) -> list[Any]:
@@ -16,8 +19,14 @@ def for_each(cases: list[Any], work: Callable[[Any], Any], threads: int) -> list
     pool = ProcessPoolExecutor(
         min(threads, len(cases)), get_context("fork"), initializer=_one_thread_each
     )
-    with pool:
-        return list(pool.map(work, cases))
+    try:
+        with pool:
+            return list(pool.map(work, cases))
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process was killed, mostly for want of memory: "
+            "lower compute.prepare_threads in config.yaml"
+        ) from error
 
 
 def _one_thread_each() -> None:

@@ -130,7 +130,10 @@ def _normalize_case(case: PreparedCase, source: Path, settings: "Intensity", out
     if label.exists():
         link = _label(output, case.name, 0)
         link.unlink(missing_ok=True)
-        os.link(label, link)
+        try:
+            os.link(label, link)
+        except OSError:  # exFAT and some network folders have no hard links
+            write_array(link, read_array(label))
 
 
 # -- crop_roi -----------------------------------------------------------------------------------
@@ -234,6 +237,21 @@ def read_index(folder: Path) -> dict[str, PreparedCase]:
         raise InputError(
             f"{path}: missing or damaged: delete the folder {folder} and run the workflow again"
         ) from error
+
+
+def entry_of(index: dict[str, PreparedCase], folder: Path, case: str) -> PreparedCase:
+    """A case's entry in the index of a folder.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if case not in index:
+        raise InputError(
+            f"{folder}: {case} is missing: delete the folder and run the workflow again"
+        )
+    return index[case]
 
 
 def read_images(folder: Path, case: PreparedCase) -> list[np.ndarray]:

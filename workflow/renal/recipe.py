@@ -29,6 +29,14 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 
+# Folders that the results folder and a method's folder hold beside those of methods and stages.
+RESERVED = (
+    *("all", "benchmarks", "body", "cases", "logs", "normalized", "report", "resampled"),
+    *("segmented", "tables", "true_roi"),
+    *("merged", "pictures", "scores", "segmentation", "submission"),
+)
+
+
 class Strict(BaseModel):
     """A section in which an unknown key is an error."""
 
@@ -141,10 +149,14 @@ class StepSchedule(Strict):
 
 
 class Rotation(Strict):
-    """Rotation in the plane of the slices by an angle drawn uniformly from +-`degrees`."""
+    """Rotation in the plane of the slices by an angle drawn uniformly from +-`degrees`.
+
+    `fill` is what the normalised image has outside.
+    """
 
     name: Literal["rotation"]
     degrees: PositiveFloat
+    fill: float
 
 
 class Flip(Strict):
@@ -237,6 +249,8 @@ class Method(Strict):
     def _stages_exist(self) -> "Method":
         earlier: list[str] = []
         for name, stage in self.stages.items():
+            if name in RESERVED:
+                raise ValueError(f"stages.{name}: results of another kind have this name")
             if stage.regions is not None and stage.regions.stage not in earlier:
                 raise ValueError(
                     f"stages.{name}.regions.stage is {stage.regions.stage!r}, "
@@ -300,6 +314,8 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
         With the key, what it holds and what was expected.
     """
     configuration = _validated(Configuration, values, "config.yaml")
+    for name in set(configuration.methods) & set(RESERVED):
+        raise InputError(f"config.yaml: methods: {name}: results of another kind have this name")
     unused = sorted(set(configuration.overrides) - set(configuration.methods))
     if unused:
         raise InputError(

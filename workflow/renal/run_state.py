@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from renal.recipe import Training
 
 log = logging.getLogger(__name__)
+
+SECONDS_TO_END_AN_EPOCH = 10.0
 
 
 @dataclass
@@ -95,7 +98,7 @@ def only_writer(output: Path) -> Iterator[None]:
     with (output / "state.lock").open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise InputError(
                 f"{output}: another process is training here: wait for it, or stop it"
             ) from error
@@ -104,18 +107,27 @@ def only_writer(output: Path) -> Iterator[None]:
 
 @dataclass
 class StopFlag:
-    """Whether the run was told to stop."""
+    """Whether the run was told to stop, and since when."""
 
-    is_set: bool = False
+    since: float | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self.since is not None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the epoch has had its time to end: schedulers kill after some 30 seconds."""
+        return self.is_set and time.monotonic() - self.since > SECONDS_TO_END_AN_EPOCH
 
 
 @contextmanager
 def stop_signal() -> Iterator["StopFlag"]:
-    """A flag that SIGTERM or SIGINT sets, so that the epoch is finished and the state stored."""
+    """A flag that SIGTERM or SIGINT sets, so that the state can be stored first."""
     flag = StopFlag()
 
     def set_flag(*_: object) -> None:
-        flag.is_set = True
+        flag.since = flag.since or time.monotonic()
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     previous = [signal.signal(number, set_flag) for number in numbers]

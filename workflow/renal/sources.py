@@ -38,7 +38,13 @@ def sources_of(*modules: str) -> list[Path]:
 def component_modules(training: "Training") -> list[str]:
     """Modules of the components that a recipe's training section names."""
     transforms = [f"augmentations.{transform.name}" for transform in training.augmentation]
-    return [f"networks.{training.network.name}", f"losses.{training.loss.name}", *transforms]
+    return [
+        f"networks.{training.network.name}",
+        f"losses.{training.loss.name}",
+        f"optimizers.{training.optimizer.name}",
+        f"schedules.{training.schedule.name}",
+        *transforms,
+    ]
 
 
 def _file_of(module: str) -> Path:

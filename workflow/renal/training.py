@@ -19,18 +19,22 @@ from safetensors.torch import save_file
 
 from renal.augmentations import augment
 from renal.datasets import TrainingSet
+from renal.device import choose_device
 from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
 from renal.losses import training_loss
 from renal.networks import build_network
+from renal.optimizers import build_optimizer
 from renal.run_state import (
     Progress,
+    StopFlag,
     fingerprint_of,
     only_writer,
     read_state,
     stop_signal,
     write_state,
 )
+from renal.schedules import learning_rate
 
 if TYPE_CHECKING:
     from renal.recipe import Training
@@ -75,16 +79,16 @@ def train(
     InputError
         If the loss is no longer a number, or another process is training in `output`.
     Stopped
-        After SIGTERM or SIGINT, once the state is stored.
+        After SIGTERM or SIGINT: at the end of the epoch, once the state is stored, or within it
+        if it goes on for long; then the state of an earlier epoch is there.
     """
     started = time.monotonic()
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     torch.manual_seed(seed)
     network = build_network(settings.network).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.optimizer.learning_rate)
+    optimizer = build_optimizer(network.parameters(), settings.optimizer)
     examples = TrainingSet(folders, settings, device)
-    half = device.type == "cuda" or bfloat16_on_cpu
     fingerprint = fingerprint_of(settings, examples, folders, seed, half)
     progress = Progress()
     output.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ def train(
         before = progress.seconds
         last_state = last_line = time.monotonic()
         while progress.epoch < settings.epochs:
-            row = _epoch(network, optimizer, examples, settings, seed, progress.epoch, half)
+            row = _epoch(network, optimizer, examples, settings, seed, progress.history, half, stop)
             progress.epoch += 1
             progress.seconds = before + time.monotonic() - started
             progress.history.append(row)
@@ -128,18 +132,22 @@ def _epoch(
     examples: TrainingSet,
     settings: "Training",
     seed: int,
-    epoch: int,
+    history: list[dict[str, float]],
     half: bool,
+    stop: StopFlag,
 ) -> dict[str, float]:
     """One pass over the training cases; returns the epoch's row of history.csv."""
+    epoch = len(history)
     torch.manual_seed((seed << 20) + epoch)
-    rate = learning_rate(settings, epoch)
+    rate = learning_rate(settings, history)
     for group in optimizer.param_groups:
         group["lr"] = rate
     network.train()
     order = torch.randperm(len(examples)).tolist()
     losses, scores = [], []
     for start in range(0, len(order), settings.batch_size):
+        if stop.is_overdue:
+            raise Stopped(f"stopped within epoch {epoch + 1}: run again to begin it anew")
         image, target = examples.batch(order[start : start + settings.batch_size])
         image, target = augment(image, target, settings.augmentation)
         loss, outputs = training_step(network, optimizer, settings, image, target, half)
@@ -179,12 +187,6 @@ def training_step(
     return loss.detach(), tuple(output.detach() for output in outputs)
 
 
-def learning_rate(settings: "Training", epoch: int) -> float:
-    """Learning rate of an epoch, counted from 0: multiplied every so many epochs."""
-    steps = epoch // settings.schedule.epochs
-    return settings.optimizer.learning_rate * settings.schedule.factor**steps
-
-
 def _dice_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Dice of the thresholded batch as a whole, for the curves."""
     prediction = logits > 0
@@ -214,6 +216,11 @@ def _write_results(
     device: torch.device,
     seed: int,
 ) -> None:
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        raise InputError(
+            f"{output}: the network's parameters are not numbers after the last update: "
+            "lower the learning rate in config.yaml's overrides"
+        )
     with replacing(output / "model.safetensors") as temporary:
         save_file(network.state_dict(), temporary)
     columns = list(progress.history[0])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from renal.cases import IMAGE, LABEL
+from renal.cases import IMAGE, LABEL, listed_spacings
 from renal.errors import InputError
 from renal.files import read_json, write_json
 from renal.parallel import for_each
@@ -180,21 +180,6 @@ def _crc32(path: Path) -> int:
         while block := stream.read(1 << 22):
             checksum = zlib.crc32(block, checksum)
     return checksum
-
-
-def listed_spacings(root: Path) -> dict[str, Any]:
-    """Case name to ``voxel_spacing`` in kits.json; empty where there is no such file."""
-    path = Path(root) / "kits.json"
-    if not path.exists():
-        return {}
-    entries = read_json(path)
-    if not isinstance(entries, list):
-        raise InputError(f"{path}: a list of cases is expected: restore the file or remove it")
-    return {
-        entry["case_id"]: entry.get("voxel_spacing")
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(entry.get("case_id"), str)
-    }
 
 
 def read_checked(path: Path) -> dict[str, CheckedCase]:

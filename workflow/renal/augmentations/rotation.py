@@ -7,11 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def transform(image: Tensor, target: Tensor, *, degrees: float) -> tuple[Tensor, Tensor]:
+def transform(
+    image: Tensor, target: Tensor, *, degrees: float, fill: float
+) -> tuple[Tensor, Tensor]:
     """Rotate each case in the plane of its slices by an angle drawn from +-`degrees`.
 
-    Bilinear for images, nearest for targets. Voxels from outside take the nearest edge value of
-    the image and are background in the target.
+    Bilinear for images, nearest for targets. What comes in from outside is `fill` in the image
+    and background in the target.
     """
     angles = (torch.rand(len(image)) * 2 - 1) * math.radians(degrees)
     rows, columns = image.shape[-2:]
@@ -27,8 +29,9 @@ def transform(image: Tensor, target: Tensor, *, degrees: float) -> tuple[Tensor,
     # Slices serve as channels: all of a case turn by the same angle.
     flat_image, flat_target = image.flatten(1, 2), target.flatten(1, 2)
     grid = functional.affine_grid(matrices, list(flat_image.shape), align_corners=False)
-    turned_image = functional.grid_sample(
-        flat_image, grid, mode="bilinear", padding_mode="border", align_corners=False
+    # grid_sample pads with 0 only.
+    turned_image = fill + functional.grid_sample(
+        flat_image - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     turned_target = functional.grid_sample(
         flat_target, grid, mode="nearest", padding_mode="zeros", align_corners=False
