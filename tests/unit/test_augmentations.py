@@ -37,7 +37,7 @@ def draw(monkeypatch):
 def test_rotation_by_nothing_is_the_identity(draw):
     image, target = example()
     draw(0.5, 0.5)
-    turned_image, turned_target = rotation.transform(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90, fill=3)
     assert torch.allclose(turned_image, image, atol=1e-5)
     assert torch.equal(turned_target, target)
 
@@ -46,7 +46,7 @@ def test_rotation_by_nothing_is_the_identity(draw):
 def test_rotation_by_a_right_angle(draw, size):
     image, target = example(size=size)
     draw(1.0, 0.0)
-    turned_image, turned_target = rotation.transform(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90, fill=0)
     for case, turns in ((0, 1), (1, -1)):
         expected = torch.rot90(image[case], turns, dims=(-2, -1))
         assert torch.allclose(turned_image[case], expected, atol=1e-5)
@@ -59,29 +59,33 @@ def test_rotation_keeps_angles_in_slices_that_are_not_square(draw):
     target = torch.zeros(1, 1, 2, 11, 21)
     target[..., 4:7, 6:15] = 1
     image = torch.where(target > 0, 100.0, -100.0)
-    turned_image, turned_target = rotation.transform(image, target, degrees=90)
+    turned_image, turned_target = rotation.transform(image, target, degrees=90, fill=-100)
     expected = torch.zeros_like(target)
     expected[..., 1:10, 9:12] = 1
     assert torch.equal(turned_target, expected)
     assert torch.equal((turned_image > 0).float(), expected)
 
 
-def test_voxels_from_outside(draw):
+@pytest.mark.parametrize("fill", [-1.0, 0.0, 0.1, 1 / 3])
+def test_voxels_from_outside_are_the_fill_and_background(draw, fill):
     draw(1.0)
     image, target = torch.full((1, 1, 1, 4, 12), 5.0), torch.ones(1, 1, 1, 4, 12)
-    turned_image, turned_target = rotation.transform(image, target, degrees=90)
-    assert torch.allclose(turned_image, image)  # the edge value holds beyond the edge
-    assert turned_target[..., 4:8].all()
-    assert not turned_target[..., :4].any()
-    assert not turned_target[..., 8:].any()
+    turned_image, turned_target = rotation.transform(image, target, degrees=90, fill=fill)
+    inside = slice(4, 8)  # the 12 columns have become rows, of which four are seen
+    assert torch.allclose(turned_image[..., inside], torch.tensor(5.0))
+    assert turned_target[..., inside].all()
+    for outside in (slice(0, 4), slice(8, 12)):
+        assert (turned_image[..., outside] == torch.tensor(fill)).all()
+        assert not turned_target[..., outside].any()
 
 
 def test_all_slices_of_a_case_turn_by_the_same_angle():
     image = torch.randn(2, 1, 1, 9, 9).expand(2, 1, 5, 9, 9).contiguous()
-    turned, _ = rotation.transform(image, (image > 0).float(), degrees=45)
+    turned, _ = rotation.transform(image, (image > 0).float(), degrees=45, fill=0)
     assert torch.equal(turned, turned[:, :, :1].expand_as(turned))
     # Two cases turn by two angles.
-    same, _ = rotation.transform(image[:1].repeat(2, 1, 1, 1, 1), (image > 0).float(), degrees=45)
+    twice = image[:1].repeat(2, 1, 1, 1, 1)
+    same, _ = rotation.transform(twice, (twice > 0).float(), degrees=45, fill=0)
     assert not torch.allclose(same[0], same[1])
 
 
@@ -95,7 +99,7 @@ def test_angles_fill_the_range_and_stay_in_it(monkeypatch):
 
     monkeypatch.setattr(rotation.functional, "affine_grid", remember)
     image, target = example(batch=200, size=(1, 4, 4))
-    rotation.transform(image, target, degrees=30)
+    rotation.transform(image, target, degrees=30, fill=0)
     degrees = [math.degrees(angle) for angle in angles]
     assert -30 <= min(degrees) < -25
     assert 25 < max(degrees) <= 30
@@ -106,16 +110,17 @@ def test_angles_fill_the_range_and_stay_in_it(monkeypatch):
     size=st.tuples(st.integers(1, 3), st.integers(2, 12), st.integers(2, 12)),
     seed=st.integers(0, 2**16),
     degrees=st.floats(1, 180),
+    fill=st.floats(-1, 1),
 )
-def test_rotation_keeps_shape_and_a_binary_target(size, seed, degrees):
+def test_rotation_keeps_shape_and_a_binary_target(size, seed, degrees, fill):
     torch.manual_seed(seed)
     image, target = example(size=size)
-    turned_image, turned_target = rotation.transform(image, target, degrees=degrees)
+    turned_image, turned_target = rotation.transform(image, target, degrees=degrees, fill=fill)
     assert turned_image.shape == image.shape
     assert turned_target.shape == target.shape
     assert set(turned_target.unique().tolist()) <= {0.0, 1.0}
-    assert image.min() - 1e-4 <= turned_image.min()
-    assert turned_image.max() <= image.max() + 1e-4
+    assert min(image.min(), fill) - 1e-4 <= turned_image.min()
+    assert turned_image.max() <= max(image.max(), fill) + 1e-4
 
 
 def test_image_and_target_move_together():
@@ -123,7 +128,7 @@ def test_image_and_target_move_together():
     disc = ((rows - 12) ** 2 + (columns - 18) ** 2 < 49).float()
     target = disc.expand(4, 1, 6, 40, 30).contiguous()
     transforms = (
-        recipe.Rotation(name="rotation", degrees=90),
+        recipe.Rotation(name="rotation", degrees=90, fill=0),
         recipe.Flip(name="flip", probability=1),
     )
     for _ in range(5):
@@ -160,7 +165,7 @@ def test_flip_happens_as_often_as_asked():
 
 def test_seeded_draws_repeat():
     transforms = (
-        recipe.Rotation(name="rotation", degrees=90),
+        recipe.Rotation(name="rotation", degrees=90, fill=0),
         recipe.Flip(name="flip", probability=0.5),
     )
     image, target = example(batch=4)
@@ -189,6 +194,6 @@ def test_transforms_are_applied_in_order(monkeypatch):
             lambda image, target, name=name, **_: order.append(name) or (image, target),
         )
     mirror = recipe.Flip(name="flip", probability=0.5)
-    turn = recipe.Rotation(name="rotation", degrees=3)
+    turn = recipe.Rotation(name="rotation", degrees=3, fill=0)
     augmentations.augment(*example(), (mirror, turn, mirror))
     assert order == ["flip", "rotation", "flip"]

@@ -1,5 +1,6 @@
 """Cases: found by name, dealt evenly, and never moved once they were dealt."""
 
+import json
 import random
 from collections import Counter
 
@@ -7,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renal.cases import IMAGE, LABEL, Case, assign, find_cases, read_assignments, write_assignments
+from renal.cases import (
+    IMAGE,
+    LABEL,
+    Case,
+    assign,
+    find_cases,
+    listed_spacings,
+    read_assignments,
+    write_assignments,
+)
 from renal.errors import InputError
 
 SETTINGS = {"folds": 5, "seed": 7, "batch_size": 4}
@@ -194,14 +204,53 @@ def test_a_stored_assignment_is_read_as_it_was_written(tmp_path):
     assert (path.stat().st_mtime_ns, path.read_text()) == before
 
 
-@pytest.mark.parametrize("changed", SETTINGS)
-def test_other_settings_deal_anew(tmp_path, changed):
-    write_assignments(tmp_path / "folds.csv", assign(numbered(9), **SETTINGS), **SETTINGS)
+@pytest.mark.parametrize("changed", ["folds", "seed"])
+def test_other_folds_than_the_stored_ones_are_not_dealt_unasked(tmp_path, changed):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, assign(numbered(9), **SETTINGS), **SETTINGS)
+    before = path.read_text()
     other = {**SETTINGS, changed: SETTINGS[changed] + 1}
-    assert read_assignments(tmp_path / "folds.csv", **other) == []
-    assigned = assign(numbered(9), **other)
-    write_assignments(tmp_path / "folds.csv", assigned, **other)
-    assert read_assignments(tmp_path / "folds.csv", **other) == assigned
+    for use in (read_assignments, lambda path, **other: write_assignments(path, [], **other)):
+        with pytest.raises(InputError, match="delete the file") as told:
+            use(path, **other)
+        message = str(told.value)
+        assert message.startswith(f"{path}: was dealt with folds=5 seed=7")
+        assert f"folds={other['folds']} seed={other['seed']}" in message and "\n" not in message
+    assert path.read_text() == before
+
+
+@settings(max_examples=40, deadline=None)
+@given(case_sets, st.integers(2, 4), st.integers(1, 7), st.integers(1, 7))
+def test_another_batch_size_moves_no_case_to_another_fold(
+    tmp_path_factory, cases, folds, before, after
+):
+    cases |= numbered(folds)
+    path = tmp_path_factory.mktemp("deal") / "folds.csv"
+    deal = {"folds": folds, "seed": 7}
+    dealt = assign(cases, **deal, batch_size=before)
+    write_assignments(path, dealt, **deal, batch_size=before)
+    known = read_assignments(path, **deal, batch_size=after)
+    assert [(case.name, case.fold) for case in known] == [(case.name, case.fold) for case in dealt]
+    check_rules(known, folds, after)
+    # Batches are as few as they can be: all of a fold but its last are full.
+    sizes = Counter((case.fold, case.batch) for case in known)
+    for fold in {case.fold for case in known}:
+        of_fold = [size for (number, _), size in sizes.items() if number == fold]
+        assert sorted(of_fold)[1:] == [after] * (len(of_fold) - 1)
+    # Stored, they are read as they are, and a new case finds its place among them.
+    assigned = assign({**cases, "case_new0": True}, known=known, **deal, batch_size=after)
+    assert set(known) <= set(assigned)
+    check_rules(assigned, folds, after)
+    write_assignments(path, assigned, **deal, batch_size=after)
+    assert read_assignments(path, **deal, batch_size=after) == assigned
+
+
+def test_the_same_batch_size_keeps_batches_as_they_are(tmp_path):
+    # As cases that came later leave them: not those that a new deal would make.
+    path = tmp_path / "folds.csv"
+    stored = [Case("case_1", 0, "fold0-001"), Case("case_2", 0, "fold0-000")]
+    write_assignments(path, stored, **SETTINGS)
+    assert read_assignments(path, **SETTINGS) == stored
 
 
 def test_a_case_excluded_for_one_run_comes_back_to_its_place(tmp_path):
@@ -235,6 +284,46 @@ def test_a_damaged_file_is_told(tmp_path, row):
     path = tmp_path / "folds.csv"
     write_assignments(path, [Case("case_00001", 1, "fold1-000")], **SETTINGS)
     path.write_bytes(path.read_bytes() + f"{row}\n".encode("latin-1"))
+    for batch_size in (4, 3):
+        with pytest.raises(InputError, match=r"folds\.csv: damaged") as told:
+            read_assignments(path, **{**SETTINGS, "batch_size": batch_size})
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("line", ["", "# seed=7 batch_size=4", "# folds=5 seed=x batch_size=4"])
+def test_a_damaged_first_line_is_told(tmp_path, line):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, [Case("case_00001", 1, "fold1-000")], **SETTINGS)
+    rows = path.read_text().partition("\n")[2]
+    path.write_text(f"{line}\n{rows}")
     with pytest.raises(InputError, match=r"folds\.csv: damaged") as told:
         read_assignments(path, **SETTINGS)
     assert "\n" not in str(told.value)
+
+
+def test_a_first_line_without_batch_size_is_told(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("# folds=5 seed=7\ncase,fold,batch\ncase_00001,1,fold1-000\n")
+    with pytest.raises(InputError, match=r"folds\.csv: damaged"):
+        read_assignments(path, **SETTINGS)
+
+
+def test_a_negative_seed_is_read_as_it_was_written(tmp_path):
+    deal = {**SETTINGS, "seed": -7}
+    assigned = assign(numbered(9), **deal)
+    write_assignments(tmp_path / "folds.csv", assigned, **deal)
+    assert read_assignments(tmp_path / "folds.csv", **deal) == assigned
+
+
+# -- kits.json ----------------------------------------------------------------------------------
+
+
+def test_spacings_are_listed_by_case(tmp_path):
+    assert listed_spacings(tmp_path) == {}
+    spacing = {"z_spacing": 3, "y_spacing": 0.8, "x_spacing": 0.7}
+    entries = [{"case_id": "case_00001", "voxel_spacing": spacing}, {"case_id": "case_00002"}]
+    (tmp_path / "kits.json").write_text(json.dumps([*entries, 5, {"voxel_spacing": spacing}]))
+    assert listed_spacings(tmp_path) == {"case_00001": spacing, "case_00002": None}
+    (tmp_path / "kits.json").write_text("{}")
+    with pytest.raises(InputError, match=r"kits\.json: a list of cases is expected"):
+        listed_spacings(tmp_path)

@@ -6,8 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from renal.collect import check_cases, collect_scores, collect_segmentations, write_submission
+from renal.collect import (
+    check_cases,
+    check_segmented,
+    collect_scores,
+    collect_segmentations,
+    segmentation_of,
+    write_submission,
+)
 from renal.errors import InputError
+from renal.validation import CheckedCase
 
 
 def in_batches(cases):
@@ -17,6 +25,17 @@ def in_batches(cases):
         "fold1-000": labelled[1:],
         "fold0-000": labelled[:1],
     }
+
+
+def named(*names):
+    return [CheckedCase(name, f"{name}/imaging.nii.gz") for name in names]
+
+
+def write_segmentations(folder, *names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.nii.gz").write_bytes(name.encode())
+    return folder
 
 
 def rows(path):
@@ -81,24 +100,78 @@ def test_scores_of_all_folds_in_order_of_case(tmp_path):
     ]
 
 
-def test_segmentations_are_linked_and_replaced(tmp_path):
-    folders = [tmp_path / "fold0", tmp_path / "fold1"]
-    for number, folder in enumerate(folders):
-        folder.mkdir()
-        (folder / f"case_{number}.nii.gz").write_text(str(number))
-        (folder / "cases.json").write_text("[]")
+def test_segmentations_are_copied_and_replaced(tmp_path):
+    folders = [
+        write_segmentations(tmp_path / "fold0", "case_0"),
+        write_segmentations(tmp_path / "fold1", "case_1", "case_2", "case_left"),
+    ]
+    groups = {folders[0]: named("case_0"), folders[1]: named("case_1", "case_2")}
     output = tmp_path / "all"
     for _ in range(2):
-        collect_segmentations(folders, output)
-        assert sorted(path.name for path in output.iterdir()) == ["case_0.nii.gz", "case_1.nii.gz"]
-        assert (output / "case_1.nii.gz").samefile(folders[1] / "case_1.nii.gz")
+        collect_segmentations(groups, output)
+        copies = sorted(output.iterdir())
+        assert [path.name for path in copies] == [f"case_{number}.nii.gz" for number in range(3)]
+        assert [path.read_text() for path in copies] == ["case_0", "case_1", "case_2"]
+        # What somebody corrects in the copy is not taken for what was predicted.
+        with (output / "case_1.nii.gz").open("r+") as stream:
+            stream.write("mended")
+        assert (folders[1] / "case_1.nii.gz").read_text() == "case_1"
+
+
+def test_a_method_without_segmented_cases_has_an_empty_folder(tmp_path):
+    collect_segmentations({tmp_path / "fold0": []}, tmp_path / "all")
+    assert list((tmp_path / "all").iterdir()) == []
+
+
+def assert_missing(told, folder, name):
+    message = str(told.value)
+    assert message.startswith(f"{folder / name}.nii.gz: missing") and "\n" not in message
+    assert f"delete the folder {folder}" in message
+
+
+def test_a_missing_segmentation_names_the_folder_to_delete(tmp_path):
+    folder = write_segmentations(tmp_path / "fold0", "case_0")
+    assert segmentation_of(folder, "case_0") == folder / "case_0.nii.gz"
+    with pytest.raises(InputError) as told:
+        segmentation_of(folder, "case_1")
+    assert_missing(told, folder, "case_1")
+    with pytest.raises(InputError) as told:
+        collect_segmentations({folder: named("case_0", "case_1")}, tmp_path / "all")
+    assert_missing(told, folder, "case_1")
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["case_0.nii.gz"]
+
+
+def test_a_run_in_which_every_case_was_segmented(tmp_path):
+    folders = [write_segmentations(tmp_path / name, "case_0", "case_1") for name in ("a", "b")]
+    output = tmp_path / "segmented" / "all.txt"
+    check_segmented(named("case_0", "case_1"), folders, output)
+    assert output.read_text() == "all 2 cases were segmented\n"
+
+
+def test_cases_that_were_not_segmented_are_told_all_at_once(tmp_path):
+    folder = write_segmentations(tmp_path / "a", "case_0")
+    cases = named("case_0", "case_1", "case_2")
+    cases[1].fault, cases[2].fault = "one/imaging.nii.gz: damaged", "two/imaging.nii.gz: missing"
+    with pytest.raises(InputError) as told:
+        check_segmented(cases, [folder], tmp_path / "all.txt")
+    first, second, last = str(told.value).splitlines()
+    assert [first, second] == [cases[1].fault, cases[2].fault]
+    assert "not segmented: 2" in last and "data.exclude" in last
+    assert not (tmp_path / "all.txt").exists()
+
+
+def test_a_segmentation_gone_from_one_method_is_told(tmp_path):
+    folders = [write_segmentations(tmp_path / name, "case_0", "case_1") for name in ("a", "b")]
+    (folders[1] / "case_1.nii.gz").unlink()
+    with pytest.raises(InputError) as told:
+        check_segmented(named("case_0", "case_1"), folders, tmp_path / "all.txt")
+    assert_missing(told, folders[1], "case_1")
+    assert not (tmp_path / "all.txt").exists()
 
 
 def test_the_submission_is_named_as_the_challenge_asks_and_repeatable(tmp_path):
-    segmentations = tmp_path / "segmentation"
-    segmentations.mkdir()
-    for name in ("case_00210", "case_00211", "case_00001"):
-        (segmentations / f"{name}.nii.gz").write_bytes(name.encode())
+    names = ("case_00210", "case_00211", "case_00001")
+    segmentations = write_segmentations(tmp_path / "segmentation", *names)
     output = tmp_path / "submission"
     archives = []
     for cases in (["case_00211", "case_00210"], ["case_00210", "case_00211"]):
@@ -110,9 +183,14 @@ def test_the_submission_is_named_as_the_challenge_asks_and_repeatable(tmp_path):
     with zipfile.ZipFile(output / "submission.zip") as archive:
         assert archive.namelist() == expected
         assert archive.read(expected[1]) == b"case_00211"
+    copy = output / expected[1]
+    assert copy.read_bytes() == b"case_00211"
+    assert not copy.samefile(segmentations / "case_00211.nii.gz")
 
 
 def test_a_submission_without_its_segmentations_leaves_no_archive(tmp_path):
-    with pytest.raises(InputError, match=r"submission\.zip"):
-        write_submission(tmp_path, ["case_00210"], tmp_path / "submission")
-    assert list((tmp_path / "submission").iterdir()) == []
+    folder, output = write_segmentations(tmp_path / "a", "case_00210"), tmp_path / "submission"
+    with pytest.raises(InputError) as told:
+        write_submission(folder, ["case_00210", "case_00211"], output)
+    assert_missing(told, folder, "case_00211")
+    assert [path.name for path in output.iterdir()] == ["prediction_00210.nii.gz"]

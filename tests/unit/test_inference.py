@@ -238,6 +238,19 @@ def test_weights_that_do_not_fit_are_told_in_one_line(tmp_path, fault):
     assert "delete it to train again" in str(error.value)
 
 
+def test_a_prediction_that_is_not_a_number_is_told_and_not_stored(tmp_path):
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 0, "case_00001": 1})
+    models = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    write_model(models[0], 1)
+    write_model(models[1], 1, scale=float("nan"))
+    with pytest.raises(InputError, match="prediction of case_00001 is not a number") as error:
+        predict([folder], models, tmp_path / "out")
+    assert str(error.value).startswith(f"{models[0]}, {models[1]}: ")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out" / "case_00001.npz").exists()
+    assert not (tmp_path / "out" / "cases.json").exists()
+
+
 # -- back to native voxels ------------------------------------------------------------------------
 
 
@@ -314,6 +327,12 @@ def test_nothing_found_gives_an_empty_mask(regions):
     mask = inference.native_mask(probabilities, case_of(regions))
     assert mask.shape == NATIVE
     assert not mask.any()
+
+
+def test_a_case_that_was_not_predicted_is_told(tmp_path):
+    prepare.write_index(tmp_path, [case_of(1)])
+    with pytest.raises(InputError, match=f"{tmp_path}: case_00001 is missing"):
+        inference.native_mask_of(tmp_path, CheckedCase("case_00001", "unused"))
 
 
 def test_mask_of_a_case_in_a_folder(tmp_path):

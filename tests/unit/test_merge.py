@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from renal import inference, merge, prepare, recipe
+from renal.errors import InputError
 from renal.validation import CheckedCase
 from renal.volume import read_header, read_label, write_nifti
 
@@ -201,3 +202,20 @@ def test_segmentations_repeat_to_the_byte(tmp_path):
         merge.merge([case], predictions, method(), tmp_path / output)
     first, second = (tmp_path / output / "case_00000.nii.gz" for output in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_without_cases_there_is_an_empty_folder(tmp_path):
+    predictions = {name: write_predictions(tmp_path / name, {}) for name in ("kidneys", "lesions")}
+    merge.merge([], predictions, method(), tmp_path / "new" / "out")
+    assert list((tmp_path / "new" / "out").iterdir()) == []
+
+
+def test_a_case_that_a_stage_has_not_predicted_names_the_folder_to_delete(tmp_path):
+    case = write_case(tmp_path, "case_00000", kits_affine())
+    predictions = {
+        "kidneys": write_predictions(tmp_path / "k", {"case_00000": ([WHOLE], [KIDNEY])}),
+        "lesions": write_predictions(tmp_path / "l", {}),
+    }
+    with pytest.raises(InputError, match="case_00000 is missing: delete the folder") as told:
+        merge.merge([case], predictions, method(), tmp_path / "out")
+    assert str(told.value).startswith(f"{tmp_path / 'l'}: ")

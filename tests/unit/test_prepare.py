@@ -1,5 +1,6 @@
 """Preparation: the right files of the right types, and arrays that say where they come from."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from renal.prepare import (
     PreparedCase,
     crop_body,
     crop_roi,
+    entry_of,
     foreground,
     read_images,
     read_index,
@@ -127,6 +129,22 @@ def test_normalised_images_come_with_the_labels_linked(resampled, tmp_path):
     for name in LABELLED:
         label = f"{name}.0.label.npy"
         assert (folder / label).samefile(resampled / label)
+
+
+def test_where_there_are_no_hard_links_labels_are_copied(resampled, tmp_path, monkeypatch):
+    def no_links(*_):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    folder = tmp_path / "normalized"
+    for _ in range(2):
+        window_normalize(resampled, INTENSITY, folder)
+        assert names(folder) == names(resampled)
+        for prepared in list(read_index(folder).values())[: len(LABELLED)]:
+            (label,), (before,) = read_labels(folder, prepared), read_labels(resampled, prepared)
+            assert label.dtype == np.uint8
+            np.testing.assert_array_equal(label, before)
+            assert not os.path.samefile(label.filename, before.filename)
 
 
 # -- regions ------------------------------------------------------------------------------------
@@ -247,6 +265,14 @@ def test_an_index_that_is_missing_or_damaged_names_the_folder_to_delete(tmp_path
     with pytest.raises(InputError, match=f"delete the folder {tmp_path}") as told:
         read_index(tmp_path)
     assert "cases.json" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_case_that_the_index_lacks_names_the_folder_to_delete(tmp_path):
+    case = PreparedCase("case_a", (6, 7, 8), [])
+    assert entry_of({"case_a": case}, tmp_path, "case_a") is case
+    with pytest.raises(InputError, match="case_b is missing: delete the folder") as told:
+        entry_of({"case_a": case}, tmp_path, "case_b")
+    assert str(told.value).startswith(f"{tmp_path}: ") and "\n" not in str(told.value)
 
 
 def test_foreground():

@@ -1,6 +1,7 @@
 """Tests of recipes and configuration: the paper's values, and one-line errors for every fault."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,8 @@ def test_resvnet_learns_as_the_paper_says(resvnet):
     assert (tumour.schedule.factor, tumour.schedule.epochs) == (0.94, 5)
     assert not whole.sampler.shuffle_regions
     assert tumour.sampler.shuffle_regions
-    for training in (whole, tumour):
+    # Outside of the first stage's volume is air, outside of a masked region 0.
+    for training, fill in ((whole, -1), (tumour, 0)):
         assert training.network.name == "res_vnet_cascade"
         assert training.network.width == 16
         assert training.network.dropout == 0.3
@@ -91,7 +93,7 @@ def test_resvnet_learns_as_the_paper_says(resvnet):
         assert training.optimizer == recipe.Adam(name="adam", learning_rate=1e-3)
         assert training.epochs == 500
         assert training.augmentation == (
-            recipe.Rotation(name="rotation", degrees=90),
+            recipe.Rotation(name="rotation", degrees=90, fill=fill),
             recipe.Flip(name="flip", probability=0.5),
         )
 
@@ -154,6 +156,38 @@ def test_a_fault_in_an_override_is_laid_at_the_door_of_config_yaml(key):
     with pytest.raises(InputError) as error:
         recipe.load_method("resvnet", nested(key, value))
     assert_one_line(error, "config.yaml: overrides.resvnet: ", named(key, expected), expected)
+
+
+def test_a_rotation_needs_to_know_what_is_outside():
+    turn = [{"name": "rotation", "degrees": 90}]
+    with pytest.raises(InputError) as error:
+        recipe.load_method("resvnet", nested("stages.whole.training.augmentation", turn))
+    assert_one_line(error, "stages.whole.training.augmentation.0.rotation.fill: Field required")
+
+
+@pytest.mark.parametrize("name", recipe.RESERVED)
+def test_stages_and_methods_leave_the_names_of_other_results_alone(tmp_path, name):
+    values = recipe_values()
+    values["stages"] = {
+        name if key == "tumour" else key: values["stages"][key] for key in values["stages"]
+    }
+    values["merge"]["tumour"] = name
+    write_recipe(tmp_path, "mine", values)
+    with pytest.raises(InputError) as error:
+        recipe.load_method("mine", {}, tmp_path)
+    assert_one_line(error, "mine.yaml: ", f"stages.{name}: results of another kind have this name")
+    with pytest.raises(InputError) as error:
+        recipe.check_configuration(with_value(configuration_values(), "methods", ["resvnet", name]))
+    assert_one_line(error, f"config.yaml: methods: {name}: results of another kind have this name")
+
+
+def test_every_folder_beside_those_of_methods_and_stages_is_reserved():
+    """Folders that the rules write by a fixed name, in the results and in a method's folder."""
+    rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    folders = re.findall(r'RESULTS / "(?:\{method\}/)?([a-z_]+)(?=["/])', rules)
+    folders += re.findall(r'RESULTS / (?:w\.|wildcards\.)?method / "([a-z_]+)"', rules)
+    assert {"resampled", "tables", "segmentation", "pictures"} <= set(folders)
+    assert set(folders) <= set(recipe.RESERVED)
 
 
 def test_a_fault_of_the_recipe_is_not_laid_on_its_overrides(tmp_path):
@@ -345,6 +379,10 @@ def test_demo_yaml_is_valid_on_top_of_config_yaml():
     values = recipe.merged(configuration_values(), configuration_values("demo.yaml"))
     configuration = recipe.check_configuration(values)
     assert configuration.overrides
+    # What somebody sets in config.yaml for the real data does not reach the demonstration.
+    assert {"data", "results", "methods", "folds", "batch_size", "compute"} <= set(
+        configuration_values("demo.yaml")
+    )
     for name in configuration.methods:
         method = recipe.load_method(name, configuration.overrides.get(name, {}))
         paper = recipe.load_method(name, {})

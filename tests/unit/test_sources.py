@@ -46,8 +46,13 @@ def test_training_depends_on_its_own_components_only():
         "datasets.py",
         "losses/__init__.py",
         "losses/dice.py",
+        "optimizers/__init__.py",
+        "optimizers/adam.py",
+        "schedules/__init__.py",
+        "schedules/step.py",
     } <= found
     components = {"networks/res_vnet_cascade.py", "losses/dice.py", "augmentations/flip.py"}
+    components |= {"optimizers/adam.py", "schedules/step.py"}
     assert not components & names("training")
     assert not {"metrics.py", "evaluation.py", "figures.py"} & found
 

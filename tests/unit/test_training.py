@@ -1,6 +1,7 @@
 """Tests of training: it learns, repeats to the byte, and survives being stopped and killed."""
 
 import csv
+import itertools
 import json
 import logging
 import math
@@ -15,9 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from renal import prepare, recipe, run_state, training
+from renal import prepare, recipe, run_state, schedules, training
 from renal.errors import InputError, Stopped
 from renal.files import write_array
+from renal.optimizers import build_optimizer
+from renal.schedules import step
 
 PACKAGE = Path(training.__file__).parents[1]
 EPOCHS = 4
@@ -42,7 +45,7 @@ def training_settings(**changes: object) -> recipe.Training:
         "epochs": EPOCHS,
         "batch_size": 2,
         "augmentation": [
-            {"name": "rotation", "degrees": 90},
+            {"name": "rotation", "degrees": 90, "fill": -1},
             {"name": "flip", "probability": 0.5},
         ],
     }
@@ -105,7 +108,7 @@ def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGTERM) -> None
     original = training._epoch
 
     def interrupted(*arguments):
-        if arguments[5] == epoch:
+        if len(arguments[5]) == epoch:
             signal.raise_signal(number)
         return original(*arguments)
 
@@ -118,7 +121,7 @@ def count_epochs(monkeypatch) -> list[int]:
     original = training._epoch
 
     def counted(*arguments):
-        epochs.append(arguments[5])
+        epochs.append(len(arguments[5]))
         return original(*arguments)
 
     monkeypatch.setattr(training, "_epoch", counted)
@@ -148,8 +151,33 @@ def test_learning_rate_falls_in_steps():
         optimizer={"learning_rate": 1e-3}, schedule={"factor": 0.9, "epochs": 10}
     )
     expected = {0: 1e-3, 9: 1e-3, 10: 9e-4, 19: 9e-4, 20: 8.1e-4, 499: 1e-3 * 0.9**49}
-    for epoch, rate in expected.items():
-        assert training.learning_rate(settings, epoch) == pytest.approx(rate)
+    for epochs, rate in expected.items():
+        history = [{"epoch": number + 1, "loss": 0.5} for number in range(epochs)]
+        assert schedules.learning_rate(settings, history) == pytest.approx(rate)
+
+
+def test_a_schedule_is_asked_with_the_rows_so_far(prepared, tmp_path, monkeypatch):
+    seen = []
+
+    def factor(history, **settings):
+        seen.append(([row["epoch"] for row in history], settings))
+        return 0.5
+
+    monkeypatch.setattr(step, "factor", factor)
+    train(prepared, tmp_path, epochs=3)
+    assert [epochs for epochs, _ in seen] == [[], [1], [1, 2]]
+    assert all(settings == {"factor": 0.5, "epochs": 2} for _, settings in seen)
+    assert [row["learning_rate"] for row in read_history(tmp_path)] == [1.5e-3] * 3
+
+
+def test_the_optimizer_is_the_one_of_the_recipe():
+    parameters = [torch.nn.Parameter(torch.ones(2))]
+    optimizer = build_optimizer(parameters, training_settings().optimizer)
+    assert type(optimizer) is torch.optim.Adam
+    (group,) = optimizer.param_groups
+    assert group["params"] == parameters
+    assert (group["lr"], group["betas"], group["eps"]) == (3e-3, (0.9, 0.999), 1e-8)
+    assert group["weight_decay"] == 0 and not group["amsgrad"]
 
 
 def test_the_optimizer_gets_the_learning_rate_of_the_epoch(prepared, tmp_path, monkeypatch):
@@ -343,6 +371,60 @@ def test_told_to_stop_in_the_last_epoch_a_run_finishes(
     assert_same_bytes(uninterrupted, tmp_path)
 
 
+def stop_in_batch(monkeypatch, batch: int) -> None:
+    """Send this process a signal in the middle of a batch, counted from 0 over all epochs."""
+    original, batches = training.training_step, itertools.count()
+
+    def interrupted(*arguments):
+        if next(batches) == batch:
+            signal.raise_signal(signal.SIGTERM)
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "training_step", interrupted)
+
+
+@pytest.mark.parametrize("state_every_epoch", [False, True])
+def test_an_epoch_that_takes_too_long_to_end_is_given_up(
+    uninterrupted, prepared, tmp_path, monkeypatch, state_every_epoch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_state, "SECONDS_TO_END_AN_EPOCH", -1.0)
+        if state_every_epoch:
+            patch.setattr(training, "SECONDS_BETWEEN_STATES", 0.0)
+        stop_in_batch(patch, 4)  # the first of two in the third epoch
+        with pytest.raises(Stopped, match="stopped within epoch 3: run again"):
+            train(prepared, tmp_path)
+    # No state of half an epoch: at most that of the epoch before.
+    assert (tmp_path / "state.pt").exists() == state_every_epoch
+    assert not any((tmp_path / name).exists() for name in (*RESULTS, "run.json"))
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    assert epochs == ([2, 3] if state_every_epoch else [0, 1, 2, 3])
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_an_epoch_within_its_time_is_ended(prepared, tmp_path, monkeypatch):
+    stop_in_batch(monkeypatch, 4)
+    with pytest.raises(Stopped, match="stopped after epoch 3 of 4"):
+        train(prepared, tmp_path)
+
+
+def test_a_stop_is_overdue_once_its_time_has_passed(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(run_state.time, "monotonic", lambda: now)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with run_state.stop_signal() as stop:
+        assert not stop.is_set and not stop.is_overdue
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set and not stop.is_overdue
+        now += run_state.SECONDS_TO_END_AN_EPOCH
+        signal.raise_signal(signal.SIGINT)  # being told again gives no more time
+        assert stop.since == 1000.0 and not stop.is_overdue
+        now += 0.1
+        assert stop.is_set and stop.is_overdue
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
 KILLED = """
 import json, logging, os, signal, sys
 from pathlib import Path
@@ -353,7 +435,7 @@ training.SECONDS_BETWEEN_STATES = 0.0
 original = training._epoch
 
 def killed(*arguments):
-    if arguments[5] == 3:
+    if len(arguments[5]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
@@ -510,6 +592,25 @@ def test_a_loss_that_is_no_number_ends_the_training(prepared, tmp_path, monkeypa
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model.safetensors").exists()
     assert not (tmp_path / "state.pt").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_last_update_that_is_no_number_leaves_no_model(prepared, tmp_path, monkeypatch, value):
+    original = training.training_step
+
+    def spoilt(network, *arguments):
+        result = original(network, *arguments)
+        with torch.no_grad():
+            next(network.parameters()).view(-1)[0] = value
+        return result
+
+    monkeypatch.setattr(training, "training_step", spoilt)
+    with pytest.raises(InputError, match="parameters are not numbers") as error:
+        train(prepared, tmp_path, epochs=1, batch_size=3)
+    assert str(error.value).startswith(f"{tmp_path}: ")
+    assert "lower the learning rate" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.lock"]
 
 
 def test_the_commit_is_left_out_where_there_is_no_git(monkeypatch):

@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from renal.cases import listed_spacings
 from renal.errors import InputError
-from renal.validation import check_case, listed_spacings, read_checked, usable, validate
+from renal.validation import check_case, read_checked, usable, validate
 
 LIMIT = 10**7
 NAME = "case_00000"

@@ -190,13 +190,14 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
         return []
     try:
         settings, _, table = path.read_text(encoding="utf-8").partition("\n")
-        stored = dict(re.findall(r"(\w+)=(\d+)", settings))
+        stored = dict(re.findall(r"(\w+)=(-?\d+)", settings))
         if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):
             raise InputError(
                 f"{path}: was dealt with {settings.removeprefix('# ')}, but config.yaml asks for "
                 f"folds={folds} seed={seed}: restore these values, or delete the file to deal the "
                 "folds, and train every model, anew"
             )
+        same_batches = stored["batch_size"] == str(batch_size)
         cases = [
             _case_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
         ]
@@ -204,7 +205,7 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
         raise InputError(
             f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
         ) from error
-    if stored["batch_size"] == str(batch_size):
+    if same_batches:
         return cases
     sizes: dict[str, int] = defaultdict(int)
     moved = []

@@ -57,7 +57,7 @@ def predict(
     threads : int
         Cores for torch.
     bfloat16_on_cpu : bool
-        Mixed precision without a GPU; on a GPU it is always used.
+        Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
     """
     import torch
 

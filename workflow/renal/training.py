@@ -70,7 +70,7 @@ def train(
     threads : int
         Cores for torch. The same number gives the same bytes.
     bfloat16_on_cpu : bool
-        Mixed precision without a GPU; on a GPU it is always used.
+        Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
     name : str
         What progress lines call this run.
 
@@ -147,7 +147,9 @@ def _epoch(
     losses, scores = [], []
     for start in range(0, len(order), settings.batch_size):
         if stop.is_overdue:
-            raise Stopped(f"stopped within epoch {epoch + 1}: run again to begin it anew")
+            raise Stopped(
+                f"stopped within epoch {epoch + 1}: run again to go on from the last state"
+            )
         image, target = examples.batch(order[start : start + settings.batch_size])
         image, target = augment(image, target, settings.augmentation)
         loss, outputs = training_step(network, optimizer, settings, image, target, half)

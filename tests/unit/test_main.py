@@ -1,0 +1,71 @@
+"""The command line: exit status, and one line instead of a traceback."""
+
+import logging
+import sys
+
+import pytest
+
+from renal import __main__ as command_line
+from renal import phantom
+from renal.errors import InputError, Stopped
+
+ARGUMENTS = ["phantom", "--labelled", "1", "--unlabelled", "0", "--seed", "0", "--size", "64"]
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs a step that ends with a fault, or with none; gives the exit status."""
+    log = logging.getLogger("renal")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+
+    def run_step(fault=None, *options):
+        def work(*_, **__):
+            if fault is not None:
+                raise fault
+
+        monkeypatch.setattr(phantom, "write_phantom", work)
+        arguments = [*ARGUMENTS, "--output", str(tmp_path / "data"), *options]
+        monkeypatch.setattr(sys, "argv", ["renal", *arguments])
+        return command_line.main()
+
+    return run_step
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    return tmp_path / "logs" / "phantom.log"
+
+
+def test_a_step_that_went_well(run, log_file, capsys):
+    assert run(None, "--log", str(log_file)) == 0
+    assert capsys.readouterr() == ("", "")
+    assert log_file.read_text().startswith("finished after 0.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (InputError("a.csv: damaged: mend it"), 1, "error: a.csv: damaged: mend it"),
+        (Stopped("stopped after epoch 2"), 1, "stopped after epoch 2"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_step_that_ends_early_is_told_in_one_line(run, log_file, capsys, fault, status, line):
+    assert run(fault, "--log", str(log_file)) == status
+    assert capsys.readouterr() == ("", f"{line}\n")
+    (logged,) = log_file.read_text().splitlines()
+    assert logged.endswith(f" {line}")
+
+
+def test_a_fault_of_the_program_has_its_traceback_in_the_log(run, log_file, capsys):
+    assert run(ValueError("odd"), "--log", str(log_file)) == 1
+    told = capsys.readouterr().err
+    assert told == f"internal error: ValueError: odd (see {log_file})\n"
+    assert "Traceback" in log_file.read_text()
+
+
+def test_debugging_shows_where_a_fault_arose(run, capsys):
+    assert run(InputError("a.csv: damaged"), "--debug") == 1
+    assert "Traceback" in capsys.readouterr().err
