@@ -31,7 +31,7 @@ rule train:
     message:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
-        "renal train --prepared {input.prepared:q} --settings {params.settings:q}"
+        "keep_memory renal train --prepared {input.prepared:q} --settings {params.settings:q}"
         " --seed {params.seed} {params.bfloat16}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
@@ -62,6 +62,6 @@ rule predict:
     message:
         "Predicting {wildcards.group} with {wildcards.method}, stage {wildcards.stage}"
     shell:
-        "renal predict --prepared {input.prepared:q} --models {input.models:q}"
+        "keep_memory renal predict --prepared {input.prepared:q} --models {input.models:q}"
         " --settings {params.settings:q} {params.bfloat16}"
         " --output {output:q} --threads {threads} --log {log:q}"
