@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from renal import cases as case_list
 from renal import recipe
 from renal.errors import InputError
-from renal.sources import component_modules, sources_of
+from renal.sources import code_hash, component_modules
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment.
@@ -166,12 +166,12 @@ def training_of(wildcards):
     return METHODS[wildcards.method].stages[wildcards.stage].training
 
 
-def training_sources(wildcards):
-    return sources_of("training", *component_modules(training_of(wildcards)))
+def training_code(wildcards):
+    return code_hash("training", *component_modules(training_of(wildcards)))
 
 
-def prediction_sources(wildcards):
-    return sources_of("inference", f"networks.{training_of(wildcards).network.name}")
+def prediction_code(wildcards):
+    return code_hash("inference", f"networks.{training_of(wildcards).network.name}")
 
 
 BFLOAT16 = ["--bfloat16-on-cpu"] if CONFIGURATION.compute.bfloat16_on_cpu else []

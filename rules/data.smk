@@ -10,7 +10,6 @@ rule validate:
             )
             if path.exists()
         ],
-        code=sources_of("validation"),
     output:
         RESULTS / "cases/{batch}.json",
     log:
@@ -26,6 +25,7 @@ rule validate:
         # A resource, not a parameter: a higher limit is no reason to check, and train, again.
         maximum_voxels=CONFIGURATION.data.maximum_voxels,
     params:
+        code=code_hash("validation"),
         root=CONFIGURATION.data.root,
         cases=lambda w: BATCHES[w.batch],
         # What kits.json says of these cases: mended there, they are checked again.
@@ -41,7 +41,6 @@ rule validate:
 rule check_cases:
     input:
         checked=checked(BATCHES),
-        code=sources_of("collect"),
     output:
         RESULTS / "cases.csv",
     log:
@@ -54,6 +53,8 @@ rule check_cases:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=code_hash("collect"),
     message:
         "Listing all cases"
     shell:
@@ -68,7 +69,6 @@ rule check_segmented:
         segmentations=lambda w: [segmentations_of(method)[0] for method in methods_of(w.scope)],
         results=lambda w: [path for method in methods_of(w.scope) for path in results_of(method)]
         + (TABLES if w.scope == "all" else []),
-        code=sources_of("collect"),
     output:
         RESULTS / "segmented/{scope}.txt",
     log:
@@ -81,6 +81,8 @@ rule check_segmented:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=code_hash("collect"),
     message:
         "Checking that every case was segmented"
     shell:

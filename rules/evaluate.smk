@@ -6,7 +6,6 @@ rule merge:
             RESULTS / w.method / stage / "prediction" / w.group
             for stage in METHODS[w.method].stages
         ],
-        code=sources_of("merge"),
     output:
         directory(RESULTS / "{method}/merged/{group}"),
     log:
@@ -20,6 +19,7 @@ rule merge:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
+        code=code_hash("merge"),
         settings=lambda w: as_json(recipe.merging(METHODS[w.method])),
     message:
         "Merging the stages of {wildcards.method} for {wildcards.group}"
@@ -37,7 +37,6 @@ rule evaluate:
             for stage in METHODS[w.method].stages
             for folder in true_inputs(w.method, stage, GROUPS[f"fold{w.fold}"])
         ],
-        code=sources_of("evaluation"),
     output:
         RESULTS / "{method}/scores/fold{fold}.csv",
     log:
@@ -51,6 +50,7 @@ rule evaluate:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[f"fold{w.fold}"], threads, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
+        code=code_hash("evaluation"),
         settings=lambda w: as_json(recipe.merging(METHODS[w.method])),
     message:
         "Scoring {wildcards.method} on fold {wildcards.fold}"
@@ -63,7 +63,6 @@ rule evaluate:
 rule collect_scores:
     input:
         scores=[RESULTS / "{method}/scores" / f"fold{fold}.csv" for fold in FOLDS],
-        code=sources_of("collect"),
     output:
         report(
             RESULTS / "{method}/scores.csv",
@@ -81,6 +80,8 @@ rule collect_scores:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=code_hash("collect"),
     message:
         "Collecting the scores of {wildcards.method}"
     shell:
@@ -91,7 +92,6 @@ rule collect_segmentations:
     input:
         checked=checked(BATCHES),
         segmentations=[RESULTS / "{method}/merged" / group for group in GROUPS],
-        code=sources_of("collect"),
     output:
         directory(RESULTS / "{method}/segmentation"),
     log:
@@ -104,6 +104,8 @@ rule collect_segmentations:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=code_hash("collect"),
     message:
         "Collecting the segmentations of {wildcards.method}"
     shell:
@@ -115,7 +117,6 @@ rule write_submission:
     input:
         checked=checked(UNLABELLED),
         segmentations=RESULTS / "{method}/segmentation",
-        code=sources_of("collect"),
     output:
         directory(RESULTS / "{method}/submission"),
     log:
@@ -128,6 +129,8 @@ rule write_submission:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        code=code_hash("collect"),
     message:
         "Writing the challenge submission of {wildcards.method}"
     shell:
@@ -138,7 +141,6 @@ rule write_submission:
 rule write_tables:
     input:
         scores=[scores_of(method) for method in METHODS],
-        code=sources_of("tables"),
     output:
         TABLES[:3],
         report(
@@ -157,6 +159,7 @@ rule write_tables:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_hash("tables"),
         settings=json.dumps({name: recipe.as_values(recipe.row(m)) for name, m in METHODS.items()}),
         folder=RESULTS / "tables",
     message:

@@ -5,7 +5,6 @@ rule train:
     input:
         prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
         all_checked=ancient(RESULTS / "cases.csv"),
-        code=training_sources,
     output:
         model=RESULTS / "{method}/{stage}/fold{fold}/model.safetensors",
         history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",
@@ -24,6 +23,7 @@ rule train:
         ),
         runtime=lambda w, attempt: 24 * 60 * attempt,
     params:
+        code=training_code,
         settings=lambda w: as_json(training_of(w)),
         folder=lambda w, output: Path(output.model).parent,
         seed=CONFIGURATION.compute.seed,
@@ -41,7 +41,6 @@ rule predict:
     input:
         prepared=lambda w: seen_inputs(w.method, w.stage, w.group),
         models=lambda w: models_for(w.method, w.stage, w.group),
-        code=prediction_sources,
     output:
         directory(RESULTS / "{method}/{stage}/prediction/{group}"),
     log:
@@ -56,6 +55,7 @@ rule predict:
         mem_mb=lambda w, attempt: training_memory(METHODS[w.method].stages[w.stage], 1, attempt),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:
+        code=prediction_code,
         # Only what decides a prediction: another learning rate reaches it through the model.
         settings=lambda w: as_json(recipe.prediction(training_of(w))),
         bfloat16=BFLOAT16,

@@ -3,7 +3,6 @@ rule crop_body:
     input:
         checked=RESULTS / "cases/{batch}.json",
         all_checked=ancient(RESULTS / "cases.csv"),
-        code=sources_of("prepare"),
     output:
         RESULTS / "body/{hash}/{batch}.json",
     log:
@@ -17,6 +16,7 @@ rule crop_body:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
+        code=code_hash("prepare"),
         settings=lambda w: as_json(BODIES[w.hash]),
     message:
         "Finding the body in {wildcards.batch}"
@@ -30,7 +30,6 @@ rule resample:
         checked=RESULTS / "cases/{batch}.json",
         all_checked=ancient(RESULTS / "cases.csv"),
         boxes=body_boxes,
-        code=sources_of("prepare"),
     output:
         directory(RESULTS / "resampled/{grid}/{batch}"),
     log:
@@ -44,6 +43,7 @@ rule resample:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
+        code=code_hash("prepare"),
         settings=lambda w: as_json(GRIDS[w.grid]),
         boxes=lambda w, input: ["--boxes", input.boxes] if input.boxes else [],
     message:
@@ -56,7 +56,6 @@ rule resample:
 rule window_normalize:
     input:
         source=RESULTS / "resampled/{grid}/{batch}",
-        code=sources_of("prepare"),
     output:
         directory(RESULTS / "normalized/{grid}/{hash}/{batch}"),
     log:
@@ -70,6 +69,7 @@ rule window_normalize:
         mem_mb=lambda w, threads, attempt: (500 + 500 * threads) * attempt,
         runtime=lambda w, attempt: 30 * attempt,
     params:
+        code=code_hash("prepare"),
         settings=lambda w: as_json(IMAGES[w.grid, w.hash]),
     message:
         "Windowing and normalising {wildcards.batch}"
@@ -83,7 +83,6 @@ rule crop_true_roi:
     input:
         checked=RESULTS / "cases/{batch}.json",
         all_checked=ancient(RESULTS / "cases.csv"),
-        code=sources_of("prepare"),
     output:
         directory(RESULTS / "true_roi/{region}/{batch}"),
     log:
@@ -97,6 +96,7 @@ rule crop_true_roi:
         mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
+        code=code_hash("prepare"),
         settings=lambda w: as_json(REGIONS[w.region]),
     message:
         "Cropping {wildcards.batch} to the true regions"
@@ -110,7 +110,6 @@ rule crop_roi:
     input:
         checked=lambda w: checked(GROUPS[w.group]),
         prediction=earlier_prediction,
-        code=sources_of("prepare", "inference"),
     output:
         directory(RESULTS / "{method}/{stage}/roi/{group}"),
     log:
@@ -124,6 +123,7 @@ rule crop_roi:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
+        code=code_hash("prepare", "inference"),
         settings=lambda w: as_json(recipe.region_crop(METHODS[w.method], w.stage)),
     message:
         "Cropping {wildcards.group} to the regions that {wildcards.method} found"

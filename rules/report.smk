@@ -4,7 +4,6 @@ rule draw_overlays:
         checked=checked(LABELLED),
         scores=RESULTS / "{method}/scores.csv",
         segmentations=RESULTS / "{method}/segmentation",
-        code=sources_of("figures"),
     output:
         *(
             report(
@@ -26,6 +25,7 @@ rule draw_overlays:
         mem_mb=lambda w, attempt: volume_memory(LABELLED, 1, attempt) + 500,
         runtime=30,
     params:
+        code=code_hash("figures"),
         folder=lambda w, output: Path(output[0]).parent,
     message:
         "Drawing the best, median and worst case of {wildcards.method}"
@@ -37,7 +37,6 @@ rule draw_overlays:
 rule draw_curves:
     input:
         histories=[RESULTS / "{method}/{stage}" / fold / "history.csv" for fold in HELD_OUT],
-        code=sources_of("figures"),
     output:
         report(
             RESULTS / "{method}/pictures/curves_{stage}.png",
@@ -55,6 +54,8 @@ rule draw_curves:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code_hash("figures"),
     message:
         "Drawing the training curves of {wildcards.method}, stage {wildcards.stage}"
     shell:
@@ -67,7 +68,6 @@ rule draw_rule_graph:
     input:
         snakefile=ROOT / "Snakefile",
         rules=sorted((ROOT / "rules").glob("*.smk")),
-        code=sources_of("figures"),
     output:
         report(
             RESULTS / "report/rule_graph.png",
@@ -85,6 +85,7 @@ rule draw_rule_graph:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_hash("figures"),
         methods=list(METHODS),
         folds=len(FOLDS),
     message:

@@ -19,7 +19,7 @@ def names(*modules: str) -> set[str]:
 def steps() -> list[tuple[str, ...]]:
     """The modules that the rules name, as they are called there."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    calls = re.findall(r"sources_of\(((?:\s*\"[\w.]+\",?)+)", text)
+    calls = re.findall(r"code_hash\(((?:\s*\"[\w.]+\",?)+)", text)
     return sorted({tuple(re.findall(r"[\w.]+", call)) for call in calls})
 
 

@@ -17,7 +17,7 @@ import torch
 from renal.datasets import TrainingSet
 from renal.errors import InputError
 from renal.files import replacing
-from renal.sources import component_modules, sources_of
+from renal.sources import code_hash, component_modules
 
 if TYPE_CHECKING:
     from renal.recipe import Training
@@ -47,8 +47,7 @@ def fingerprint_of(
     digest = hashlib.sha256()
     values: dict[str, Any] = settings.model_dump(mode="json")
     digest.update(json.dumps([values, examples.names, seed, half], sort_keys=True).encode())
-    for path in sources_of("training", *component_modules(settings)):
-        digest.update(path.read_bytes())
+    digest.update(code_hash("training", *component_modules(settings)).encode())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.
         for path in sorted(Path(folder).glob("case*")):

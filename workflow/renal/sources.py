@@ -1,11 +1,12 @@
 """Which source files a step depends on.
 
-Snakemake does not see that a step's program imports modules. The rules therefore name, as inputs,
-the module of a step and all modules of this package that it imports, so that a change of code
-re-runs what uses it. Imports are read from the source without running it.
+Snakemake does not see that a step's program imports modules. The rules therefore have, among their
+parameters, a hash of the step's module and all modules of this package that it imports, so that a
+change of code re-runs what uses it. Imports are read from the source without running it.
 """
 
 import ast
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,15 @@ def sources_of(*modules: str) -> list[Path]:
             found.add(path)
             waiting += [_file_of(name) for name in _imports(path)]
     return sorted(found)
+
+
+@cache
+def code_hash(*modules: str) -> str:
+    """Eight hexadecimal digits that differ when any file of `sources_of` does."""
+    digest = hashlib.sha256()
+    for path in sources_of(*modules):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def component_modules(training: "Training") -> list[str]:
