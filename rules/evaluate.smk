@@ -147,6 +147,7 @@ rule write_tables:
             TABLES[3],
             caption="../workflow/report/tables.rst",
             category="Cross-validation",
+            labels={"table": "mean (SD) over folds"},
         ),
     log:
         log_of("write_tables"),

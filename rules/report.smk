@@ -73,6 +73,7 @@ rule draw_rule_graph:
             RESULTS / "report/rule_graph.png",
             caption="../workflow/report/rule_graph.rst",
             category="Rules",
+            labels={"picture": "rule graph"},
         ),
     log:
         log_of("draw_rule_graph"),

@@ -182,7 +182,7 @@ def test_markdown_by_hand():
     assert list(found) == [*tables.GRIDS.values(), "Further metrics, native grid"]
     ours = ["Title of one (`one`)", "0.850 (0.071)", "0.600 (0.566)", "0.725 (0.318)", "4", "2"]
     native = found[tables.GRIDS["native"]]
-    assert native[0] == ["Row", "Kidney Dice", "Tumour Dice", "Composite", "Cases", "Folds"]
+    assert native[0] == ["Method", "Kidney Dice", "Tumour Dice", "Composite", "Cases", "Folds"]
     assert native[1] == ["---"] * 6
     assert native[2] == ours
     assert native[3][1:] == ["0.970", "0.837", "0.904", "", ""]

@@ -94,7 +94,7 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
     rows = []
     for name, method in methods.items():
         part = table[(table["method"] == name) & (table["grid"] == grid)].set_index("metric")
-        row = {"Row": f"{method.title} (`{name}`)"}
+        row = {"Method": f"{method.title} (`{name}`)"}
         for metric, title in metrics.items():
             row[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
             if pd.notna(part.loc[metric, "published"]):
@@ -178,5 +178,5 @@ def _page(table: pd.DataFrame, methods: dict[str, "Row"]) -> str:
     style = "body{font-family:sans-serif} td,th{padding:.3em 1em;text-align:left}"
     parts = [f"<!doctype html><meta charset='utf-8'><style>{style}</style>"]
     for title, form in forms(table, methods).items():
-        parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0)]
+        parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0).replace("`", "")]
     return "\n".join([*parts, f"<p>{escape(NOTES + _where(methods), quote=False)}</p>", ""])
