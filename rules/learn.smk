@@ -1,6 +1,7 @@
 # Training and prediction: the jobs for a GPU.
 # The running state lies beside the outputs as state.pt: Snakemake deletes outputs before each
-# attempt, and a state among them would never get past its first interval.
+# attempt, and a state among them would never get past its first interval. Within a SLURM job, whose
+# runtime is a limit, training stops by itself before it; the next attempt goes on from the state.
 rule train:
     input:
         prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
@@ -32,7 +33,7 @@ rule train:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
         "keep_memory renal train --prepared {input.prepared:q} --settings {params.settings:q}"
-        " --seed {params.seed} {params.bfloat16}"
+        " --seed {params.seed} {params.bfloat16} ${{SLURM_JOB_ID:+--minutes {resources.runtime}}}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
 

@@ -71,7 +71,7 @@ def prepared(tmp_path_factory) -> Path:
     return folder
 
 
-def train(prepared: Path, output: Path, **changes: object) -> None:
+def train(prepared: Path, output: Path, minutes: float = math.inf, **changes: object) -> None:
     training.train(
         [prepared],
         training_settings(**changes),
@@ -80,6 +80,7 @@ def train(prepared: Path, output: Path, **changes: object) -> None:
         threads=1,
         bfloat16_on_cpu=False,
         name="tiny",
+        minutes=minutes,
     )
 
 
@@ -407,6 +408,16 @@ def test_an_epoch_within_its_time_is_ended(prepared, tmp_path, monkeypatch):
     stop_in_batch(monkeypatch, 4)
     with pytest.raises(Stopped, match="stopped after epoch 3 of 4"):
         train(prepared, tmp_path)
+
+
+def test_a_run_stops_before_its_time_is_over_and_goes_on(tmp_path, monkeypatch, prepared):
+    monkeypatch.setattr(training, "SECONDS_BEFORE_THE_LIMIT", 60.0)
+    with pytest.raises(Stopped, match="after epoch 1"):
+        train(prepared, tmp_path / "model", minutes=1)
+    assert (tmp_path / "model/state.pt").exists()
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path / "model")
+    assert epochs == [1, 2, 3]
 
 
 def test_a_stop_is_overdue_once_its_time_has_passed(monkeypatch):

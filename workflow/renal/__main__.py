@@ -7,6 +7,7 @@ other step's libraries and its log can tell the work's own seconds from those of
 import argparse
 import json
 import logging
+import math
 import sys
 import time
 import traceback
@@ -128,6 +129,7 @@ def train(a: Arguments) -> Work:
         threads=a.threads,
         bfloat16_on_cpu=a.bfloat16_on_cpu,
         name=a.name,
+        minutes=a.minutes,
     )
 
 
@@ -274,6 +276,7 @@ OPTIONS = {
     "--labelled": {"type": int, "help": "cases with a label"},
     "--maximum-voxels": {"type": int, "help": "largest volume that is read"},
     "--methods": {"nargs": "+", "help": "names of recipes"},
+    "--minutes": {"type": float, "default": math.inf, "help": "stop by itself within this time"},
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
@@ -299,7 +302,7 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     resample: "--checked --settings [--boxes]",
     window_normalize: "--source --settings",
     crop_roi: "--checked --settings [--prediction]",
-    train: "--prepared --settings --seed --name [--bfloat16-on-cpu]",
+    train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes]",
     predict: "--prepared --models --settings [--bfloat16-on-cpu]",
     merge: "--checked --predictions --settings",
     evaluate: "--checked --segmentations --truths --settings --name --fold",

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -106,27 +107,27 @@ def only_writer(output: Path) -> Iterator[None]:
 
 @dataclass
 class StopFlag:
-    """Whether the run was told to stop, and since when."""
+    """When the run has to stop, in seconds of the monotonic clock."""
 
-    since: float | None = None
+    since: float = math.inf
 
     @property
     def is_set(self) -> bool:
-        return self.since is not None
+        return time.monotonic() >= self.since
 
     @property
     def is_overdue(self) -> bool:
         """Whether the epoch has had its time to end: schedulers kill after some 30 seconds."""
-        return self.is_set and time.monotonic() - self.since > SECONDS_TO_END_AN_EPOCH
+        return time.monotonic() > self.since + SECONDS_TO_END_AN_EPOCH
 
 
 @contextmanager
-def stop_signal() -> Iterator["StopFlag"]:
-    """A flag that SIGTERM or SIGINT sets, so that the state can be stored first."""
-    flag = StopFlag()
+def stop_signal(deadline: float = math.inf) -> Iterator[StopFlag]:
+    """A flag that SIGTERM, SIGINT or the deadline sets, so that the state can be stored first."""
+    flag = StopFlag(deadline)
 
     def set_flag(*_: object) -> None:
-        flag.since = flag.since or time.monotonic()
+        flag.since = min(flag.since, time.monotonic())
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     previous = [signal.signal(number, set_flag) for number in numbers]

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_STATES = 60.0
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BEFORE_THE_LIMIT = 120.0
 
 
 def train(
@@ -54,6 +55,7 @@ def train(
     threads: int,
     bfloat16_on_cpu: bool,
     name: str = "train",
+    minutes: float = math.inf,
 ) -> None:
     """Train a network and write model.safetensors, history.csv and run.json.
 
@@ -73,14 +75,16 @@ def train(
         Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
     name : str
         What progress lines call this run.
+    minutes : float
+        How long the run may take. It stops in time to store its state.
 
     Raises
     ------
     InputError
         If the loss is no longer a number, or another process is training in `output`.
     Stopped
-        After SIGTERM or SIGINT: at the end of the epoch, once the state is stored, or within it
-        if it goes on for long; then the state of an earlier epoch is there.
+        After SIGTERM or SIGINT, or before `minutes` are over: at the end of the epoch, once the
+        state is stored, or within it if it goes on for long; then an earlier state is there.
     """
     started = time.monotonic()
     torch.set_num_threads(threads)
@@ -92,7 +96,8 @@ def train(
     fingerprint = fingerprint_of(settings, examples, folders, seed, half)
     progress = Progress()
     output.mkdir(parents=True, exist_ok=True)
-    with only_writer(output), stop_signal() as stop:
+    deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
+    with only_writer(output), stop_signal(deadline) as stop:
         state = read_state(output / "state.pt", fingerprint, device)
         if state is not None:
             network.load_state_dict(state["network"])
