@@ -45,22 +45,18 @@ def to_grid(
     return _resample(part, size, 0.5 * step - 0.5, step, interpolation)
 
 
-def to_native(
-    grid: np.ndarray, box: Box, window: Box | None = None, interpolation: str = "linear"
-) -> tuple[np.ndarray, Box]:
-    """Resample a grid back to the native voxels of its box.
+def to_native(grid: np.ndarray, box: Box, window: Box | None = None) -> tuple[np.ndarray, Box]:
+    """Interpolate a grid linearly back to the native voxels of its box.
 
     Parameters
     ----------
     grid : numpy.ndarray
-        (z, y, x) float32 probabilities or uint8 labels on the grid.
+        (z, y, x) float32 on the grid, such as probabilities.
     box : Box
         The part of the native volume that the grid covers, in voxels.
     window : Box, optional
         Part of the grid, in grid voxels, outside of which it is zero: only the native voxels
         that it reaches are computed, which for two kidneys is a tenth of the work.
-    interpolation : {"linear", "nearest"}
-        As in `to_grid`.
 
     Returns
     -------
@@ -80,7 +76,7 @@ def to_native(
         first = np.maximum(np.floor((low - 1) / step).astype(int) - 1, 0)
         last = np.minimum(np.ceil((high + 1) / step).astype(int) + 1, length)
     offset = (first + 0.5) * step - 0.5
-    native = _resample(grid, tuple(last - first), offset, step, interpolation)
+    native = _resample(grid, tuple(last - first), offset, step, "linear")
     native_box = tuple(
         (int(begin + low), int(begin + high))
         for begin, low, high in zip(start, first, last, strict=True)
