@@ -117,8 +117,8 @@ def test_lint(sketch):
 # -- after a finished run ------------------------------------------------------------------------
 
 AFTER_PREDICTION = {
-    "merge": 3,
-    "evaluate": 2,
+    "merge": 6,
+    "evaluate": 5,
     "collect_scores": 1,
     "collect_segmentations": 1,
     "write_submission": 1,
@@ -151,7 +151,7 @@ def test_learning_rate_of_stage_2(finished, restored):
     restored("run.yaml", None)
     changes = {"training": {"optimizer": {"learning_rate": 0.002}}}
     finished.configure({"overrides": {"resvnet": {"stages": {"tumour": changes}}}})
-    assert finished.plan() == {"train": 2, "predict": 3, "draw_curves": 1, **AFTER_PREDICTION}
+    assert finished.plan() == {"train": 5, "predict": 6, "draw_curves": 1, **AFTER_PREDICTION}
 
 
 def test_window_of_stage_1(finished, restored):
@@ -159,10 +159,10 @@ def test_window_of_stage_1(finished, restored):
     changes = {"intensity": {"window": [-100, 200]}}
     finished.configure({"overrides": {"resvnet": {"stages": {"whole": changes}}}})
     assert finished.plan() == {
-        "window_normalize": 5,
-        "train": 2,
-        "predict": 6,
-        "crop_roi": 3,
+        "window_normalize": 6,
+        "train": 5,
+        "predict": 12,
+        "crop_roi": 6,
         "draw_curves": 1,
         **AFTER_PREDICTION,
     }
@@ -174,7 +174,7 @@ def test_component_rule_of_stage_1(finished, restored):
     finished.configure({"overrides": {"resvnet": {"stages": {"whole": changes}}}})
     plan = finished.plan()
     # True regions are cut with the same rule, so the second stage is trained again.
-    assert plan["train"] == 2
+    assert plan["train"] == 5
     assert "resample" not in plan
 
 
@@ -214,14 +214,14 @@ def test_added_case_concerns_its_batch(finished):
         shutil.rmtree(data / "case_90000")
     prepared = ("validate", "crop_body", "resample", "window_normalize", "crop_true_roi")
     assert {plan[rule] for rule in prepared} == {1}
-    # One of the two folds holds the case out, the other one learns from it, in both stages.
-    assert plan["train"] == 2
-    assert plan["evaluate"] == 2
+    # One fold holds the case out, the other four learn from it, in both stages.
+    assert plan["train"] == 8
+    assert plan["evaluate"] == 5
 
 
 def test_added_unlabelled_case_trains_nothing(finished):
     data = finished.folder / "results/demo/data"
-    shutil.copytree(data / "case_00020", data / "case_90000")
+    shutil.copytree(data / "case_00030", data / "case_90000")
     try:
         plan = finished.plan()
     finally:
@@ -238,11 +238,11 @@ def test_excluded_case_concerns_its_batch(finished, restored):
     plan = finished.plan()
     assert plan["validate"] == 1
     assert plan["resample"] == 1
-    assert plan["train"] == 2
+    assert plan["train"] == 8
 
 
 def test_forced_rule(finished):
     plan = finished.plan("--forcerun", "evaluate")
-    assert plan["evaluate"] == 2
+    assert plan["evaluate"] == 5
     assert "merge" not in plan
     assert not re.search("train|predict", " ".join(plan))
