@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -32,15 +33,15 @@ def plan(cases: int, apart: bool) -> dict[str, float]:
             copy(REPOSITORY / name, project / name)
         methods = ["resvnet"]
         for number in range(2, 6):
-            change = f"geometry: {{size: [{64 + 16 * number}, 160, 160]}}" if apart else ""
-            lines = ["extends: resvnet", "stages:", "  whole:", f"    {change or '{}'}"]
-            size = f"    geometry: {{size: [{32 + 16 * number}, 96, 96]}}" if apart else "    {}"
-            lines += ["  tumour:", size] if apart else []
-            if not apart:
-                lines[-1] = f"    training: {{epochs: {number}}}"
+            stages = {"whole": {"training": {"epochs": number}}}
+            if apart:
+                stages = {
+                    "whole": {"geometry": {"size": [64 + 16 * number, 160, 160]}},
+                    "tumour": {"geometry": {"size": [32 + 16 * number, 96, 96]}},
+                }
             methods.append(f"variant{number}")
             recipe = project / f"workflow/methods/variant{number}.yaml"
-            recipe.write_text("\n".join(lines) + "\n")
+            recipe.write_text(yaml.safe_dump({"extends": "resvnet", "stages": stages}))
         for number in range(cases):
             case = project / f"data/kits19/case_{number:05d}"
             case.mkdir(parents=True)

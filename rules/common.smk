@@ -20,12 +20,8 @@ from renal.sources import code_hash, component_modules
 in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 python = "python" if in_conda else shlex.quote(sys.executable)
 package = shlex.quote(str(ROOT / "workflow"))
-# `keep_memory renal` is the same for networks on a CPU: glibc gives large blocks back to the system
-# when they are freed, and having them zeroed anew costs a third of a training step at full size.
 shell.prefix(
     f'set -euo pipefail; renal() {{{{ PYTHONPATH={package} exec {python} -m renal "$@"; }}}}; '
-    "keep_memory() {{ export MALLOC_MMAP_THRESHOLD_=68719476736; "
-    'export MALLOC_TRIM_THRESHOLD_=68719476736; "$@"; }}; '
 )
 
 try:

@@ -1,4 +1,9 @@
 # Training and prediction: the jobs for a GPU.
+
+# On a CPU, glibc gives large blocks back to the system when they are freed, and having them zeroed
+# anew costs a third of a training step at full size: the MALLOC variables keep them.
+
+
 # The running state lies beside the outputs as state.pt: Snakemake deletes outputs before each
 # attempt, and a state among them would never get past its first interval. Within a SLURM job, whose
 # runtime is a limit, training stops by itself before it; the next attempt goes on from the state.
@@ -32,7 +37,7 @@ rule train:
     message:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
-        "keep_memory renal train --prepared {input.prepared:q} --settings {params.settings:q}"
+        "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal train --prepared {input.prepared:q} --settings {params.settings:q}"
         " --seed {params.seed} {params.bfloat16} ${{SLURM_JOB_ID:+--minutes {resources.runtime}}}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
@@ -63,6 +68,6 @@ rule predict:
     message:
         "Predicting {wildcards.group} with {wildcards.method}, stage {wildcards.stage}"
     shell:
-        "keep_memory renal predict --prepared {input.prepared:q} --models {input.models:q}"
+        "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal predict --prepared {input.prepared:q} --models {input.models:q}"
         " --settings {params.settings:q} {params.bfloat16}"
         " --output {output:q} --threads {threads} --log {log:q}"

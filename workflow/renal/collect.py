@@ -8,6 +8,7 @@ from pathlib import Path
 
 from renal.errors import InputError
 from renal.files import replacing, write_text
+from renal.merge import segmentation_of
 from renal.validation import CheckedCase
 
 COLUMNS = ("case", "fold", "batch", "slices", "rows", "columns", "spacing_z_mm", "spacing_y_mm")
@@ -83,20 +84,6 @@ def collect_segmentations(groups: dict[Path, list[CheckedCase]], output: Path) -
         for case in cases:
             with replacing(output / f"{case.name}.nii.gz") as temporary:
                 shutil.copyfile(segmentation_of(folder, case.name), temporary)
-
-
-def segmentation_of(folder: Path, case: str) -> Path:
-    """Path of a case's segmentation.
-
-    Raises
-    ------
-    InputError
-        If it is not there.
-    """
-    path = folder / f"{case}.nii.gz"
-    if not path.exists():
-        raise InputError(f"{path}: missing: delete the folder {folder} and run the workflow again")
-    return path
 
 
 def check_segmented(cases: list[CheckedCase], folders: list[Path], output: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from renal.files import write_text
-from renal.merge import StageProbabilities, merge_case
+from renal.merge import StageProbabilities, merge_case, segmentation_of
 from renal.metrics import case_metrics
 from renal.parallel import for_each
 from renal.prepare import PreparedCase, foreground, read_index, read_labels
@@ -80,7 +80,7 @@ def _score_case(
     method: "Merging",
 ) -> list[dict[str, Any]]:
     truth = read_label(read_header(Path(case.label)))
-    prediction = read_label(read_header(segmentations / f"{case.name}.nii.gz"))
+    prediction = read_label(read_header(segmentation_of(segmentations, case.name)))
     spacing = tuple(case.spacing)
 
     folder, prepared = truths[method.merge.whole][case.name]

@@ -14,6 +14,7 @@ import pandas as pd
 from renal.cases import IMAGE, LABEL
 from renal.errors import InputError
 from renal.files import replacing
+from renal.merge import segmentation_of
 from renal.validation import CheckedCase
 from renal.volume import read_header, read_label, read_volume
 
@@ -61,7 +62,7 @@ def draw_overlays(
         case = cases[row["case"]]
         image = read_volume(read_header(Path(case.image)))
         truth = read_label(read_header(Path(case.label)))
-        prediction = read_label(read_header(segmentations / f"{case.name}.nii.gz"))
+        prediction = read_label(read_header(segmentation_of(segmentations, case.name)))
         title = (
             f"{rank} case, {case.name}: kidney Dice {row['kidney_dice']:.3f}, "
             f"tumour Dice {row['tumour_dice']:.3f} ({row['tumour_detection']})"

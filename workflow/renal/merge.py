@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from renal.errors import InputError
 from renal.inference import native_mask, read_probabilities
 from renal.parallel import for_each
 from renal.prepare import PreparedCase, entry_of, read_index
@@ -117,3 +118,17 @@ def _merge_one(
     label = merge_case(stages, method)
     write_like(output / f"{case.name}.nii.gz", label, read_header(Path(case.image)))
     return bool(label.any())
+
+
+def segmentation_of(folder: Path, case: str) -> Path:
+    """Path of a case's segmentation.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    path = folder / f"{case}.nii.gz"
+    if not path.exists():
+        raise InputError(f"{path}: missing: delete the folder {folder} and run the workflow again")
+    return path

@@ -39,7 +39,7 @@ class PreparedCase:
     shape : tuple of int
         (z, y, x) voxels of the native volume.
     boxes : list of Box
-        Native box of each region, in voxels. None if a region stage found nothing to look at.
+        Native box of each region, in voxels. Empty if a region stage found nothing to look at.
     """
 
     name: str
