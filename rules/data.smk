@@ -1,4 +1,6 @@
-# Every file of every case is read and checked once, before anything is computed from it.
+# Every file of every case is read and checked once. This and `check_cases` go before all other jobs
+# by their priority, not as inputs of them: were they `ancient` inputs, Snakemake would overlook, in
+# the run that repeats them, what else has changed. A step by itself refuses a bad labelled case too.
 rule validate:
     input:
         images=lambda w: [
@@ -16,6 +18,7 @@ rule validate:
         log_of("validate", "{batch}"),
     benchmark:
         benchmark_of("validate", "{batch}")
+    priority: 10
     conda:
         "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
@@ -47,6 +50,7 @@ rule check_cases:
         log_of("check_cases"),
     benchmark:
         benchmark_of("check_cases")
+    priority: 10
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -65,6 +69,7 @@ rule check_cases:
 # bad, after all others were finished.
 rule check_segmented:
     input:
+        listed=RESULTS / "cases.csv",
         checked=checked(BATCHES),
         segmentations=lambda w: [segmentations_of(method)[0] for method in methods_of(w.scope)],
         results=lambda w: [path for method in methods_of(w.scope) for path in results_of(method)]

@@ -2,7 +2,6 @@
 rule crop_body:
     input:
         checked=RESULTS / "cases/{batch}.json",
-        all_checked=ancient(RESULTS / "cases.csv"),
     output:
         RESULTS / "body/{hash}/{batch}.json",
     log:
@@ -28,7 +27,6 @@ rule crop_body:
 rule resample:
     input:
         checked=RESULTS / "cases/{batch}.json",
-        all_checked=ancient(RESULTS / "cases.csv"),
         boxes=body_boxes,
     output:
         directory(RESULTS / "resampled/{grid}/{batch}"),
@@ -82,7 +80,6 @@ rule window_normalize:
 rule crop_true_roi:
     input:
         checked=RESULTS / "cases/{batch}.json",
-        all_checked=ancient(RESULTS / "cases.csv"),
     output:
         directory(RESULTS / "true_roi/{region}/{batch}"),
     log:

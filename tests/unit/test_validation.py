@@ -193,4 +193,14 @@ def test_all_cases_are_recorded_the_bad_ones_too(kits19, image, tmp_path):
     fault_of(found["case_00000"], "every voxel is 0")
     fault_of(found["case_00002"], "empty label")
     assert found["case_00001"] == check(kits19, "case_00001")
-    assert [case.name for case in usable(records[::-1])] == ["case_00001", "case_00003"]
+    with pytest.raises(InputError, match="2 of 4 cases cannot be used"):
+        usable(records)
+
+
+def test_bad_case_without_label_is_left_out(kits19, image, tmp_path):
+    rewrite(image, np.zeros_like)
+    (image.parent / "segmentation.nii.gz").unlink()
+    validate(
+        kits19, ["case_00003", "case_00000", "case_00001"], tmp_path / "a", maximum_voxels=LIMIT
+    )
+    assert [case.name for case in usable([tmp_path / "a"])] == ["case_00001", "case_00003"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from renal.errors import InputError
 from renal.files import replacing, write_text
 from renal.merge import segmentation_of
-from renal.validation import CheckedCase
+from renal.validation import CheckedCase, refuse_labelled_faults
 
 COLUMNS = ("case", "fold", "batch", "slices", "rows", "columns", "spacing_z_mm", "spacing_y_mm")
 COLUMNS += ("spacing_x_mm", "kidney_ml", "tumour_ml", "usable", "remark")
@@ -39,12 +39,7 @@ def check_cases(batches: dict[str, list[CheckedCase]], output: Path) -> list[str
         ((batch, case) for batch, members in batches.items() for case in members),
         key=lambda item: item[1].name,
     )
-    bad = [case.fault for _, case in cases if case.fault and case.labelled]
-    if bad:
-        raise InputError(
-            "\n".join(bad) + f"\n{len(bad)} of {len(cases)} cases cannot be used: mend them, "
-            "or name them under data.exclude in config.yaml"
-        )
+    refuse_labelled_faults([case for _, case in cases])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

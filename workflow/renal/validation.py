@@ -188,6 +188,25 @@ def read_checked(path: Path) -> dict[str, CheckedCase]:
 
 
 def usable(paths: list[Path]) -> list[CheckedCase]:
-    """The cases without a fault in the records of several batches, in order of name."""
-    cases = [case for path in paths for case in read_checked(path).values() if not case.fault]
-    return sorted(cases, key=lambda case: case.name)
+    """The cases without a fault in the records of several batches, in order of name.
+
+    Cases that are only to be segmented are left out where they have a fault.
+
+    Raises
+    ------
+    InputError
+        With the faults of all labelled cases: nothing is learned from what is left.
+    """
+    cases = [case for path in paths for case in read_checked(path).values()]
+    refuse_labelled_faults(cases)
+    return sorted((case for case in cases if not case.fault), key=lambda case: case.name)
+
+
+def refuse_labelled_faults(cases: list[CheckedCase]) -> None:
+    """Raise an InputError with all labelled cases that cannot be used, a line each."""
+    bad = [case.fault for case in cases if case.fault and case.labelled]
+    if bad:
+        raise InputError(
+            "\n".join(bad) + f"\n{len(bad)} of {len(cases)} cases cannot be used: mend them, "
+            "or name them under data.exclude in config.yaml"
+        )
