@@ -1,5 +1,6 @@
 # What is known before any file is read: configuration, recipes, cases, and the paths of results.
 import json
+import math
 import shlex
 import sys
 from functools import cache
@@ -26,11 +27,10 @@ shell.prefix(
 
 try:
     CONFIGURATION = recipe.check_configuration(config)
-    METHODS = {
-        name: recipe.load_method(name, CONFIGURATION.overrides.get(name, {}))
-        for name in CONFIGURATION.methods
-    }
-    recipe.check_precision(CONFIGURATION, METHODS)
+    # Rows of the tables, and all recipes: rows may take stages from recipes that are none.
+    METHODS = CONFIGURATION.methods
+    RECIPES = recipe.load_methods(CONFIGURATION)
+    recipe.check_precision(CONFIGURATION, RECIPES)
     RESULTS = CONFIGURATION.results
     FOLDS = range(CONFIGURATION.folds.count)
     ASSIGNMENT = {
@@ -63,12 +63,13 @@ HELD_OUT = [f"fold{fold}" for fold in FOLDS]
 
 
 wildcard_constraints:
-    method="|".join(METHODS),
+    method="|".join(RECIPES),
     stage=r"[a-z][a-z0-9_]*",
     fold=r"\d+",
     batch=r"(fold\d+|unlabelled)-\d+",
     group=r"fold\d+|unlabelled-\d+",
     hash=r"[0-9a-f]{8}",
+    region=r"[0-9a-z.]+-[0-9a-f]{8}",
     scope="|".join(["all", *METHODS]),
 
 
@@ -95,13 +96,17 @@ def as_json(settings):
 BODIES, GRIDS, IMAGES, REGIONS = {}, {}, {}, {}
 
 
-def sized(settings, *parts):
-    size = "x".join(map(str, settings.size))
-    return f"{size}-{recipe.settings_hash(settings, *parts)}"
+def sized(geometry, *parts):
+    """A readable name of a grid, with a hash of its settings and some others."""
+    axes = [
+        str(size or (f"{spacing:g}mm" if spacing else "native"))
+        for size, spacing in zip(geometry.sizes, geometry.spacings)
+    ]
+    return f"{'x'.join(axes)}-{recipe.settings_hash(*(parts or (geometry,)))}"
 
 
-for method in METHODS.values():
-    for name, stage in method.stages.items():
+for method in RECIPES:
+    for name, stage in RECIPES[method].stages.items():
         if stage.regions is None:
             grid = sized(stage.geometry)
             GRIDS[grid] = stage.geometry
@@ -109,27 +114,40 @@ for method in METHODS.values():
             if stage.geometry.body is not None:
                 BODIES[recipe.settings_hash(stage.geometry.body)] = stage.geometry.body
         else:
-            crop = recipe.region_crop(method, name)
-            REGIONS[sized(crop.geometry, crop)] = crop
+            for crop in (recipe.region_crop, recipe.true_region_crop):
+                settings = crop(RECIPES, method, name)
+                REGIONS[sized(settings.geometry, settings)] = settings
+
+
+def stage_of(method, stage):
+    return recipe.stage_of(RECIPES, method, stage)
+
+
+def owners_of(method, stage):
+    return recipe.owners_of(RECIPES, method, stage)
 
 
 def true_inputs(method, stage, batches):
     """Prepared folders of whole volumes, or of true regions, that a stage learns from."""
-    settings = METHODS[method].stages[stage]
+    owner = owners_of(method, stage)[0]
+    settings = stage_of(owner, stage)
     if settings.regions is None:
         grid = sized(settings.geometry)
         folder = RESULTS / "normalized" / grid / recipe.settings_hash(settings.intensity)
     else:
-        crop = recipe.region_crop(METHODS[method], stage)
+        crop = recipe.true_region_crop(RECIPES, owner, stage)
         folder = RESULTS / "true_roi" / sized(crop.geometry, crop)
     return [folder / batch for batch in batches]
 
 
 def seen_inputs(method, stage, group):
     """Prepared folders that a stage predicts on: regions come from the earlier stage."""
-    if METHODS[method].stages[stage].regions is None:
+    regions = RECIPES[method].stages[stage].regions
+    if regions is None:
         return true_inputs(method, stage, GROUPS[group])
-    return [RESULTS / method / stage / "roi" / group]
+    crop = recipe.region_crop(RECIPES, method, stage)
+    (owner,) = owners_of(method, regions.stage)
+    return [RESULTS / owner / regions.stage / "roi" / sized(crop.geometry, crop) / group]
 
 
 def training_batches(fold):
@@ -140,6 +158,39 @@ def models_for(method, stage, group):
     """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""
     folds = [group] if group in HELD_OUT else HELD_OUT
     return [RESULTS / method / stage / fold / "model.safetensors" for fold in folds]
+
+
+def predictions_of(method, stage, group):
+    """Folders of predictions whose mean is a stage's: its own, or those of other recipes."""
+    return [RESULTS / owner / stage / "prediction" / group for owner in owners_of(method, stage)]
+
+
+def merging_of(method):
+    return recipe.merging(RECIPES, method)
+
+
+def merged_predictions(method, group):
+    return [
+        folder
+        for stage in merging_of(method).stages
+        for folder in predictions_of(method, stage, group)
+    ]
+
+
+def evaluated_truths(method, group):
+    """Prepared folders with the truth on the grid of each stage that is merged, and of the table."""
+    settings = merging_of(method)
+    return [
+        folder
+        for stage in dict.fromkeys([*settings.stages, settings.grid])
+        for folder in true_inputs(method, stage, GROUPS[group])
+    ]
+
+
+def located_predictions(method, group):
+    """Predictions of the stage whose regions decide what can be found; none in some methods."""
+    stage = merging_of(method).located
+    return predictions_of(method, stage, group)[:1] if stage else []
 
 
 def checked(batches):
@@ -153,13 +204,14 @@ def body_boxes(wildcards):
     return RESULTS / "body" / recipe.settings_hash(body) / f"{wildcards.batch}.json"
 
 
-def earlier_prediction(wildcards):
-    earlier = METHODS[wildcards.method].stages[wildcards.stage].regions.stage
-    return RESULTS / wildcards.method / earlier / "prediction" / wildcards.group
-
-
 def training_of(wildcards):
-    return METHODS[wildcards.method].stages[wildcards.stage].training
+    return RECIPES[wildcards.method].stages[wildcards.stage].training
+
+
+def pretrained_of(wildcards):
+    """Path of the weights that a stage's network begins with; none for most."""
+    pretrained = getattr(training_of(wildcards).network, "pretrained", None)
+    return [pretrained.file] if pretrained else []
 
 
 def training_code(wildcards):
@@ -167,7 +219,13 @@ def training_code(wildcards):
 
 
 def prediction_code(wildcards):
-    return code_hash("inference", f"networks.{training_of(wildcards).network.name}")
+    stage = RECIPES[wildcards.method].stages[wildcards.stage]
+    components = f"networks.{stage.training.network.name}", f"inferers.{stage.inference.name}"
+    return code_hash("inference", *components)
+
+
+def merging_code(step, method):
+    return code_hash(step, f"merges.{RECIPES[method].merge.name}")
 
 
 BFLOAT16 = ["--bfloat16-on-cpu"] if CONFIGURATION.compute.bfloat16_on_cpu else []
@@ -198,7 +256,7 @@ def methods_of(scope):
 
 def pictures_of(method):
     folder = RESULTS / method / "pictures"
-    curves = [folder / f"curves_{stage}.png" for stage in METHODS[method].stages]
+    curves = [folder / f"curves_{stage}.png" for stage in RECIPES[method].stages]
     return [folder / f"{rank}.png" for rank in RANKS] + curves
 
 
@@ -219,8 +277,7 @@ def volume_memory(batches, threads, attempt):
     return int((300 + threads * (200 + 7 * largest_image_mb(tuple(batches)))) * attempt)
 
 
-def training_memory(settings, batch_size, attempt):
+def network_memory(stage, batch_size, attempt):
     """MB for the activations on a CPU: measured 1.9 kB a voxel of the batch, in bfloat16."""
-    size = settings.geometry.size
-    regions = settings.regions.count if settings.regions else 1
-    return int((1500 + size[0] * size[1] * size[2] * regions * batch_size * 0.003) * attempt)
+    voxels = max(math.prod(length or 1 for length in size) for size in stage.seen)
+    return int((1500 + voxels * batch_size * 0.003) * attempt)

@@ -2,10 +2,7 @@
 rule merge:
     input:
         checked=lambda w: checked(GROUPS[w.group]),
-        predictions=lambda w: [
-            RESULTS / w.method / stage / "prediction" / w.group
-            for stage in METHODS[w.method].stages
-        ],
+        predictions=lambda w: merged_predictions(w.method, w.group),
     output:
         directory(RESULTS / "{method}/merged/{group}"),
     log:
@@ -19,8 +16,8 @@ rule merge:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        code=code_hash("merge"),
-        settings=lambda w: as_json(recipe.merging(METHODS[w.method])),
+        code=lambda w: merging_code("merge", w.method),
+        settings=lambda w: as_json(merging_of(w.method)),
     message:
         "Merging the stages of {wildcards.method} for {wildcards.group}"
     shell:
@@ -32,11 +29,8 @@ rule evaluate:
     input:
         checked=lambda w: checked(GROUPS[f"fold{w.fold}"]),
         segmentations=RESULTS / "{method}/merged/fold{fold}",
-        truths=lambda w: [
-            folder
-            for stage in METHODS[w.method].stages
-            for folder in true_inputs(w.method, stage, GROUPS[f"fold{w.fold}"])
-        ],
+        truths=lambda w: evaluated_truths(w.method, f"fold{w.fold}"),
+        located=lambda w: located_predictions(w.method, f"fold{w.fold}"),
     output:
         RESULTS / "{method}/scores/fold{fold}.csv",
     log:
@@ -50,14 +44,15 @@ rule evaluate:
         mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[f"fold{w.fold}"], threads, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        code=code_hash("evaluation"),
-        settings=lambda w: as_json(recipe.merging(METHODS[w.method])),
+        code=lambda w: merging_code("evaluation", w.method),
+        settings=lambda w: as_json(merging_of(w.method)),
+        located=lambda w, input: ["--located", input.located] if input.located else [],
     message:
         "Scoring {wildcards.method} on fold {wildcards.fold}"
     shell:
         "renal evaluate --checked {input.checked:q} --segmentations {input.segmentations:q}"
         " --truths {input.truths:q} --settings {params.settings:q} --name {wildcards.method}"
-        " --fold {wildcards.fold} --output {output:q} --threads {threads} --log {log:q}"
+        " --fold {wildcards.fold} {params.located:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule collect_scores:
@@ -161,7 +156,7 @@ rule write_tables:
         runtime=10,
     params:
         code=code_hash("tables"),
-        settings=json.dumps({name: recipe.as_values(recipe.row(m)) for name, m in METHODS.items()}),
+        settings=json.dumps({m: recipe.as_values(recipe.row(RECIPES, m)) for m in METHODS}),
         folder=RESULTS / "tables",
     message:
         "Writing the cross-validation tables"

@@ -10,6 +10,7 @@
 rule train:
     input:
         prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
+        weights=pretrained_of,
     output:
         model=RESULTS / "{method}/{stage}/fold{fold}/model.safetensors",
         history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",
@@ -23,21 +24,22 @@ rule train:
     threads: CONFIGURATION.compute.train_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: training_memory(
-            METHODS[w.method].stages[w.stage], training_of(w).batch_size, attempt
+        mem_mb=lambda w, attempt: network_memory(
+            RECIPES[w.method].stages[w.stage], training_of(w).batch_size, attempt
         ),
         runtime=lambda w, attempt: 24 * 60 * attempt,
     params:
         code=training_code,
         settings=lambda w: as_json(training_of(w)),
         folder=lambda w, output: Path(output.model).parent,
+        weights=lambda w, input: ["--weights", input.weights] if input.weights else [],
         seed=CONFIGURATION.compute.seed,
         bfloat16=BFLOAT16,
     message:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
         "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal train --prepared {input.prepared:q} --settings {params.settings:q}"
-        " --seed {params.seed} {params.bfloat16} ${{SLURM_JOB_ID:+--minutes {resources.runtime}}}"
+        " {params.weights:q} --seed {params.seed} {params.bfloat16} ${{SLURM_JOB_ID:+--minutes {resources.runtime}}}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
 
@@ -57,12 +59,12 @@ rule predict:
     threads: CONFIGURATION.compute.predict_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: training_memory(METHODS[w.method].stages[w.stage], 1, attempt),
+        mem_mb=lambda w, attempt: network_memory(RECIPES[w.method].stages[w.stage], 1, attempt),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:
         code=prediction_code,
         # Only what decides a prediction: another learning rate reaches it through the model.
-        settings=lambda w: as_json(recipe.prediction(training_of(w))),
+        settings=lambda w: as_json(recipe.prediction(RECIPES[w.method].stages[w.stage])),
         bfloat16=BFLOAT16,
     message:
         "Predicting {wildcards.group} with {wildcards.method}, stage {wildcards.stage}"

@@ -102,17 +102,17 @@ rule crop_true_roi:
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
-# Regions that the earlier stage found, to predict on.
+# Regions that a stage found, for the next one to predict on.
 rule crop_roi:
     input:
         checked=lambda w: checked(GROUPS[w.group]),
-        prediction=earlier_prediction,
+        prediction=RESULTS / "{method}/{stage}/prediction/{group}",
     output:
-        directory(RESULTS / "{method}/{stage}/roi/{group}"),
+        directory(RESULTS / "{method}/{stage}/roi/{region}/{group}"),
     log:
-        log_of("crop_roi", "{method}", "{stage}", "{group}"),
+        log_of("crop_roi", "{method}", "{stage}", "{region}", "{group}"),
     benchmark:
-        benchmark_of("crop_roi", "{method}", "{stage}", "{group}")
+        benchmark_of("crop_roi", "{method}", "{stage}", "{region}", "{group}")
     conda:
         "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
@@ -121,7 +121,7 @@ rule crop_roi:
         runtime=lambda w, attempt: 60 * attempt,
     params:
         code=code_hash("prepare", "inference"),
-        settings=lambda w: as_json(recipe.region_crop(METHODS[w.method], w.stage)),
+        settings=lambda w: as_json(REGIONS[w.region]),
     message:
         "Cropping {wildcards.group} to the regions that {wildcards.method} found"
     shell:

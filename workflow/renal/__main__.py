@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ def train(a: Arguments) -> Work:
         bfloat16_on_cpu=a.bfloat16_on_cpu,
         name=a.name,
         minutes=a.minutes,
+        weights=a.weights,
     )
 
 
@@ -156,7 +158,10 @@ def merge(a: Arguments) -> Work:
     from renal.validation import usable
 
     method = _settings(recipe.Merging, a)
-    predictions = dict(zip(method.stages, a.predictions, strict=True))
+    folders = iter(a.predictions)
+    predictions = {
+        name: list(islice(folders, stage.members)) for name, stage in method.stages.items()
+    }
     return lambda: merge(usable(a.checked), predictions, method, a.output, threads=a.threads)
 
 
@@ -166,10 +171,11 @@ def evaluate(a: Arguments) -> Work:
     from renal.validation import usable
 
     method = _settings(recipe.Merging, a)
-    share = len(a.truths) // len(method.stages)
+    stages = list(dict.fromkeys([*method.stages, method.grid]))
+    share = len(a.truths) // len(stages)
     truths = {
         stage: a.truths[number * share : (number + 1) * share]
-        for number, stage in enumerate(method.stages)
+        for number, stage in enumerate(stages)
     }
     return lambda: evaluate(
         usable(a.checked),
@@ -179,6 +185,7 @@ def evaluate(a: Arguments) -> Work:
         a.output,
         name=a.name,
         fold=a.fold,
+        located=a.located,
         threads=a.threads,
     )
 
@@ -274,6 +281,7 @@ OPTIONS = {
     "--folds": {"type": int, "help": "number of folds"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
     "--labelled": {"type": int, "help": "cases with a label"},
+    "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
     "--maximum-voxels": {"type": int, "help": "largest volume that is read"},
     "--methods": {"nargs": "+", "help": "names of recipes"},
     "--minutes": {"type": float, "default": math.inf, "help": "stop by itself within this time"},
@@ -291,6 +299,7 @@ OPTIONS = {
     "--source": {"type": Path, "help": "folder that resample wrote"},
     "--truths": {"type": Path, "nargs": "+", "help": "prepared folders, by stage"},
     "--unlabelled": {"type": int, "help": "cases without a label"},
+    "--weights": {"type": Path, "help": "file of pretrained weights"},
 }
 
 STEPS: dict[Callable[[Arguments], Work], str] = {
@@ -302,10 +311,10 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     resample: "--checked --settings [--boxes]",
     window_normalize: "--source --settings",
     crop_roi: "--checked --settings [--prediction]",
-    train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes]",
+    train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
     predict: "--prepared --models --settings [--bfloat16-on-cpu]",
     merge: "--checked --predictions --settings",
-    evaluate: "--checked --segmentations --truths --settings --name --fold",
+    evaluate: "--checked --segmentations --truths --settings --name --fold [--located]",
     collect_scores: "--scores...",
     collect_segmentations: "--checked --segmentations...",
     write_submission: "--checked --segmentations",

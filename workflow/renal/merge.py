@@ -1,4 +1,4 @@
-"""From the masks of a method's stages to one label map, on the native grid."""
+"""From the probabilities of a method's stages to one label map, on the native grid."""
 
 import logging
 from functools import partial
@@ -8,37 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from renal.errors import InputError
-from renal.inference import native_mask, read_probabilities
+from renal.inference import read_probabilities
+from renal.merges import StageMap, merge_maps
 from renal.parallel import for_each
 from renal.prepare import PreparedCase, entry_of, read_index
-from renal.regions import clean
+from renal.targets import maps_of
 from renal.validation import CheckedCase
 from renal.volume import read_header, write_like
 
 if TYPE_CHECKING:
-    from renal.recipe import Components, Merging
+    from renal.recipe import Merging
 
 log = logging.getLogger(__name__)
 
 StageProbabilities = tuple[PreparedCase, list[np.ndarray]]
-
-
-def tumour_within_whole(whole: np.ndarray, tumour: np.ndarray) -> np.ndarray:
-    """Tumour = whole AND tumour, kidney = whole without tumour (Hao 2019, equations 3 and 4).
-
-    Parameters
-    ----------
-    whole, tumour : numpy.ndarray
-        (z, y, x) bool on the native grid.
-
-    Returns
-    -------
-    numpy.ndarray
-        (z, y, x) uint8: 0 background, 1 kidney, 2 tumour.
-    """
-    label = whole.astype(np.uint8)
-    label[whole & tumour] = 2
-    return label
 
 
 def merge_case(stages: dict[str, StageProbabilities], method: "Merging") -> np.ndarray:
@@ -47,7 +30,7 @@ def merge_case(stages: dict[str, StageProbabilities], method: "Merging") -> np.n
     Parameters
     ----------
     stages : dict
-        Stage name to the case's regions and its (z, y, x) float32 probability in each.
+        Stage name to the case's regions and its (maps, z, y, x) float32 probabilities in each.
     method : Merging
         The recipe: how masks are cleaned and merged.
 
@@ -57,23 +40,41 @@ def merge_case(stages: dict[str, StageProbabilities], method: "Merging") -> np.n
         (z, y, x) uint8 of the native shape.
     """
 
-    def mask_of(stage: str) -> np.ndarray:
+    def map_of(place: str) -> StageMap:
+        stage, _, name = place.partition(".")
         case, probabilities = stages[stage]
-        return cleaned_mask(case, probabilities, method.stages[stage].components)
+        settings = method.stages[stage]
+        channel = maps_of(settings.target).index(name) if name else 0
+        return StageMap(case, [maps[channel] for maps in probabilities], settings.components)
 
-    return tumour_within_whole(mask_of(method.merge.whole), mask_of(method.merge.tumour))
+    maps = {role: map_of(place) for role, place in method.merge.roles.items()}
+    return merge_maps(maps, method.merge)
 
 
-def cleaned_mask(
-    case: PreparedCase, probabilities: list[np.ndarray], components: "Components"
-) -> np.ndarray:
-    """Native (z, y, x) bool mask of a stage with small components dropped."""
-    return clean(native_mask(probabilities, case), components)[0]
+def mean_probabilities(folders: list[Path], case: str) -> StageProbabilities:
+    """A case's regions and probabilities, averaged voxel by voxel over folders of predictions.
+
+    Raises
+    ------
+    InputError
+        If the case is missing in one of them, or lies elsewhere.
+    """
+    entries = [entry_of(read_index(folder), folder, case) for folder in folders]
+    if any(entry.boxes != entries[0].boxes for entry in entries):
+        raise InputError(
+            f"{folders[0]}: {case} covers another part of the scan than in "
+            f"{', '.join(map(str, folders[1:]))}: delete these folders and run the workflow again"
+        )
+    total = read_probabilities(folders[0], entries[0])
+    for folder, entry in zip(folders[1:], entries[1:], strict=True):
+        for region, maps in zip(total, read_probabilities(folder, entry), strict=True):
+            region += maps
+    return entries[0], [region / len(folders) for region in total]
 
 
 def merge(
     cases: list[CheckedCase],
-    predictions: dict[str, Path],
+    predictions: dict[str, list[Path]],
     method: "Merging",
     output: Path,
     *,
@@ -86,7 +87,7 @@ def merge(
     cases : list of CheckedCase
         Cases without a fault.
     predictions : dict
-        Stage name to folder of predictions.
+        Stage name to folders of predictions, of which the mean counts.
     method : Merging
         The recipe.
     output : Path
@@ -95,26 +96,18 @@ def merge(
         Cases at a time.
     """
     output.mkdir(parents=True, exist_ok=True)  # also where none of the cases could be used
-    indices = {stage: read_index(folder) for stage, folder in predictions.items()}
-    work = partial(
-        _merge_one, predictions=predictions, indices=indices, method=method, output=output
-    )
+    work = partial(_merge_one, predictions=predictions, method=method, output=output)
     for case, found in zip(cases, for_each(cases, work, threads), strict=True):
         if not found:
             log.warning("%s: no kidney was found: its segmentation is empty", case.name)
 
 
 def _merge_one(
-    case: CheckedCase,
-    predictions: dict[str, Path],
-    indices: dict[str, dict[str, PreparedCase]],
-    method: "Merging",
-    output: Path,
+    case: CheckedCase, predictions: dict[str, list[Path]], method: "Merging", output: Path
 ) -> bool:
-    stages = {}
-    for stage, folder in predictions.items():
-        prepared = entry_of(indices[stage], folder, case.name)
-        stages[stage] = (prepared, read_probabilities(folder, prepared))
+    stages = {
+        stage: mean_probabilities(folders, case.name) for stage, folders in predictions.items()
+    }
     label = merge_case(stages, method)
     write_like(output / f"{case.name}.nii.gz", label, read_header(Path(case.image)))
     return bool(label.any())

@@ -6,10 +6,10 @@ its regions, ``<case>.<region>.image.npy`` and ``<case>.<region>.label.npy``.
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from renal.errors import InputError
 from renal.files import read_array, read_json, write_array, write_json
 from renal.intensity import normalize
 from renal.parallel import for_each
-from renal.regions import body_box, clean, regions_of, whole_volume
-from renal.resample import Box, slices, to_grid
+from renal.regions import body_box, clean, regions_of, widened
+from renal.resample import Box, extended_box, grid_size, slices, to_grid, whole_volume
 from renal.validation import CheckedCase
 from renal.volume import read_header, read_label, read_volume
 
@@ -40,11 +40,15 @@ class PreparedCase:
         (z, y, x) voxels of the native volume.
     boxes : list of Box
         Native box of each region, in voxels. Empty if a region stage found nothing to look at.
+    slack : list of Box
+        For true regions that are moved about in training: how many grid voxels of each region's
+        array lie before and behind the region proper, for each axis.
     """
 
     name: str
     shape: tuple[int, int, int]
     boxes: list[Box]
+    slack: list[Box] = field(default_factory=list)
 
 
 # -- crop_body --------------------------------------------------------------------------------
@@ -81,7 +85,7 @@ def resample(
     cases : list of CheckedCase
         Cases without a fault.
     settings : Geometry
-        Size and interpolation; labels are always resampled to the nearest voxel.
+        The grid; labels are always resampled to the nearest voxel.
     output : Path
         Folder to write.
     boxes : Path, optional
@@ -99,11 +103,15 @@ def _resample_case(
 ) -> PreparedCase:
     header = read_header(Path(case.image))
     box = box_of.get(case.name) or whole_volume(header.shape)
-    image = to_grid(read_volume(header), box, settings.size, settings.interpolation)
+    if settings.extent_mm is not None:
+        box = extended_box(header.shape, header.spacing, settings.extent_mm)
+    size = grid_size(settings, box, header.spacing)
+    volume = read_volume(header)
+    image = to_grid(volume, box, size, settings.interpolation, outside=int(volume.min()))
     write_array(_image(output, case.name, 0), image)
     if case.labelled:
         label = read_label(read_header(Path(case.label)))
-        write_array(_label(output, case.name, 0), to_grid(label, box, settings.size, "nearest"))
+        write_array(_label(output, case.name, 0), to_grid(label, box, size, "nearest"))
     return PreparedCase(case.name, header.shape, [box])
 
 
@@ -177,34 +185,53 @@ def crop_roi(
 def _crop_case(
     case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path
 ) -> PreparedCase:
-    geometry = settings.geometry
-    mask, found = clean(mask_of(case), settings.components)
-    boxes = regions_of(found, settings.regions, mask.shape)
+    geometry, regions = settings.geometry, settings.regions
+    mask = mask_of(case)
+    shape = mask.shape
+    if settings.of_slices:
+        # Which slices hold something is all that is known, or used of the truth.
+        mask = mask.any(axis=(1, 2), keepdims=True)
+    mask, found = clean(mask, settings.components)
+    if settings.of_slices:
+        found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
+    boxes = regions_of(found, regions, shape, case.spacing)
     if boxes:
         volume = read_volume(read_header(Path(case.image)))
         label = read_label(read_header(Path(case.label))) if case.labelled else None
+    jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, case.spacing, strict=True)]
+    wide_boxes, slack = [], []
     for number, box in enumerate(boxes):
-        part = normalize(volume[slices(box)], settings.intensity, reference=volume).astype(
+        wide = widened(box, jitter, shape)
+        size = grid_size(geometry, wide, case.spacing)
+        part = normalize(volume[slices(wide)], settings.intensity, reference=volume).astype(
             np.float32
         )
-        if settings.regions.mask:
-            part *= mask[slices(box)]
-        grid = to_grid(part, whole_volume(part.shape), geometry.size, geometry.interpolation)
+        if regions.mask:
+            part *= mask[slices(wide)]
+        grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
         write_array(_image(output, case.name, number), grid.astype(np.float16))
         if label is not None:
-            grid = to_grid(label, box, geometry.size, "nearest")
+            grid = to_grid(label, wide, size, "nearest")
             write_array(_label(output, case.name, number), grid)
-    return PreparedCase(case.name, mask.shape, boxes)
+        wide_boxes.append(wide)
+        slack.append(_slack(box, wide, size))
+    return PreparedCase(case.name, shape, wide_boxes, slack if any(jitter) else [])
 
 
-def foreground(label: Any, target: str) -> Any:
-    """Where a label map, array or tensor, shows the target "whole" (1 and 2) or "tumour" (2)."""
-    return label >= {"whole": 1, "tumour": 2}[target]
+def _slack(box: Box, wide: Box, size: tuple[int, int, int]) -> Box:
+    """Grid voxels before and behind `box` on a grid of `size` over `wide`."""
+    return tuple(
+        (
+            int((low - first) * length / (last - first)),
+            int((last - high) * length / (last - first)),
+        )
+        for (low, high), (first, last), length in zip(box, wide, size, strict=True)
+    )
 
 
 def true_mask(case: CheckedCase) -> np.ndarray:
     """The whole region, kidney and tumour, in a case's label: (z, y, x) bool."""
-    return foreground(read_label(read_header(Path(case.label))), "whole")
+    return read_label(read_header(Path(case.label))) > 0
 
 
 # -- reading prepared cases ---------------------------------------------------------------------
@@ -229,7 +256,10 @@ def read_index(folder: Path) -> dict[str, PreparedCase]:
             entry["name"]: PreparedCase(
                 entry["name"],
                 tuple(entry["shape"]),
-                [tuple(tuple(side) for side in box) for box in entry["boxes"]],
+                *(
+                    [tuple(tuple(side) for side in box) for box in entry[key]]
+                    for key in ("boxes", "slack")
+                ),
             )
             for entry in read_json(path)
         }

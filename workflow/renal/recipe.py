@@ -6,6 +6,7 @@ the part of a recipe that it uses, so that a change re-runs the steps it concern
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -22,11 +24,20 @@ from pydantic import (
 )
 
 from renal.errors import InputError
+from renal.targets import channels_of, maps_of
 
 METHODS = Path(__file__).resolve().parents[1] / "methods"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.(whole|tumour))?$")]
+Extent = tuple[int | None, int | None, int | None]
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
+Lengths = tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(gt=0, le=1)]
+# What a stage learns to find: one map or several, three exclusive classes, or whether a slice
+# holds anything at all.
+Target = Literal["whole", "tumour", "classes", "slices"] | tuple[Literal["whole", "tumour"], ...]
 
 
 # Folders that the results folder and a method's folder hold beside those of methods and stages.
@@ -55,22 +66,53 @@ class Body(Strict):
 
 
 class Geometry(Strict):
-    """The grid of a stage: `size` voxels (z, y, x) over the volume, the body or a region."""
+    """The grid of a stage over the volume, the body or a region; every tuple is (z, y, x).
 
-    size: Size
+    An axis has a number of voxels from `size`, or of mm from `spacing`, or else those of the scan.
+    With `extent_mm` the grid covers this length, centred on the volume, or the volume where that
+    is longer; what lies outside of the volume has its smallest HU.
+    """
+
+    size: tuple[PositiveInt | None, PositiveInt | None, PositiveInt | None] | None = None
+    spacing: tuple[PositiveFloat | None, PositiveFloat | None, PositiveFloat | None] | None = None
+    extent_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     body: Body | None = None
     interpolation: Literal["linear"] = "linear"
 
+    @property
+    def sizes(self) -> tuple[int | None, int | None, int | None]:
+        """Voxels of each axis, None where the scan decides."""
+        return self.size or (None, None, None)
+
+    @property
+    def spacings(self) -> tuple[float | None, float | None, float | None]:
+        """Voxel spacing of each axis in mm, None where size or scan decide."""
+        return self.spacing or (None, None, None)
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> "Geometry":
+        if any(size and spacing for size, spacing in zip(self.sizes, self.spacings, strict=True)):
+            raise ValueError("size and spacing are given for the same axis")
+        if self.extent_mm is not None and (self.body is not None or None in self.sizes):
+            raise ValueError("extent_mm needs a size for every axis, and no body")
+        return self
+
 
 class Intensity(Strict):
-    """Window in HU, standardisation per volume, and range, applied in this order."""
+    """Median filter, window in HU, standardisation per volume, and range, in this order.
 
+    `median` is the side of a cube of voxels of the stage's grid.
+    """
+
+    median: Annotated[int, Field(ge=3)] | None = None
     window: tuple[float, float] | None = None
     standardize: bool = False
     rescale: tuple[float, float] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "Intensity":
+        if self.median is not None and self.median % 2 == 0:
+            raise ValueError("median must be odd")
         for name in ("window", "rescale"):
             pair = getattr(self, name)
             if pair is not None and pair[0] >= pair[1]:
@@ -79,20 +121,34 @@ class Intensity(Strict):
 
 
 class Regions(Strict):
-    """Regions of interest from the components of an earlier stage's mask, largest first."""
+    """Regions of interest from the components of an earlier stage's mask, largest first.
+
+    Boxes are widened by the margins, and cover the whole length of axes not in `axes`. With `join`
+    there is one box round all components. Where true regions are learned from, each side is moved
+    by up to `jitter_mm` whenever an example is drawn.
+    """
 
     stage: Name
-    count: PositiveInt
+    count: PositiveInt = 1
     repeat: bool = False
+    join: bool = False
+    axes: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
     margin_voxels: NonNegativeInt = 0
+    margin_mm: Lengths = (0, 0, 0)
+    jitter_mm: Lengths = (0, 0, 0)
     mask: bool = False
 
 
 class Components(Strict):
-    """Which connected components of a stage's native mask are kept."""
+    """Which connected components of a stage's native mask are kept.
+
+    `smooth_slices` is for stages that tell which slices hold something: a median filter over so
+    many slices comes first, and components are runs of slices.
+    """
 
     minimum_voxels: NonNegativeInt = 0
     keep: PositiveInt | None = None
+    smooth_slices: PositiveInt | None = None
 
 
 class RegionCrop(Strict):
@@ -102,6 +158,7 @@ class RegionCrop(Strict):
     intensity: Intensity
     regions: Regions
     components: Components
+    of_slices: bool = False
 
 
 # -- How a stage learns ---------------------------------------------------------------------
@@ -113,6 +170,90 @@ class VolumeSampler(Strict):
     name: Literal["volume"]
     shuffle_regions: bool = False
 
+    def sees(self, stacked: Extent, _: Extent) -> Extent:
+        return stacked
+
+
+class PatchSampler(Strict):
+    """Patches of `size` voxels: all on a lattice of `stride`, or `per_case` at random places.
+
+    What is smaller than a patch is padded with its smallest value.
+    """
+
+    name: Literal["patches"]
+    size: Size
+    stride: Size | None = None
+    per_case: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PatchSampler":
+        if (self.stride is None) == (self.per_case is None):
+            raise ValueError("one of stride and per_case must be given")
+        return self
+
+    def sees(self, _stacked: Extent, _region: Extent) -> Extent:
+        return self.size
+
+
+class SliceSampler(Strict):
+    """Every slice with its neighbours, `context` in all; with `only`, those that hold kidney."""
+
+    name: Literal["slices"]
+    context: Annotated[int, Field(gt=0)] = 1
+    only: Literal["kidney"] | None = None
+
+    @model_validator(mode="after")
+    def _centred(self) -> "SliceSampler":
+        if self.context % 2 == 0:
+            raise ValueError("context must be odd")
+        return self
+
+    def sees(self, _: Extent, region: Extent) -> Extent:
+        return (self.context, *region[1:])
+
+
+class WindowSampler(Strict):
+    """`length` consecutive slices of each case at a random place.
+
+    With `around` the place is drawn from the slices that hold kidney, and `extend` more slices on
+    both sides.
+    """
+
+    name: Literal["windows"]
+    length: PositiveInt
+    around: Literal["kidney"] | None = None
+    extend: NonNegativeInt = 0
+
+    def sees(self, _: Extent, region: Extent) -> Extent:
+        return (self.length, *region[1:])
+
+
+class UniformDrawing(Strict):
+    """Every example once an epoch, in random order."""
+
+    name: Literal["uniform"]
+
+
+class BalancedDrawing(Strict):
+    """As many examples an epoch, but a share of them with foreground."""
+
+    name: Literal["balanced"]
+    positive_share: Share
+
+
+class HardDrawing(Strict):
+    """Examples that score badly are drawn more often.
+
+    The weight of a unit, an example or a case, is `least` + (1 - Dice)^`strength` with its last
+    Dice; weights are worked out anew every so many `epochs`.
+    """
+
+    name: Literal["hard"]
+    unit: Literal["example", "case"]
+    epochs: PositiveInt
+    strength: PositiveFloat
+    least: PositiveFloat
+
 
 class ResVNetCascade(Strict):
     """Two Res-VNets, the first at half size (networks/res_vnet_cascade.py)."""
@@ -122,108 +263,562 @@ class ResVNetCascade(Strict):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     normalization: Literal["none", "instance"] = "none"
 
+    outputs: ClassVar[int | None] = 1
+    flat: ClassVar[bool] = False
+
     # Three halvings in each net, and the first net works on half the size.
-    divisor: ClassVar[int] = 16
+    divisor: ClassVar[Size] = (16, 16, 16)
+
+
+class UNet(Strict):
+    """Plain U-Net in two or three dimensions (networks/unet.py)."""
+
+    name: Literal["unet"]
+    dimensions: Literal[2, 3]
+    depth: Annotated[int, Field(ge=2)]
+    width: PositiveInt
+    normalization: Literal["batch", "group", "instance"]
+
+    outputs: ClassVar[int | None] = None
+
+    @property
+    def flat(self) -> bool:
+        return self.dimensions == 2
+
+    @property
+    def divisor(self) -> Size:
+        side = 2 ** (self.depth - 1)
+        return (1 if self.flat else side, side, side)
+
+
+class TuNet(Strict):
+    """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py)."""
+
+    name: Literal["tunet"]
+    width: PositiveInt
+    depth: Annotated[int, Field(ge=2)]
+    groups: PositiveInt
+    pyramid: bool
+    squeeze: PositiveInt | None = None
+
+    outputs: ClassVar[int | None] = 2
+    flat: ClassVar[bool] = False
+
+    @property
+    def divisor(self) -> Size:
+        return (2 ** (self.depth - 1),) * 3
+
+
+class ResUNet(Strict):
+    """Residual U-Net with a map after every decoder level (networks/res_unet.py)."""
+
+    name: Literal["res_unet"]
+    width: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    supervised: bool
+
+    outputs: ClassVar[int | None] = None
+    flat: ClassVar[bool] = False
+    divisor: ClassVar[Size] = (8, 8, 8)
+
+
+class VNet2d5(Strict):
+    """V-Net on a few neighbouring slices for the middle one (networks/vnet_2d5.py)."""
+
+    name: Literal["vnet_2d5"]
+    width: Annotated[int, Field(gt=0, multiple_of=2)]
+    multi_scale: bool
+    squeeze: PositiveInt | None = None
+    attention: bool
+    dilations: tuple[PositiveInt, PositiveInt, PositiveInt]
+
+    outputs: ClassVar[int | None] = None
+    flat: ClassVar[bool] = True
+    divisor: ClassVar[Size] = (1, 16, 16)
+
+
+class ResNet34Slices(Strict):
+    """ResNet-34 that tells whether a slice holds anything (networks/resnet34_slices.py)."""
+
+    name: Literal["resnet34_slices"]
+
+    outputs: ClassVar[int | None] = 1
+    flat: ClassVar[bool] = True
+    divisor: ClassVar[Size] = (1, 1, 1)
+
+
+class MRBUNet(Strict):
+    """Encoder and decoder of multi-scale residual blocks (networks/mrb_unet.py)."""
+
+    name: Literal["mrb_unet"]
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    alpha: PositiveFloat
+    extra_up: NonNegativeInt
+    normalization: Literal["batch"]
+
+    outputs: ClassVar[int | None] = None
+    flat: ClassVar[bool] = False
+
+    @property
+    def divisor(self) -> Size:
+        return (2 ** (len(self.widths) - 1),) * 3
+
+    @model_validator(mode="after")
+    def _possible(self) -> "MRBUNet":
+        if self.alpha * min(self.widths) < 6:
+            raise ValueError("alpha times the smallest of widths must be 6 or more")
+        if self.extra_up >= len(self.widths):
+            raise ValueError("extra_up is more than there are decoder levels")
+        return self
+
+
+class Pretrained(Strict):
+    """Weights to begin with: where they lie, from where they come, and their SHA-256."""
+
+    file: Path
+    url: Annotated[str, Field(pattern=r"^https://[^\s'\"]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DamNet(Strict):
+    """A 2D network's features adapted to 3D, beside a 2D and a 3D path (networks/dam_net.py)."""
+
+    name: Literal["dam_net"]
+    backbone: Literal["resnet34"]
+    pretrained: Pretrained | Literal[False]
+    rgb: Literal["repeat", "neighbours"]
+    paths: Annotated[
+        tuple[Literal["two_d", "three_d", "adapted"], ...], Field(min_length=1, max_length=3)
+    ]
+    neighbours: Annotated[int, Field(gt=0)]
+
+    outputs: ClassVar[int | None] = None
+    flat: ClassVar[bool] = False
+    divisor: ClassVar[Size] = (4, 32, 32)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "DamNet":
+        if len(set(self.paths)) < len(self.paths) or set(self.paths) == {"three_d"}:
+            raise ValueError("paths must be different ones, with two_d or adapted among them")
+        if self.neighbours % 2 == 0:
+            raise ValueError("neighbours must be odd")
+        return self
+
+
+Network = Annotated[
+    ResVNetCascade | UNet | TuNet | ResUNet | VNet2d5 | ResNet34Slices | MRBUNet | DamNet,
+    Field(discriminator="name"),
+]
 
 
 class DiceLoss(Strict):
-    """Soft Dice; `squared` squares the terms of the denominator."""
+    """Soft Dice; `squared` squares the terms of the denominator.
+
+    `smooth` is added above and below; over channels the loss is averaged or summed.
+    """
 
     name: Literal["dice"]
     squared: bool
+    smooth: tuple[NonNegativeFloat, PositiveFloat] = (1e-5, 1e-5)
+    channels: Literal["mean", "sum"] = "mean"
+
+
+class TverskyLoss(Strict):
+    """1 - TP / (TP + a FN + b FP): recall counts more than precision where a > b."""
+
+    name: Literal["tversky"]
+    false_negatives: PositiveFloat
+    false_positives: PositiveFloat
+
+
+class CrossEntropyLoss(Strict):
+    """Binary cross-entropy."""
+
+    name: Literal["cross_entropy"]
+
+
+class DiceCrossEntropyLoss(Strict):
+    """Sum of soft Dice and cross-entropy, of independent maps or of exclusive classes."""
+
+    name: Literal["dice_cross_entropy"]
+    squared: bool
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+
+
+class FocalDiceLoss(Strict):
+    """Focal loss and weighted Dice."""
+
+    name: Literal["focal_dice"]
+    gamma: NonNegativeFloat
+    tumour_weight: PositiveFloat
+    focal_share: Share
+
+
+Loss = Annotated[
+    DiceLoss | TverskyLoss | CrossEntropyLoss | DiceCrossEntropyLoss | FocalDiceLoss,
+    Field(discriminator="name"),
+]
+
+
+class DecayingSupervision(Strict):
+    """Outputs before the last one count by `weight`, times `factor` every `epochs` epochs."""
+
+    weight: PositiveFloat
+    factor: Probability
+    epochs: PositiveInt
 
 
 class Adam(Strict):
-    """The Adam optimiser with torch's other defaults."""
+    """The Adam optimiser; `kernel_l2` is a penalty on the kernels of convolutions, as Keras has."""
 
     name: Literal["adam"]
     learning_rate: PositiveFloat
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    kernel_l2: NonNegativeFloat = 0.0
+
+
+class Sgd(Strict):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"]
+    learning_rate: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
 class StepSchedule(Strict):
     """Multiply the learning rate by `factor` every `epochs` epochs."""
 
     name: Literal["step"]
-    factor: Annotated[float, Field(gt=0, le=1)]
+    factor: Probability
     epochs: PositiveInt
+
+
+class PlateauSchedule(Strict):
+    """Multiply the learning rate by `factor` after `patience` epochs without a better loss."""
+
+    name: Literal["plateau"]
+    factor: Share
+    patience: PositiveInt
+
+
+class ConstantSchedule(Strict):
+    """The learning rate as it is."""
+
+    name: Literal["constant"]
+
+
+class Stopping(Strict):
+    """Stop after `patience` epochs without a better loss, or below a learning rate."""
+
+    patience: PositiveInt
+    minimum_rate: PositiveFloat | None = None
+
+
+class Validation(Strict):
+    """A share of the training cases that is not learned from, but watched.
+
+    Its loss steers schedule and stopping; `keep` says whether the model of the best or of the last
+    epoch is kept.
+    """
+
+    share: Share
+    keep: Literal["best", "last"]
 
 
 class Rotation(Strict):
     """Rotation in the plane of the slices by an angle drawn uniformly from +-`degrees`.
 
-    `fill` is what the normalised image has outside.
+    `fill` is what the normalised image has outside; without it, the smallest value of each image.
     """
 
     name: Literal["rotation"]
     degrees: PositiveFloat
-    fill: float
+    fill: float | None = None
 
 
 class Flip(Strict):
     """Mirroring about one axis drawn at random, with `probability`."""
 
     name: Literal["flip"]
-    probability: Annotated[float, Field(gt=0, le=1)]
+    probability: Probability
+
+
+class Mirror(Strict):
+    """Mirroring about all of `axes` at once, with `probability`."""
+
+    name: Literal["mirror"]
+    axes: Annotated[tuple[Literal["z", "y", "x"], ...], Field(min_length=1)]
+    probability: Probability
+
+
+class Translation(Strict):
+    """Shift in the plane by up to `share` of its size."""
+
+    name: Literal["translation"]
+    share: Share
+    fill: float | None = None
+
+
+class Crop(Strict):
+    """A part of the plane, at least `share` of each side, zoomed to the full size."""
+
+    name: Literal["crop"]
+    share: Share
+
+
+class Equalize(Strict):
+    """Equalised histogram, with `probability`."""
+
+    name: Literal["equalize"]
+    probability: Probability
+
+
+class Blur(Strict):
+    """Gaussian blur in the plane, `sigma` in voxels, with `probability`."""
+
+    name: Literal["blur"]
+    sigma: PositiveFloat
+    probability: Probability
+
+
+Augmentation = Annotated[
+    Rotation | Flip | Mirror | Translation | Crop | Equalize | Blur, Field(discriminator="name")
+]
 
 
 class Training(Strict):
     """Everything that decides a trained model, apart from the data."""
 
-    target: Literal["whole", "tumour"]
-    sampler: VolumeSampler = VolumeSampler(name="volume")
-    network: ResVNetCascade
-    loss: DiceLoss
-    optimizer: Adam
-    schedule: StepSchedule
+    target: Target
+    sampler: Annotated[
+        VolumeSampler | PatchSampler | SliceSampler | WindowSampler, Field(discriminator="name")
+    ] = VolumeSampler(name="volume")
+    drawing: Annotated[
+        UniformDrawing | BalancedDrawing | HardDrawing, Field(discriminator="name")
+    ] = UniformDrawing(name="uniform")
+    network: Network
+    loss: Loss
+    supervision: DecayingSupervision | None = None
+    optimizer: Annotated[Adam | Sgd, Field(discriminator="name")]
+    schedule: Annotated[
+        StepSchedule | PlateauSchedule | ConstantSchedule, Field(discriminator="name")
+    ]
     epochs: PositiveInt
+    stopping: Stopping | None = None
+    validation: Validation | None = None
     batch_size: PositiveInt
-    augmentation: tuple[Annotated[Rotation | Flip, Field(discriminator="name")], ...] = ()
+    augmentation: tuple[Augmentation, ...] = ()
+
+    @property
+    def channels_in(self) -> int:
+        """Channels of the network's input: a slice and its neighbours, or one."""
+        return self.sampler.context if isinstance(self.sampler, SliceSampler) else 1
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Training":
+        flat, slices = self.network.flat, isinstance(self.sampler, SliceSampler)
+        if flat != slices:
+            kind = "slices" if flat else "volumes"
+            raise ValueError(f"sampler {self.sampler.name}: {self.network.name} learns from {kind}")
+        outputs = len(channels_of(self.target))
+        if self.network.outputs not in (None, outputs):
+            raise ValueError(
+                f"target {self.target!r} is {outputs} channels, "
+                f"but {self.network.name} gives {self.network.outputs}"
+            )
+        softmax = getattr(self.loss, "activation", "sigmoid") == "softmax"
+        if softmax != (self.target == "classes"):
+            raise ValueError("target classes goes with a loss whose activation is softmax")
+        return self
+
+
+# -- How a stage predicts -------------------------------------------------------------------
+
+
+class WholeInference(Strict):
+    """The whole volume at once; several regions are stacked along depth."""
+
+    name: Literal["whole"]
+
+    def sees(self, stacked: Extent, _: Extent) -> Extent:
+        return stacked
+
+
+class SlidingWindowInference(Strict):
+    """Patches that overlap by so many voxels, averaged evenly or with Gaussian weights."""
+
+    name: Literal["sliding_window"]
+    size: Size
+    overlap: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+    weighting: Literal["uniform", "gaussian"]
+
+    @model_validator(mode="after")
+    def _moving(self) -> "SlidingWindowInference":
+        if any(o >= s for o, s in zip(self.overlap, self.size, strict=True)):
+            raise ValueError("overlap must be smaller than size")
+        return self
+
+    def sees(self, _stacked: Extent, _region: Extent) -> Extent:
+        return self.size
+
+
+class SliceInference(Strict):
+    """Slice by slice, `batch` at a time, with the neighbours that training has."""
+
+    name: Literal["slices"]
+    batch: PositiveInt
+
+    def sees(self, _: Extent, region: Extent) -> Extent:
+        return (None, *region[1:])
+
+
+class WindowInference(Strict):
+    """Windows of `length` slices every `step`, of which the slices `keep` are kept.
+
+    The first window keeps the volume's beginning too, the last one its end.
+    """
+
+    name: Literal["windows"]
+    length: PositiveInt
+    step: PositiveInt
+    keep: tuple[NonNegativeInt, PositiveInt]
+
+    @model_validator(mode="after")
+    def _covering(self) -> "WindowInference":
+        first, last = self.keep
+        if last - first != self.step or last > self.length:
+            raise ValueError("keep must be `step` slices within `length`")
+        return self
+
+    def sees(self, _: Extent, region: Extent) -> Extent:
+        return (self.length, *region[1:])
+
+
+Inference = Annotated[
+    WholeInference | SlidingWindowInference | SliceInference | WindowInference,
+    Field(discriminator="name"),
+]
 
 
 class Stage(Strict):
-    """One trained step of a method: what it sees, how it learns, how its mask is cleaned."""
+    """One trained step of a method: what it sees, how it learns, predicts, and is cleaned."""
 
     geometry: Geometry
     intensity: Intensity
     regions: Regions | None = None
     training: Training
+    inference: Inference = WholeInference(name="whole")
     components: Components = Components()
+
+    @property
+    def seen(self) -> list[Extent]:
+        """Voxels (z, y, x) that the network sees when it learns and when it predicts."""
+        region = self.geometry.sizes
+        count = self.regions.count if self.regions else 1
+        stacked = (region[0] and region[0] * count, *region[1:])
+        return [part.sees(stacked, region) for part in (self.training.sampler, self.inference)]
 
     @model_validator(mode="after")
     def _possible(self) -> "Stage":
-        size = list(self.geometry.size)
-        if self.regions is not None:
-            if self.geometry.body is not None:
-                raise ValueError("geometry.body is for whole volumes, not with regions")
-            if self.regions.count > 1 and not self.regions.repeat:
+        regions, training = self.regions, self.training
+        if regions is not None:
+            if self.geometry.body is not None or self.geometry.extent_mm is not None:
+                raise ValueError("geometry: body and extent_mm are for whole volumes, not regions")
+            stacked = training.sampler.name == "volume"
+            if regions.count > 1 and stacked and not regions.repeat:
                 raise ValueError(
                     "regions.repeat must be true where regions.count is more than 1: "
                     "cases with fewer regions would be stacks of another size"
                 )
-            size[0] *= self.regions.count
-        divisor = self.training.network.divisor
-        if any(length % divisor for length in size):
+            if stacked != (self.inference.name == "whole"):
+                raise ValueError("sampler volume and inference whole go together with regions")
+        if (self.inference.name == "slices") != training.network.flat:
+            raise ValueError(f"inference {self.inference.name} is not for {training.network.name}")
+        if self.components.smooth_slices is not None and training.target != "slices":
+            raise ValueError("components.smooth_slices is for a stage whose target is slices")
+        for size in self.seen:
+            self._check_size(size)
+        return self
+
+    def _check_size(self, size: Extent) -> None:
+        network = self.training.network
+        parts = list(zip("zyx", size, network.divisor, strict=True))
+        for axis, length, divisor in parts:
+            if length is None and not (axis == "z" and network.flat):
+                raise ValueError(f"geometry.size must say how long axis {axis} is")
+            if length is not None and length % divisor:
+                raise ValueError(
+                    f"geometry.size, patch or window give the network {list(size)} voxels, but "
+                    f"{network.name} needs multiples of {divisor} along {axis}"
+                )
+        normalization = getattr(network, "normalization", None)
+        if normalization == "instance" and all(
+            length is None or length <= divisor for _, length, divisor in parts
+        ):
             raise ValueError(
-                f"geometry.size gives the network {size} voxels, but "
-                f"{self.training.network.name} needs multiples of {divisor}"
-            )
-        if self.training.network.normalization == "instance" and max(size) == divisor:
-            raise ValueError(
-                f"geometry.size gives the network {size} voxels, one at its deepest level, "
+                f"geometry.size gives the network {list(size)} voxels, one at its deepest level, "
                 "which instance normalisation cannot normalise: use a larger size"
             )
-        return self
 
 
 # -- What a method makes of its stages --------------------------------------------------------
+
+
+class Member(Strict):
+    """A stage taken from other recipes, by its own name there; several are averaged voxel by voxel.
+
+    `components` replaces theirs.
+    """
+
+    of: Annotated[tuple[Name, ...], Field(min_length=1)]
+    components: Components | None = None
 
 
 class TumourWithinWhole(Strict):
     """Tumour = whole AND tumour mask, kidney = whole without tumour (Hao 2019, eq. 3 and 4)."""
 
     name: Literal["tumour_within_whole"]
-    whole: Name
-    tumour: Name
+    whole: Role
+    tumour: Role
+
+    @property
+    def roles(self) -> dict[str, str]:
+        return {"whole": self.whole, "tumour": self.tumour}
+
+
+class WholeGrowth(Strict):
+    """Lower thresholds to grow the whole region to: always, or where it is empty."""
+
+    default: Share
+    empty: Share
+
+
+class TumourGrowth(Strict):
+    """Lower thresholds to grow the tumour to: always, where it is small, or where it is empty."""
+
+    default: Share
+    small: Share
+    empty: Share
+
+
+class Hysteresis(Strict):
+    """Region growing by hysteresis with fall-backs (Vu 2019, algorithm 1)."""
+
+    name: Literal["hysteresis"]
+    whole: Role
+    tumour: Role
+    within: Role
+    threshold: Share
+    whole_growth: WholeGrowth
+    tumour_growth: TumourGrowth
+    small_voxels: PositiveInt
+
+    @property
+    def roles(self) -> dict[str, str]:
+        return {"whole": self.whole, "tumour": self.tumour, "within": self.within}
+
+
+Merge = Annotated[TumourWithinWhole | Hysteresis, Field(discriminator="name")]
 
 
 class Published(Strict):
@@ -241,27 +836,28 @@ class Method(Strict):
 
     family: Name
     title: str
-    stages: dict[Name, Stage]
-    merge: TumourWithinWhole
+    members: dict[Name, Member] = {}
+    stages: dict[Name, Stage] = {}
+    merge: Merge
     published: Published | None = None
 
     @model_validator(mode="after")
     def _stages_exist(self) -> "Method":
-        earlier: list[str] = []
+        earlier: list[str] = list(self.members)
         for name, stage in self.stages.items():
             if name in RESERVED:
                 raise ValueError(f"stages.{name}: results of another kind have this name")
+            if name in self.members:
+                raise ValueError(f"stages.{name}: a member has this name: set one of them to null")
             if stage.regions is not None and stage.regions.stage not in earlier:
                 raise ValueError(
                     f"stages.{name}.regions.stage is {stage.regions.stage!r}, "
                     f"not an earlier stage ({', '.join(earlier) or 'none'})"
                 )
             earlier.append(name)
-        for role in ("whole", "tumour"):
-            if getattr(self.merge, role) not in self.stages:
-                raise ValueError(f"merge.{role} is not a stage ({', '.join(self.stages)})")
-        if self.stages[self.merge.whole].regions is not None:
-            raise ValueError("merge.whole must be a stage on whole volumes")
+        for role, place in self.merge.roles.items():
+            if place.partition(".")[0] not in earlier:
+                raise ValueError(f"merge.{role} is not a stage ({', '.join(earlier)})")
         return self
 
 
@@ -316,12 +912,6 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
     configuration = _validated(Configuration, values, "config.yaml")
     for name in set(configuration.methods) & set(RESERVED):
         raise InputError(f"config.yaml: methods: {name}: results of another kind have this name")
-    unused = sorted(set(configuration.overrides) - set(configuration.methods))
-    if unused:
-        raise InputError(
-            f"config.yaml: overrides.{unused[0]}: no such method in `methods` "
-            f"({', '.join(configuration.methods)}): add it there or remove the override"
-        )
     return configuration
 
 
@@ -338,12 +928,93 @@ def check_precision(configuration: Configuration, methods: dict[str, Method]) ->
     """
     for name, method in methods.items() if configuration.compute.bfloat16_on_cpu else ():
         for stage_name, stage in method.stages.items():
-            depth = stage.geometry.size[0] * (stage.regions.count if stage.regions else 1)
-            if depth < 3 * stage.training.network.divisor:
+            network = stage.training.network
+            depth = min(size[0] or math.inf for size in stage.seen)
+            if not network.flat and depth < 3 * network.divisor[0]:
                 raise InputError(
                     f"config.yaml: compute.bfloat16_on_cpu: stage {stage_name} of {name} is "
                     f"{depth} slices deep, too few for bfloat16 without a GPU: set it to false"
                 )
+
+
+def load_methods(configuration: Configuration) -> dict[str, Method]:
+    """The recipes of all rows by name, and after them those that they only take stages from.
+
+    Raises
+    ------
+    InputError
+        With the file and key of the fault, and what was expected.
+    """
+    recipes: dict[str, Method] = {}
+    waiting = list(configuration.methods)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in recipes:
+            recipes[name] = load_method(name, configuration.overrides.get(name, {}))
+            waiting += [of for member in recipes[name].members.values() for of in member.of]
+    unused = sorted(set(configuration.overrides) - set(recipes))
+    if unused:
+        raise InputError(
+            f"config.yaml: overrides.{unused[0]}: no such method in `methods` "
+            f"({', '.join(configuration.methods)}): add it there or remove the override"
+        )
+    for name, method in recipes.items():
+        _check_members(recipes, name, method)
+    return recipes
+
+
+def _check_members(recipes: dict[str, Method], name: str, method: Method) -> None:
+    source = f"workflow/methods/{name}.yaml"
+    for stage, member in method.members.items():
+        for of in member.of:
+            if stage not in {**recipes[of].stages, **recipes[of].members}:
+                raise InputError(
+                    f"{source}: members.{stage}.of: {of} has no stage {stage}: mend it"
+                )
+        owners = owners_of(recipes, name, stage)
+        alike = {
+            settings_hash(part.geometry, part.regions) + str(part.training.target)
+            for part in (recipes[owner].stages[stage] for owner in owners)
+        }
+        if len(alike) > 1:
+            raise InputError(
+                f"{source}: members.{stage}.of: {', '.join(owners)} differ in geometry, regions "
+                "or target, so their voxels cannot be averaged: make them alike"
+            )
+    for stage_name, stage in method.stages.items():
+        if stage.regions and len(owners_of(recipes, name, stage.regions.stage)) > 1:
+            raise InputError(
+                f"{source}: stages.{stage_name}.regions.stage: regions come from one model, not "
+                f"from the mean of several: name one in members.{stage.regions.stage}.of"
+            )
+    for role, place in method.merge.roles.items():
+        stage, _, channel = place.partition(".")
+        maps = maps_of(stage_of(recipes, name, stage).training.target)
+        if (channel and channel not in maps) or (not channel and len(maps) > 1):
+            choice = ", ".join(f"{stage}.{known}" for known in maps)
+            raise InputError(f"{source}: merge.{role} is {place!r}: choose from {choice}")
+
+
+def owners_of(recipes: dict[str, Method], method: str, stage: str) -> tuple[str, ...]:
+    """The methods whose models make a stage of `method`: itself, or those that it takes it from."""
+    if stage in recipes[method].stages:
+        return (method,)
+    return tuple(
+        owner
+        for member in recipes[method].members[stage].of
+        for owner in owners_of(recipes, member, stage)
+    )
+
+
+def stage_of(recipes: dict[str, Method], method: str, stage: str) -> Stage:
+    """A stage of `method`, its own or the first of those that it takes from other recipes."""
+    member = recipes[method].members.get(stage)
+    if member is None:
+        return recipes[method].stages[stage]
+    taken = stage_of(recipes, member.of[0], stage)
+    if member.components is None:
+        return taken
+    return taken.model_copy(update={"components": member.components})
 
 
 def load_method(name: str, overrides: dict[str, Any], folder: Path = METHODS) -> Method:
@@ -379,7 +1050,13 @@ def _extended(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: a mapping of keys is expected: see docs/adding-a-method.md")
     base = values.pop("extends", None)
-    return values if base is None else merged(_extended(base, folder, (*seen, name)), values)
+    if base is not None:
+        values = merged(_extended(base, folder, (*seen, name)), values)
+    # What is set to null is not taken over from the recipe beneath.
+    for section in ("stages", "members"):
+        if isinstance(values.get(section), dict):
+            values[section] = {k: v for k, v in values[section].items() if v is not None}
+    return values
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -413,15 +1090,24 @@ def _validated(model: type[BaseModel], values: Any, source: str) -> Any:
         raise InputError(f"{source}: {'; '.join(faults)}: mend it") from error
 
 
-def region_crop(method: Method, stage: str) -> RegionCrop:
-    """What crop_roi needs to know for a stage of `method` that looks at regions."""
-    looking = method.stages[stage]
+def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:
+    """What crop_roi needs to know for a stage of `method` that looks at predicted regions."""
+    looking = recipes[method].stages[stage]
+    earlier = stage_of(recipes, method, looking.regions.stage)
     return RegionCrop(
         geometry=looking.geometry,
         intensity=looking.intensity,
-        regions=looking.regions,
-        components=method.stages[looking.regions.stage].components,
+        # Jitter is for true regions.
+        regions=looking.regions.model_copy(update={"jitter_mm": (0, 0, 0)}),
+        components=earlier.components,
+        of_slices=earlier.training.target == "slices",
     )
+
+
+def true_region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:
+    """What crop_roi needs to know for the true regions that a stage of `method` learns from."""
+    crop = region_crop(recipes, method, stage)
+    return crop.model_copy(update={"regions": recipes[method].stages[stage].regions})
 
 
 # Parts of a recipe that single steps use: what is left out of them does not re-run the step.
@@ -430,22 +1116,32 @@ def region_crop(method: Method, stage: str) -> RegionCrop:
 class Prediction(Strict):
     """What decides a stage's prediction beside its models."""
 
-    network: ResVNetCascade
+    network: Network
+    target: Target
+    channels_in: PositiveInt = 1
+    inference: Inference = WholeInference(name="whole")
 
 
 class MergedStage(Strict):
     """What the merging of a method needs to know of a stage."""
 
-    target: Literal["whole", "tumour"]
+    target: Target
     components: Components
+    members: PositiveInt = 1
 
 
 class Merging(Strict):
-    """What decides segmentations and scores beside the stages' predictions."""
+    """What decides segmentations and scores beside the stages' predictions.
+
+    `grid` is the stage on whole volumes whose grid is the method's own, and `located` the one whose
+    regions decide what can be found at all.
+    """
 
     family: Name
     stages: dict[Name, MergedStage]
-    merge: TumourWithinWhole
+    merge: Merge
+    grid: Name
+    located: Name | None = None
 
 
 class Row(Strict):
@@ -454,25 +1150,54 @@ class Row(Strict):
     family: Name
     title: str
     published: Published | None
+    validated: bool = False
 
 
-def prediction(training: Training) -> Prediction:
-    """The part of a stage's training section that prediction uses."""
-    return Prediction(network=training.network)
+def prediction(stage: Stage) -> Prediction:
+    """The part of a stage that prediction uses."""
+    training = stage.training
+    return Prediction(
+        network=training.network,
+        target=training.target,
+        channels_in=training.channels_in,
+        inference=stage.inference,
+    )
 
 
-def merging(method: Method) -> Merging:
+def merging(recipes: dict[str, Method], method: str) -> Merging:
     """The part of a recipe that merging and scoring use."""
+    merge = recipes[method].merge
+    names = dict.fromkeys(place.partition(".")[0] for place in merge.roles.values())
+    found = {name: stage_of(recipes, method, name) for name in names}
     stages = {
-        name: MergedStage(target=stage.training.target, components=stage.components)
-        for name, stage in method.stages.items()
+        name: MergedStage(
+            target=stage.training.target,
+            components=stage.components,
+            members=len(owners_of(recipes, method, name)),
+        )
+        for name, stage in found.items()
     }
-    return Merging(family=method.family, stages=stages, merge=method.merge)
+    grid, looking = next(iter(found.items()))
+    while looking.regions is not None:
+        grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
+    tumour = merge.tumour.partition(".")[0]
+    located = tumour if found[tumour].regions is not None else None
+    return Merging(
+        family=recipes[method].family, stages=stages, merge=merge, grid=grid, located=located
+    )
 
 
-def row(method: Method) -> Row:
+def row(recipes: dict[str, Method], method: str) -> Row:
     """The part of a recipe that the tables use."""
-    return Row(family=method.family, title=method.title, published=method.published)
+    settings = recipes[method]
+    names = [*settings.stages, *settings.members]
+    validated = any(stage_of(recipes, method, name).training.validation for name in names)
+    return Row(
+        family=settings.family,
+        title=settings.title,
+        published=settings.published,
+        validated=validated,
+    )
 
 
 def as_values(settings: BaseModel) -> dict[str, Any]:

@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from renal.resample import Box
+from renal.resample import Box, inside, whole_volume
 
 if TYPE_CHECKING:
     from renal.recipe import Body, Components, Regions
 
 TOUCHING = np.ones((3, 3, 3), bool)
-
-
-def whole_volume(shape: tuple[int, int, int]) -> Box:
-    """The box of a whole volume of `shape` (z, y, x) voxels."""
-    return tuple((0, int(length)) for length in shape)
 
 
 def body_box(volume: np.ndarray, spacing: tuple[float, float, float], settings: "Body") -> Box:
@@ -72,7 +67,8 @@ def clean(mask: np.ndarray, settings: "Components") -> tuple[np.ndarray, list[Bo
     mask : numpy.ndarray
         (z, y, x) bool on the native grid.
     settings : Components
-        Smallest size in voxels and, optionally, how many of the largest to keep.
+        Smallest size in voxels and, optionally, how many of the largest to keep; where asked for,
+        whether there is anything in a slice is smoothed first, for (z, 1, 1) masks.
 
     Returns
     -------
@@ -81,6 +77,8 @@ def clean(mask: np.ndarray, settings: "Components") -> tuple[np.ndarray, list[Bo
     boxes : list of Box
         Their bounding boxes, largest component first.
     """
+    if settings.smooth_slices is not None:
+        mask = ndimage.median_filter(mask, (settings.smooth_slices, 1, 1), mode="nearest")
     box = bounding_box(mask)
     cleaned = np.zeros_like(mask)
     if box is None:
@@ -102,7 +100,12 @@ def clean(mask: np.ndarray, settings: "Components") -> tuple[np.ndarray, list[Bo
     return cleaned, boxes
 
 
-def regions_of(boxes: list[Box], settings: "Regions", shape: tuple[int, int, int]) -> list[Box]:
+def regions_of(
+    boxes: list[Box],
+    settings: "Regions",
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+) -> list[Box]:
     """The regions that a stage looks at, from the boxes of the components it starts from.
 
     Parameters
@@ -110,24 +113,43 @@ def regions_of(boxes: list[Box], settings: "Regions", shape: tuple[int, int, int
     boxes : list of Box
         Bounding boxes of components, largest first.
     settings : Regions
-        How many to take, whether a single one is taken again (Hao 2019: B2 = B1), and the
-        margin in voxels.
+        How many to take, whether a single one is taken again (Hao 2019: B2 = B1), whether they
+        are joined, along which axes they cut, and the margins.
     shape : tuple of int
         (z, y, x) of the volume, which no box leaves.
+    spacing : tuple of float
+        (z, y, x) mm.
 
     Returns
     -------
     list of Box
         As many as the recipe asks for, or fewer; none if there is no component.
     """
+    if settings.join and boxes:
+        boxes = [
+            tuple(
+                (min(low for low, _ in sides), max(high for _, high in sides))
+                for sides in zip(*boxes, strict=True)
+            )
+        ]
     chosen = boxes[: settings.count]
     if settings.repeat and chosen:
         chosen = (chosen * math.ceil(settings.count / len(chosen)))[: settings.count]
-    margin = settings.margin_voxels
-    return [
-        tuple(
-            (max(low - margin, 0), min(high + margin, length))
-            for (low, high), length in zip(box, shape, strict=True)
-        )
-        for box in chosen
+    margins = [
+        settings.margin_voxels + round(margin / step)
+        for margin, step in zip(settings.margin_mm, spacing, strict=True)
     ]
+    return [widened(_along(box, settings.axes, shape), margins, shape) for box in chosen]
+
+
+def widened(box: Box, margins: list[int], shape: tuple[int, int, int]) -> Box:
+    """A box with a margin of so many voxels on both sides of each axis, cut at the volume."""
+    sides = zip(box, margins, strict=True)
+    return inside(tuple((low - margin, high + margin) for (low, high), margin in sides), shape)
+
+
+def _along(box: Box, axes: tuple[str, ...], shape: tuple[int, int, int]) -> Box:
+    return tuple(
+        side if axis in axes else (0, length)
+        for axis, side, length in zip("zyx", box, shape, strict=True)
+    )

@@ -1,12 +1,17 @@
 """From the scanner's voxels to a method's grid and back.
 
-A grid is a box of the native volume divided into a fixed number of voxels. Voxel centres are
-aligned so that both cover the same box: grid index g lies at native index
+A grid is a box of the native volume divided into a number of voxels. Voxel centres are aligned so
+that both cover the same box: grid index g lies at native index
 ``start + (g + 0.5) * length / size - 0.5``.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import SimpleITK as sitk
+
+if TYPE_CHECKING:
+    from renal.recipe import Geometry
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -18,8 +23,52 @@ def slices(box: Box) -> tuple[slice, slice, slice]:
     return tuple(slice(start, stop) for start, stop in box)
 
 
+def whole_volume(shape: tuple[int, int, int]) -> Box:
+    """The box of a whole volume of `shape` (z, y, x) voxels."""
+    return tuple((0, int(length)) for length in shape)
+
+
+def extended_box(
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    extent_mm: tuple[float, float, float],
+) -> Box:
+    """A box of at least `extent_mm` centred on a volume, which it may leave on both sides."""
+    box = []
+    for length, step, extent in zip(shape, spacing, extent_mm, strict=True):
+        extended = max(round(extent / step), length)
+        start = (length - extended) // 2
+        box.append((start, start + extended))
+    return tuple(box)
+
+
+def grid_size(
+    settings: "Geometry", box: Box, spacing: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of a stage's grid over a box of a volume with `spacing` (z, y, x) in mm."""
+    sizes = []
+    for (start, stop), step, size, wanted in zip(
+        box, spacing, settings.sizes, settings.spacings, strict=True
+    ):
+        native = stop - start
+        sizes.append(size or (max(1, round(native * step / wanted)) if wanted else native))
+    return tuple(sizes)
+
+
+def inside(box: Box, shape: tuple[int, int, int]) -> Box:
+    """The part of a box that lies in a volume of `shape`."""
+    return tuple(
+        (min(max(low, 0), length), min(max(high, 0), length))
+        for (low, high), length in zip(box, shape, strict=True)
+    )
+
+
 def to_grid(
-    volume: np.ndarray, box: Box, size: tuple[int, int, int], interpolation: str
+    volume: np.ndarray,
+    box: Box,
+    size: tuple[int, int, int],
+    interpolation: str,
+    outside: float = 0,
 ) -> np.ndarray:
     """Resample a box of a native volume onto a grid.
 
@@ -28,21 +77,27 @@ def to_grid(
     volume : numpy.ndarray
         (z, y, x) int16 HU or uint8 labels.
     box : Box
-        Part of the volume, in voxels.
+        Part of the volume, in voxels; it may leave the volume.
     size : tuple of int
         Voxels of the grid (z, y, x).
     interpolation : {"linear", "nearest"}
         As SimpleITK does it; beyond the outermost voxel centres the edge value holds.
+    outside : float
+        Value outside of the volume.
 
     Returns
     -------
     numpy.ndarray
         (z, y, x) of `size`, dtype of `volume`.
     """
-    part = volume[slices(box)]
-    length = np.array(part.shape)
-    step = length / np.array(size)
-    return _resample(part, size, 0.5 * step - 0.5, step, interpolation)
+    cut = inside(box, volume.shape)
+    part = volume[slices(cut)]
+    if part.shape == tuple(size) and cut == box:
+        return np.array(part, order="C")
+    low, high = np.array(box).T
+    step = (high - low) / np.array(size)
+    offset = low - np.array(cut)[:, 0] + 0.5 * step - 0.5
+    return _resample(part, size, offset, step, interpolation, outside)
 
 
 def to_native(grid: np.ndarray, box: Box, window: Box | None = None) -> tuple[np.ndarray, Box]:
@@ -90,6 +145,7 @@ def _resample(
     offset: np.ndarray,
     step: np.ndarray,
     interpolation: str,
+    outside: float = 0,
 ) -> np.ndarray:
     """Sample `array` at index ``offset + i * step`` for i in 0..size - 1 along each axis."""
     # SimpleITK's index order is (x, y, z) of a C-ordered array. Handing it the transposed
@@ -105,7 +161,7 @@ def _resample(
         [float(value) for value in offset],
         [float(value) for value in step],
         image.GetDirection(),
-        0.0,
+        float(outside),
         sitk.sitkFloat32 if rounded else image.GetPixelID(),
     )
     values = sitk.GetArrayFromImage(resampled).T

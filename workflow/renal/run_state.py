@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from renal.datasets import TrainingSet
+from renal.datasets import Examples
 from renal.errors import InputError
 from renal.files import replacing
 from renal.sources import code_hash, component_modules
@@ -34,20 +34,22 @@ class Progress:
 
     epoch: int = 0
     seconds: float = 0.0
+    kept: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
 def fingerprint_of(
     settings: "Training",
-    examples: TrainingSet,
+    examples: Examples,
     folders: list[Path],
     seed: int,
     half: bool,
 ) -> str:
     """Hash of all that decides the model: a state with another one is not continued."""
     digest = hashlib.sha256()
+    names = [case.name for case in examples.cases]
     values: dict[str, Any] = settings.model_dump(mode="json")
-    digest.update(json.dumps([values, examples.names, seed, half], sort_keys=True).encode())
+    digest.update(json.dumps([values, names, seed, half], sort_keys=True).encode())
     digest.update(code_hash("training", *component_modules(settings)).encode())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.
@@ -74,22 +76,10 @@ def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, 
     return state
 
 
-def write_state(
-    path: Path,
-    fingerprint: str,
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-) -> None:
+def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
     """Store the state in one step, so that a kill leaves the old one or the new one."""
-    state = {
-        "fingerprint": fingerprint,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": vars(progress),
-    }
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        torch.save({"fingerprint": fingerprint, **state}, temporary)
 
 
 @contextmanager

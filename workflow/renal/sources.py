@@ -49,6 +49,8 @@ def component_modules(training: "Training") -> list[str]:
     """Modules of the components that a recipe's training section names."""
     transforms = [f"augmentations.{transform.name}" for transform in training.augmentation]
     return [
+        f"samplers.{training.sampler.name}",
+        f"drawings.{training.drawing.name}",
         f"networks.{training.network.name}",
         f"losses.{training.loss.name}",
         f"optimizers.{training.optimizer.name}",

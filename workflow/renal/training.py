@@ -12,18 +12,20 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 
 from renal.augmentations import augment
-from renal.datasets import TrainingSet
+from renal.datasets import Examples, read_cases, split
 from renal.device import choose_device
+from renal.drawings import drawing_of
 from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
 from renal.losses import training_loss
 from renal.networks import build_network
+from renal.networks.pretrained import load_pretrained
 from renal.optimizers import build_optimizer
 from renal.run_state import (
     Progress,
@@ -35,6 +37,7 @@ from renal.run_state import (
     write_state,
 )
 from renal.schedules import learning_rate
+from renal.targets import encode, foreground_maps, probabilities
 
 if TYPE_CHECKING:
     from renal.recipe import Training
@@ -56,8 +59,11 @@ def train(
     bfloat16_on_cpu: bool,
     name: str = "train",
     minutes: float = math.inf,
+    weights: Path | None = None,
 ) -> None:
     """Train a network and write model.safetensors, history.csv and run.json.
+
+    Where examples are drawn by how hard they are, drawing.csv says how hard they were.
 
     Parameters
     ----------
@@ -68,7 +74,7 @@ def train(
     output : Path
         Folder of the model. The running state lies there as ``state.pt`` until training ends.
     seed : int
-        Decides initialisation, order and augmentation.
+        Decides initialisation, split, order and augmentation.
     threads : int
         Cores for torch. The same number gives the same bytes.
     bfloat16_on_cpu : bool
@@ -77,6 +83,8 @@ def train(
         What progress lines call this run.
     minutes : float
         How long the run may take. It stops in time to store its state.
+    weights : Path, optional
+        Pretrained weights to begin with, where the recipe's network asks for them.
 
     Raises
     ------
@@ -90,24 +98,30 @@ def train(
     torch.set_num_threads(threads)
     device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     torch.manual_seed(seed)
-    network = build_network(settings.network).to(device)
-    optimizer = build_optimizer(network.parameters(), settings.optimizer)
-    examples = TrainingSet(folders, settings, device)
+    network = build_network(settings.network, settings.channels_in, settings.target)
+    if weights is not None:
+        load_pretrained(network, weights, settings.network.pretrained)
+    network.to(device)
+    optimizer = build_optimizer(network, settings.optimizer)
+    learned, watched = split(read_cases(folders, device), settings.validation, seed)
+    examples, validation = (Examples(cases, settings, device) for cases in (learned, watched))
+    drawing = drawing_of(settings.drawing, examples)
+    run = Run(network, optimizer, drawing, settings, seed, half)
     fingerprint = fingerprint_of(settings, examples, folders, seed, half)
-    progress = Progress()
     output.mkdir(parents=True, exist_ok=True)
     deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
     with only_writer(output), stop_signal(deadline) as stop:
         state = read_state(output / "state.pt", fingerprint, device)
         if state is not None:
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            progress = Progress(**state["progress"])
-            log.info("%s: going on after epoch %d", name, progress.epoch)
+            run.load(state)
+            log.info("%s: going on after epoch %d", name, run.progress.epoch)
+        progress = run.progress
         before = progress.seconds
         last_state = last_line = time.monotonic()
-        while progress.epoch < settings.epochs:
-            row = _epoch(network, optimizer, examples, settings, seed, progress.history, half, stop)
+        while not is_over(settings, progress.history):
+            row = _epoch(run, examples, stop)
+            if len(validation):
+                row |= _validate(run, validation, stop)
             progress.epoch += 1
             progress.seconds = before + time.monotonic() - started
             progress.history.append(row)
@@ -116,50 +130,140 @@ def train(
                     f"{output}: the loss of epoch {progress.epoch} is not a number: "
                     "lower the learning rate in config.yaml's overrides"
                 )
-            now, last = time.monotonic(), progress.epoch == settings.epochs
+            run.keep_best()
+            now, last = time.monotonic(), is_over(settings, progress.history)
             if now - last_line > SECONDS_BETWEEN_LINES or last:
                 log.info("%s: %s", name, _progress_line(row, progress, settings.epochs))
                 last_line = now
             if (now - last_state > SECONDS_BETWEEN_STATES and not last) or stop.is_set:
-                write_state(output / "state.pt", fingerprint, network, optimizer, progress)
+                write_state(output / "state.pt", fingerprint, run.state())
                 last_state = now
             if stop.is_set and not last:
                 raise Stopped(
                     f"{name}: stopped after epoch {progress.epoch} of {settings.epochs}: "
                     "run again to go on from there"
                 )
-        _write_results(output, network, progress, settings, examples, fingerprint, device, seed)
+        run.take_best()
+        _write_results(output, run, examples, validation, fingerprint, device)
 
 
-def _epoch(
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    examples: TrainingSet,
-    settings: "Training",
-    seed: int,
-    history: list[dict[str, float]],
-    half: bool,
-    stop: StopFlag,
-) -> dict[str, float]:
+class Run:
+    """All that changes while a network is trained, and what decides how.
+
+    Parameters
+    ----------
+    network, optimizer
+        On the device.
+    drawing
+        In which order examples are learned from.
+    settings : Training
+        The recipe's training section.
+    seed : int
+        Of the run.
+    half : bool
+        Whether the forward pass is in bfloat16.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        drawing: Any,
+        settings: "Training",
+        seed: int,
+        half: bool,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.drawing = drawing
+        self.settings = settings
+        self.seed = seed
+        self.half = half
+        self.progress = Progress()
+        self.best: dict[str, torch.Tensor] = {}
+
+    def state(self) -> dict[str, Any]:
+        """What a stopped run needs, for torch.save."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "drawing": self.drawing.state,
+            "best": self.best,
+            "progress": vars(self.progress),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}
+        self.best = state["best"]
+        self.progress = Progress(**state["progress"])
+
+    def keep_best(self) -> None:
+        """Keep the weights of the last epoch if its validation loss is the lowest so far."""
+        validation, history = self.settings.validation, self.progress.history
+        if validation is None or validation.keep == "last":
+            return
+        if best_epoch(history) == len(history) - 1:
+            self.best = {key: value.clone() for key, value in self.network.state_dict().items()}
+            self.progress.kept = len(history)
+
+    def take_best(self) -> None:
+        """Give the network the weights that were kept."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        else:
+            self.progress.kept = self.progress.epoch
+
+
+def watched_loss(row: dict[str, float]) -> float:
+    """The loss of an epoch that schedules and stopping look at; one that is no number is worst."""
+    loss = row.get("validation_loss", row["loss"])
+    return loss if math.isfinite(loss) else math.inf
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """Index of the first epoch with the lowest loss."""
+    return min(range(len(history)), key=lambda index: watched_loss(history[index]))
+
+
+def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
+    """Whether training ends after the epochs of `history`."""
+    if len(history) >= settings.epochs:
+        return True
+    stopping = settings.stopping
+    if stopping is None or not history:
+        return False
+    if len(history) - 1 - best_epoch(history) >= stopping.patience:
+        return True
+    lowest = stopping.minimum_rate
+    return lowest is not None and learning_rate(settings, history) < lowest
+
+
+def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     """One pass over the training cases; returns the epoch's row of history.csv."""
+    settings, history = run.settings, run.progress.history
     epoch = len(history)
-    torch.manual_seed((seed << 20) + epoch)
+    seed = (run.seed << 20) + epoch
+    torch.manual_seed(seed)
     rate = learning_rate(settings, history)
-    for group in optimizer.param_groups:
+    for group in run.optimizer.param_groups:
         group["lr"] = rate
-    network.train()
-    order = torch.randperm(len(examples)).tolist()
-    losses, scores = [], []
-    for start in range(0, len(order), settings.batch_size):
-        if stop.is_overdue:
-            raise Stopped(
-                f"stopped within epoch {epoch + 1}: run again to go on from the last state"
-            )
-        image, target = examples.batch(order[start : start + settings.batch_size])
-        image, target = augment(image, target, settings.augmentation)
-        loss, outputs = training_step(network, optimizer, settings, image, target, half)
+    run.network.train()
+    order = run.drawing.order(epoch)
+    losses, scores, of_examples = [], [], []
+    for _, image, label in examples.batches(order, seed):
+        _stop_if_overdue(stop, epoch)
+        image, label = augment(image, label, settings.augmentation)
+        target = encode(label, settings.target)
+        loss, outputs = training_step(run, image, target)
+        found = probabilities(outputs[-1], settings.target) > 0.5
+        truth = foreground_maps(target, settings.target)
         losses.append(loss)
-        scores.append(_dice_of(outputs[-1], target))
+        scores.append(_dice(found, truth, (0, 2, 3, 4)).mean())
+        of_examples.append(_dice(found, truth, (2, 3, 4)).mean(1))
+    run.drawing.record(order, torch.cat(of_examples))
     return {
         "epoch": epoch + 1,
         "learning_rate": rate,
@@ -168,15 +272,37 @@ def _epoch(
     }
 
 
+def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
+    """Loss and Dice of the watched cases; what is drawn of them is the same in every epoch."""
+    settings, epoch = run.settings, len(run.progress.history)
+    run.network.eval()
+    losses, scores = [], []
+    with torch.inference_mode():
+        for part, image, label in examples.batches(list(range(len(examples))), run.seed):
+            _stop_if_overdue(stop, epoch)
+            target = encode(label, settings.target)
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
+                outputs = run.network(image)
+            loss = training_loss(outputs, target, settings, epoch)
+            found = probabilities(outputs[-1], settings.target) > 0.5
+            dice = _dice(found, foreground_maps(target, settings.target), (0, 2, 3, 4))
+            losses.append(loss * len(part))
+            scores.append(dice.mean() * len(part))
+    return {
+        "validation_loss": float(torch.stack(losses).sum()) / len(examples),
+        "validation_dice": float(torch.stack(scores).sum()) / len(examples),
+    }
+
+
+def _stop_if_overdue(stop: StopFlag, epoch: int) -> None:
+    if stop.is_overdue:
+        raise Stopped(f"stopped within epoch {epoch + 1}: run again to go on from the last state")
+
+
 def training_step(
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: "Training",
-    image: torch.Tensor,
-    target: torch.Tensor,
-    half: bool,
+    run: Run, image: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """Forward, backward and update on one batch, (batch, 1, z, y, x) float on the device.
+    """Forward, backward and update on one batch, (batch, channels, z, y, x) float on the device.
 
     Returns
     -------
@@ -185,28 +311,31 @@ def training_step(
     outputs : tuple of torch.Tensor
         Detached logits.
     """
-    optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(image.device.type, torch.bfloat16, enabled=half):
-        outputs = network(image)
-    loss = training_loss(outputs, target, settings.loss)
+    run.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
+        outputs = run.network(image)
+    loss = training_loss(outputs, target, run.settings, len(run.progress.history))
     loss.backward()
-    optimizer.step()
+    run.optimizer.step()
     return loss.detach(), tuple(output.detach() for output in outputs)
 
 
-def _dice_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Dice of the thresholded batch as a whole, for the curves."""
-    prediction = logits > 0
-    overlap = (prediction & (target > 0)).sum()
-    return 2 * overlap / (prediction.sum() + target.sum()).clamp(min=1)
+def _dice(found: torch.Tensor, truth: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    """Dice of (batch, maps, z, y, x) bool over some axes; 1 where both are empty."""
+    overlap = (found & truth).sum(axes)
+    total = found.sum(axes) + truth.sum(axes)
+    return torch.where(total > 0, 2 * overlap / total.clamp(min=1), 1.0)
 
 
 def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> str:
     left = progress.seconds / progress.epoch * (epochs - progress.epoch)
     time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+    watched = ""
+    if "validation_dice" in row:
+        watched = f", validation Dice {row['validation_dice']:.3f}"
     return (
         f"epoch {progress.epoch}/{epochs}, loss {row['loss']:.3f}, "
-        f"training Dice {row['dice']:.3f}, {time_left} left"
+        f"training Dice {row['dice']:.3f}{watched}, at most {time_left} left"
     )
 
 
@@ -215,14 +344,13 @@ def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> st
 
 def _write_results(
     output: Path,
-    network: torch.nn.Module,
-    progress: Progress,
-    settings: "Training",
-    examples: TrainingSet,
+    run: Run,
+    examples: Examples,
+    validation: Examples,
     fingerprint: str,
     device: torch.device,
-    seed: int,
 ) -> None:
+    network, progress, settings = run.network, run.progress, run.settings
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
         raise InputError(
             f"{output}: the network's parameters are not numbers after the last update: "
@@ -230,10 +358,11 @@ def _write_results(
         )
     with replacing(output / "model.safetensors") as temporary:
         save_file(network.state_dict(), temporary)
-    columns = list(progress.history[0])
-    lines = [",".join(columns)]
-    lines += [",".join(f"{row[column]:.6g}" for column in columns) for row in progress.history]
-    write_text(output / "history.csv", "\n".join(lines) + "\n")
+    rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
+    _write_csv(output / "history.csv", rows)
+    drawn = run.drawing.table()
+    if drawn is not None:
+        _write_csv(output / "drawing.csv", drawn)
     on_gpu = device.type == "cuda"
     write_json(
         output / "run.json",
@@ -241,8 +370,10 @@ def _write_results(
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(progress.seconds, 1),
             "epochs": progress.epoch,
-            "cases": examples.names,
-            "seed": seed,
+            "kept_epoch": progress.kept,
+            "cases": [case.name for case in examples.cases],
+            "validation_cases": [case.name for case in validation.cases],
+            "seed": run.seed,
             "settings": settings.model_dump(mode="json"),
             "fingerprint": fingerprint,
             "commit": _commit(),
@@ -259,6 +390,11 @@ def _write_results(
         },
     )
     (output / "state.pt").unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _commit() -> str | None:

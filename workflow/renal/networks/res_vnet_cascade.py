@@ -117,8 +117,12 @@ class Network(nn.Module):
     The second net receives the first one's probabilities, doubled trilinearly.
     """
 
-    def __init__(self, width: int, dropout: float, normalization: str) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, width: int, dropout: float, normalization: str
+    ) -> None:
         super().__init__()
+        if (channels_in, channels_out) != (1, 1):
+            raise ValueError("the cascade takes and gives one channel")
         self.half_size = ResVNet(1, width, dropout, normalization)
         self.full_size = ResVNet(2, width, dropout, normalization)
 

@@ -1,0 +1,71 @@
+"""Hard examples more often."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from renal.datasets import Examples
+
+
+class Drawing:
+    """As many examples as there are, drawn with replacement by how badly they were segmented.
+
+    The weight of an example, or of all examples of a case, is ``least + (1 - Dice) ** strength``
+    with the Dice that it had when it was last seen; before it was seen, as if that were 0.
+
+    Parameters
+    ----------
+    examples : Examples
+        What is drawn from.
+    unit : {"example", "case"}
+        What has a weight: an example by itself, or a case by the mean of its examples.
+    epochs : int
+        How often weights are worked out anew; until the first time all are equal.
+    strength, least : float
+        See above; `least` is what an example without fault weighs.
+    """
+
+    def __init__(
+        self,
+        examples: "Examples",
+        unit: Literal["example", "case"],
+        epochs: int,
+        strength: float,
+        least: float,
+    ) -> None:
+        self.examples = examples
+        self.unit = unit
+        self.epochs = epochs
+        self.strength = strength
+        self.least = least
+        self.cases = torch.tensor([number for number, _ in examples.entries])
+        count = len(examples)
+        self.state = {
+            "dice": torch.zeros(count, dtype=torch.float64),
+            "weight": torch.ones(count, dtype=torch.float64),
+        }
+
+    def order(self, epoch: int) -> list[int]:
+        if epoch and epoch % self.epochs == 0:
+            dice = self.state["dice"]
+            if self.unit == "case":
+                sums = torch.zeros(len(self.examples.cases), dtype=dice.dtype)
+                counts = torch.bincount(self.cases, minlength=len(sums)).clamp(min=1)
+                dice = (sums.index_add(0, self.cases, dice) / counts)[self.cases]
+            self.state["weight"] = self.least + (1 - dice) ** self.strength
+        weights = self.state["weight"]
+        return torch.multinomial(weights, len(weights), replacement=True).tolist()
+
+    def record(self, indices: list[int], scores: Tensor) -> None:
+        """Remember the Dice of some examples, (count,) in the order of `indices`."""
+        self.state["dice"][indices] = scores.double().cpu()
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row an example: its case, its place in it, its last Dice and its weight."""
+        rows = []
+        for index, (number, place) in enumerate(self.examples.entries):
+            row = {"case": self.examples.cases[number].name, "place": " ".join(map(str, place))}
+            rows.append(row | {key: f"{self.state[key][index]:.4f}" for key in self.state})
+        return rows
