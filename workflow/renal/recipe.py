@@ -373,11 +373,14 @@ class MRBUNet(Strict):
 
 
 class Pretrained(Strict):
-    """Weights to begin with: where they lie, from where they come, and their SHA-256."""
+    """Weights to begin with: where they lie, from where they come, and their SHA-256.
+
+    Eight or more of its first digits: those are part of the names of PyTorch's files.
+    """
 
     file: Path
     url: Annotated[str, Field(pattern=r"^https://[^\s'\"]+$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
 class DamNet(Strict):
