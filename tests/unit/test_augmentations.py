@@ -1,14 +1,29 @@
 """Tests of augmentation: geometry by hand, image and target moved together, reproducible."""
 
 import math
+from functools import partial
+from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from renal import augmentations, recipe
-from renal.augmentations import flip, rotation
+from renal.augmentations import blur, crop, equalize, flip, in_plane, mirror, rotation, translation
+
+EVERY = {
+    "rotation": partial(rotation.transform, degrees=40, fill=0),
+    "translation": partial(translation.transform, share=0.3, fill=0),
+    "crop": partial(crop.transform, share=0.5),
+    "flip": partial(flip.transform, probability=1),
+    "mirror": partial(mirror.transform, axes=["y", "x"], probability=1),
+    "equalize": partial(equalize.transform, probability=1, fill=0),
+    "blur": partial(blur.transform, sigma=1, probability=1),
+}
+GEOMETRIC = [name for name in EVERY if name not in ("equalize", "blur")]
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +41,83 @@ def example(batch: int = 2, size: tuple[int, int, int] = (3, 8, 8)) -> tuple[tor
 
 @pytest.fixture
 def draw(monkeypatch):
-    """Makes torch.rand give what is asked for: 1 is the largest angle, 0 its opposite."""
+    """Makes torch.rand give what is asked for, in turn: 1 is the largest angle, 0 its opposite."""
 
     def fix(*values: float) -> None:
-        monkeypatch.setattr(torch, "rand", lambda count: torch.tensor(values[:count]))
+        waiting = iter(values)
+
+        def rand(*shape: int) -> torch.Tensor:
+            return torch.tensor(list(islice(waiting, math.prod(shape)))).reshape(shape)
+
+        monkeypatch.setattr(torch, "rand", rand)
 
     return fix
+
+
+# -- any transform ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transform", EVERY.values(), ids=EVERY)
+def test_neighbouring_slices_go_with_the_target_of_the_middle_one(transform):
+    image, target = example(size=(5, 12, 10))
+    torch.manual_seed(0)
+    whole_image, whole_target = transform(image, target)
+    torch.manual_seed(0)
+    moved_image, moved_target = transform(image, target[:, :, 2:3])
+    assert torch.equal(moved_image, whole_image)
+    assert torch.equal(moved_target, whole_target[:, :, 2:3])
+
+
+@pytest.mark.parametrize("transform", EVERY.values(), ids=EVERY)
+def test_channels_of_the_target_move_alike(transform):
+    image, target = example(size=(3, 12, 10))
+    other = 1 - target
+    torch.manual_seed(0)
+    _, first = transform(image, target)
+    torch.manual_seed(0)
+    _, second = transform(image, other)
+    torch.manual_seed(0)
+    _, both = transform(image, torch.cat([target, other], dim=1))
+    assert torch.equal(both, torch.cat([first, second], dim=1))
+
+
+@pytest.mark.parametrize("transform", [EVERY[name] for name in GEOMETRIC], ids=GEOMETRIC)
+def test_structures_move_with_their_mask(transform):
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(30.0), indexing="ij")
+    disc = ((rows - 17) ** 2 + (columns - 18) ** 2 < 36).float()
+    target = torch.zeros(4, 1, 6, 40, 30)
+    target[:, :, 1:3] = disc
+    image, moved = transform(target, target)
+    assert not torch.equal(moved, target)
+    assert moved.any()
+    assert ((image > 0.5) == (moved > 0.5)).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("name", ["equalize", "blur"])
+def test_transforms_of_values_leave_the_target(name):
+    image, target = example()
+    changed, same = EVERY[name](image, target)
+    assert same is target
+    assert not torch.equal(changed, image)
+
+
+@pytest.mark.parametrize("transform", EVERY.values(), ids=EVERY)
+def test_what_is_handed_in_is_not_changed(transform):
+    image, target = example()
+    transform(image, target)
+    for after, before in zip((image, target), example(), strict=True):
+        assert torch.equal(after, before)
+
+
+@pytest.mark.parametrize("name", ["mirror", "equalize", "blur"])
+def test_transforms_happen_as_often_as_asked(name):
+    image, target = example(batch=400, size=(1, 3, 3))
+    changed, _ = partial(EVERY[name], probability=0.25)(image, target)
+    count = sum(not torch.equal(a, b) for a, b in zip(changed, image, strict=True))
+    assert 70 < count < 130
+
+
+# -- rotation -----------------------------------------------------------------------------------
 
 
 def test_rotation_by_nothing_is_the_identity(draw):
@@ -79,6 +165,17 @@ def test_voxels_from_outside_are_the_fill_and_background(draw, fill):
         assert not turned_target[..., outside].any()
 
 
+@pytest.mark.parametrize("module", [rotation, translation])
+def test_without_a_fill_the_smallest_value_of_each_image_comes_in(draw, module):
+    image = torch.stack([torch.full((1, 1, 4, 12), 5.0), torch.full((1, 1, 4, 12), 8.0)])
+    image[0, 0, 0, 2, 6], image[1, 0, 0, 2, 6] = 3.5, 6.25
+    draw(1.0, 1.0, 1.0, 1.0)
+    amount = {"degrees": 90} if module is rotation else {"share": 0.5}
+    moved, _ = module.transform(image, torch.ones_like(image), **amount, fill=None)
+    outside = moved[:, 0, 0, -1, -1]  # a corner that both of them uncover
+    assert outside.tolist() == [3.5, 6.25]
+
+
 def test_all_slices_of_a_case_turn_by_the_same_angle():
     image = torch.randn(2, 1, 1, 9, 9).expand(2, 1, 5, 9, 9).contiguous()
     turned, _ = rotation.transform(image, (image > 0).float(), degrees=45, fill=0)
@@ -91,13 +188,13 @@ def test_all_slices_of_a_case_turn_by_the_same_angle():
 
 def test_angles_fill_the_range_and_stay_in_it(monkeypatch):
     angles = []
-    original = rotation.functional.affine_grid
+    original = in_plane.functional.affine_grid
 
     def remember(matrices, *arguments, **keywords):
         angles.extend(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]).tolist())
         return original(matrices, *arguments, **keywords)
 
-    monkeypatch.setattr(rotation.functional, "affine_grid", remember)
+    monkeypatch.setattr(in_plane.functional, "affine_grid", remember)
     image, target = example(batch=200, size=(1, 4, 4))
     rotation.transform(image, target, degrees=30, fill=0)
     degrees = [math.degrees(angle) for angle in angles]
@@ -138,6 +235,104 @@ def test_image_and_target_move_together():
         assert agreement > 0.97  # bilinear and nearest part ways on the boundary only
 
 
+# -- translation --------------------------------------------------------------------------------
+
+
+def test_translation_by_hand(draw):
+    image, target = example(size=(3, 8, 10))
+    # Along x half of 0.25 * 10 voxels and none, along y all of 0.25 * 8 voxels forth and back.
+    draw(0.75, 0.5, 1.0, 0.0)
+    moved_image, moved_target = translation.transform(image, target, share=0.25, fill=7)
+    # Case 0 comes from 1.25 voxels to the right and 2 below, case 1 from 2 above.
+    assert torch.equal(moved_target[0, ..., :-2, :-1], target[0, ..., 2:, 1:])
+    assert torch.equal(moved_target[1, ..., 2:, :], target[1, ..., :-2, :])
+    assert not moved_target[0, ..., -2:, :].any() and not moved_target[1, ..., :2, :].any()
+    expected = torch.full_like(image[1], 7.0)
+    expected[..., 2:, :] = image[1, ..., :-2, :]
+    assert torch.allclose(moved_image[1], expected, atol=1e-5)
+    between = 0.75 * image[0, ..., 2:, 1:-1] + 0.25 * image[0, ..., 2:, 2:]
+    assert torch.allclose(moved_image[0, ..., :-2, :-2], between, atol=1e-5)
+    assert torch.allclose(moved_image[0, ..., -2:, :], torch.tensor(7.0))
+
+
+def test_shifts_fill_the_range_and_stay_in_it():
+    image = torch.zeros(300, 1, 1, 41, 61)
+    image[..., 20, 30] = 1
+    moved, _ = translation.transform(image, image, share=0.2, fill=0)
+    moved = moved[:, 0, 0]
+    for axis, length in ((1, 41), (2, 61)):
+        others = tuple({1, 2} - {axis})
+        weights = moved.sum(others)
+        places = (weights * torch.arange(length)).sum(1) / weights.sum(1) - length // 2
+        assert -0.2 * length <= places.min() < -0.19 * length
+        assert 0.19 * length < places.max() <= 0.2 * length
+        assert places.round(decimals=2).unique().numel() > 100
+
+
+# -- crop ---------------------------------------------------------------------------------------
+
+
+def test_crop_of_everything_is_the_identity():
+    image, target = example()
+    cut_image, cut_target = crop.transform(image, target, share=1.0)
+    assert torch.allclose(cut_image, image, atol=1e-5)
+    assert torch.equal(cut_target, target)
+
+
+def test_crop_of_half_the_sides_is_zoomed(draw):
+    image, target = example(batch=1, size=(2, 8, 8))
+    draw(0.0, 1.0, 0.0)  # the smallest part, of the last columns and the first rows
+    cut_image, cut_target = crop.transform(image, target, share=0.5)
+    corner = target[..., :4, 4:]
+    assert torch.equal(cut_target, corner.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    # New voxels lie a quarter of an old one to both sides of it; at the edge the outermost repeat.
+    between = 0.75 * image[..., 0, 4] + 0.25 * image[..., 0, 5]
+    assert torch.allclose(cut_image[..., 0, 1], between, atol=1e-5)
+    assert torch.allclose(cut_image[..., 0, -1], image[..., 0, -1], atol=1e-5)
+
+
+def test_crop_never_shows_what_lies_outside():
+    image = torch.full((50, 1, 1, 9, 7), 5.0)
+    cut_image, cut_target = crop.transform(image, image, share=0.3)
+    assert torch.allclose(cut_image, image)
+    assert torch.equal(cut_target, image)
+
+
+def test_crops_fill_the_range_and_the_slice():
+    """In a ramp along x, a crop's values say where it begins and how long it is."""
+    ramp = torch.arange(100.0).expand(300, 1, 1, 3, 100).contiguous()
+    cut, _ = crop.transform(ramp, ramp, share=0.6)
+    first, last = cut[:, 0, 0, 0, 1], cut[:, 0, 0, 0, -2]
+    sides = (last - first) / 97
+    assert 0.6 - 1e-4 < sides.min() < 0.61
+    assert 0.99 < sides.max() < 1 + 1e-4
+    assert first.min() < 1 and last.max() > 98
+    begins = (first / (100 * (1 - sides)))[sides < 0.9]  # as a share of the room there is
+    assert begins.min() < 0.1 and begins.max() > 0.9
+    assert begins.mean() == pytest.approx(0.5, abs=0.1)
+
+
+# -- mirror and flip ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", [["x"], ["z"], ["y", "x"], ["z", "y", "x"]])
+def test_mirror_turns_all_its_axes_at_once(axes):
+    image, target = example(size=(3, 4, 5))
+    mirrored_image, mirrored_target = mirror.transform(image, target, axes=axes, probability=1)
+    places = [{"z": 2, "y": 3, "x": 4}[axis] for axis in axes]
+    assert torch.equal(mirrored_image, image.flip(places))
+    assert torch.equal(mirrored_target, target.flip(places))
+
+
+def test_mirror_chooses_image_and_target_of_the_same_cases():
+    image, _ = example(batch=50)
+    mirrored_image, mirrored_target = mirror.transform(
+        image, image, axes=["y", "x"], probability=0.5
+    )
+    assert torch.equal(mirrored_image, mirrored_target)
+    assert not torch.equal(mirrored_image, image)
+
+
 def test_certain_flip_mirrors_exactly_one_axis_and_each_in_turn():
     image, target = example(batch=60, size=(3, 4, 5))
     flipped_image, flipped_target = flip.transform(image, target, probability=1)
@@ -161,6 +356,97 @@ def test_flip_happens_as_often_as_asked():
     # What was handed in is left as it was.
     again, _ = example(batch=400, size=(2, 2, 2))
     assert torch.equal(image, again)
+
+
+# -- blur ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1, 2.5])
+@pytest.mark.parametrize("size", [(2, 20, 30), (1, 3, 4)])
+def test_blur_is_scipys_in_the_plane(sigma, size):
+    image, target = example(size=size)
+    blurred, _ = blur.transform(image, target, sigma=sigma, probability=1)
+    radius = (0, 0, 0, *[math.ceil(4 * sigma)] * 2)
+    expected = ndimage.gaussian_filter(
+        image.numpy(), (0, 0, 0, sigma, sigma), mode="nearest", radius=radius
+    )
+    np.testing.assert_allclose(blurred.numpy(), expected, atol=1e-5)
+
+
+def test_blur_keeps_a_constant():
+    image, target = torch.full((2, 1, 3, 6, 7), -0.3), torch.zeros(2, 1, 1, 6, 7)
+    blurred, _ = blur.transform(image, target, sigma=1, probability=1)
+    assert torch.allclose(blurred, image, atol=1e-6)
+
+
+# -- equalize -----------------------------------------------------------------------------------
+
+
+def equalized(image: torch.Tensor, fill: float | None = None) -> torch.Tensor:
+    return equalize.transform(image, torch.zeros_like(image), probability=1, fill=fill)[0]
+
+
+def test_equalized_values_are_evenly_spread_over_the_same_range():
+    image, _ = example(size=(5, 40, 40))
+    result = equalized(image.exp(), fill=-1)  # long-tailed, all of it counted
+    for before, after in zip(image.exp(), result, strict=True):
+        low, high = before.min(), before.max()
+        assert after.min() == pytest.approx(low.item())
+        assert after.max() == pytest.approx(high.item())
+        shares = torch.histc((after - low) / (high - low), bins=10, min=0, max=1) / after.numel()
+        assert (shares - 0.1).abs().max() < 0.02
+
+
+def test_equalization_by_hand():
+    # Two of three voxels lie in the first of 256 bins, one in the last; 0.5/256 is half a bin in.
+    image = torch.tensor([0, 0.5 / 256, 1]).view(1, 1, 1, 1, 3)
+    expected = torch.tensor([0, 1 / 3, 1])
+    assert torch.allclose(equalized(image, fill=-5).flatten(), expected, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**16), fill=st.sampled_from([None, -1.0, 0.0]))
+def test_equalization_keeps_order_and_background(seed, fill):
+    image, _ = example(size=(2, 5, 6))
+    image = image * torch.rand(2, 1, 1, 1, 1, generator=torch.Generator().manual_seed(seed))
+    background = image.amin() if fill is None else torch.tensor(fill)
+    image[..., :3] = background
+    result = equalized(image, fill=fill)
+    if fill is not None:
+        assert (result[..., :3] == fill).all()
+    for before, after in zip(image[..., 3:], result[..., 3:], strict=True):
+        assert (after.flatten()[before.flatten().argsort()].diff() >= -1e-6).all()
+        assert before.min() - 1e-6 <= after.min() and after.max() <= before.max() + 1e-6
+
+
+def test_background_is_neither_changed_nor_counted():
+    """A masked image gives within the mask what the part alone gives."""
+    part, _ = example(batch=1, size=(1, 6, 6))
+    masked = torch.zeros(1, 1, 1, 40, 40)
+    masked[..., 10:16, 20:26] = part
+    result = equalized(masked, fill=0)
+    assert torch.equal(result[..., 10:16, 20:26], equalized(part, fill=0))
+    outside = torch.ones_like(masked, dtype=torch.bool)
+    outside[..., 10:16, 20:26] = False
+    assert not result[outside].any()
+
+
+def test_equalization_without_a_fill_leaves_the_smallest_value_out():
+    image = torch.tensor([-1.0] * 90 + [0.0, 0.25, 1.0]).view(1, 1, 1, 1, 93)
+    result = equalized(image).flatten()
+    assert (result[:90] == -1).all()
+    # 0.25 begins a bin of its own, with one voxel of three below it.
+    assert torch.allclose(result[90:], torch.tensor([0.0, 1 / 3, 1.0]))
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_constant_images_stay_as_they_are(value):
+    image = torch.full((2, 1, 2, 4, 4), value)
+    assert torch.equal(equalized(image, fill=0), image)
+    assert torch.equal(equalized(image), image)
+
+
+# -- all together -------------------------------------------------------------------------------
 
 
 def test_seeded_draws_repeat():

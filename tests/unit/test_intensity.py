@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from renal.intensity import normalize
+from renal.intensity import median_filtered, normalize
 from renal.recipe import Intensity
 
 RECIPES = [
@@ -77,3 +80,44 @@ def test_the_volume_is_not_changed():
     volume.flags.writeable = False
     normalize(volume, Intensity(window=(-200, 400), standardize=True, rescale=(-1, 1)))
     np.testing.assert_array_equal(volume, volume_of())
+
+
+# -- median -------------------------------------------------------------------------------------
+
+
+@given(
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 7), st.integers(1, 9)),
+    seed=st.integers(0, 2**16),
+    order=st.sampled_from("CF"),
+    size=st.sampled_from([3, 5]),
+)
+def test_median_is_scipys_with_repeated_edges(shape, seed, order, size):
+    volume = volume_of(shape, seed, order)
+    volume.flags.writeable = False
+    result = median_filtered(volume, size)
+    assert result.dtype == np.int16
+    np.testing.assert_array_equal(result, ndimage.median_filter(volume, size, mode="nearest"))
+
+
+def test_median_comes_before_everything_else():
+    volume = volume_of()
+    steps = {"window": (-200, 400), "standardize": True, "rescale": (-1, 1)}
+    filtered = ndimage.median_filter(volume, 3, mode="nearest")
+    result = normalize(volume, Intensity(median=3, **steps))
+    np.testing.assert_array_equal(result, normalize(filtered, Intensity(**steps)))
+    assert not np.array_equal(result, normalize(volume, Intensity(**steps)))
+
+
+def test_median_removes_single_voxels():
+    volume = np.full((5, 6, 7), 40, np.int16)
+    volume[2, 3, 3] = 3000
+    assert (median_filtered(volume, 3) == 40).all()
+
+
+def test_median_of_a_part_leaves_the_values_of_the_whole():
+    volume, steps = volume_of(), {"standardize": True}
+    part = volume[2:5, 3:, 7:20]
+    filtered = ndimage.median_filter(part, 3, mode="nearest")
+    result = normalize(part, Intensity(median=3, **steps), reference=volume)
+    expected = normalize(filtered, Intensity(**steps), reference=volume)
+    np.testing.assert_array_equal(result, expected)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import SimpleITK as sitk
 
 if TYPE_CHECKING:
     from renal.recipe import Intensity
@@ -13,25 +14,29 @@ def normalize(
 ) -> np.ndarray:
     """Window and normalise a CT volume.
 
-    The steps are those of the recipe, in this order: clip to the window, subtract the mean and
-    divide by the standard deviation of the volume, map the smallest and the largest value
-    linearly to the range. Each voxel's result depends on its HU alone, so the steps are done on
-    a table of the values that occur.
+    The steps are those of the recipe, in this order: take the median over each voxel's
+    neighbourhood, clip to the window, subtract the mean and divide by the standard deviation of
+    the volume, map the smallest and the largest value linearly to the range. After the median
+    each voxel's result depends on its HU alone, so the steps are done on a table of the values
+    that occur.
 
     Parameters
     ----------
     volume : numpy.ndarray
         (z, y, x) int16, HU.
     settings : Intensity
-        The recipe's window, standardisation and range.
+        The recipe's median filter, window, standardisation and range.
     reference : numpy.ndarray, optional
-        The volume that gives mean, deviation and range, where `volume` is a part of it.
+        The volume that gives mean, deviation and range, where `volume` is a part of it. It is
+        not filtered: the median is taken within the part, on the voxels that it has.
 
     Returns
     -------
     numpy.ndarray
         Shape of `volume`, float16.
     """
+    if settings.median is not None:
+        volume = median_filtered(volume, settings.median)
     reference = volume if reference is None else reference
     low = min(int(volume.min()), int(reference.min()))
     high = max(int(volume.max()), int(reference.max()))
@@ -50,6 +55,15 @@ def normalize(
         values = bottom + (values - smallest) * (top - bottom) / span
         values = values.clip(bottom, top)
     return values.astype(np.float16)[volume.astype(np.int32) - low]
+
+
+def median_filtered(volume: np.ndarray, size: int) -> np.ndarray:
+    """Median over a cube of `size` voxels (odd) round each voxel of a (z, y, x) int16 volume.
+
+    Beyond the volume its outermost voxels repeat.
+    """
+    image = sitk.GetImageFromArray(volume)
+    return sitk.GetArrayFromImage(sitk.Median(image, [size // 2] * volume.ndim))
 
 
 def _histogram(volume: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -574,6 +574,7 @@ class Equalize(Strict):
 
     name: Literal["equalize"]
     probability: Probability
+    fill: float | None = None
 
 
 class Blur(Strict):

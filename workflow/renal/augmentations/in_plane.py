@@ -1,0 +1,43 @@
+"""What the transforms in the plane of the slices share."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def resample(
+    image: Tensor, target: Tensor, matrices: Tensor, padding: Literal["zeros", "border"]
+) -> tuple[Tensor, Tensor]:
+    """Resample all slices of a case by one affine map: bilinear for images, nearest for targets.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (batch, 1, z, y, x) float.
+    target : torch.Tensor
+        (batch, channels, z', y, x) float; z' may differ from z.
+    matrices : torch.Tensor
+        (batch, 2, 3), from where a voxel (x, y) lies to where its value comes from. Both axes run
+        from -1 to 1 over the slice, whatever their lengths.
+    padding : {"zeros", "border"}
+        What lies outside of the slice: 0 or the nearest voxel of its edge.
+    """
+    # Slices serve as channels.
+    flat_image, flat_target = image.flatten(1, 2), target.flatten(1, 2)
+    grid = functional.affine_grid(matrices.to(image), list(flat_image.shape), align_corners=False)
+    moved_image = functional.grid_sample(
+        flat_image, grid, mode="bilinear", padding_mode=padding, align_corners=False
+    )
+    moved_target = functional.grid_sample(
+        flat_target, grid, mode="nearest", padding_mode=padding, align_corners=False
+    )
+    return moved_image.view_as(image), moved_target.view_as(target)
+
+
+def background_of(image: Tensor, fill: float | None) -> Tensor:
+    """`fill`, or the smallest value of each image (batch, 1, z, y, x), as (batch, 1, 1, 1, 1)."""
+    if fill is None:
+        return image.amin((1, 2, 3, 4), keepdim=True)
+    return torch.full_like(image[:, :, :1, :1, :1], fill)

@@ -1,0 +1,34 @@
+"""Soft Dice plus cross-entropy."""
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from renal.losses import cross_entropy, dice
+
+
+def loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    squared: bool,
+    activation: Literal["sigmoid", "softmax"] = "sigmoid",
+) -> Tensor:
+    """Sum of the soft Dice loss and the cross-entropy (Qiao 2019, section 3).
+
+    Parameters
+    ----------
+    logits, target : torch.Tensor
+        (batch, channels, z, y, x) float; with softmax the target is one-hot.
+    squared : bool
+        Square prediction and target in Dice's denominator.
+    activation : {"sigmoid", "softmax"}
+        Channels that may overlap, with binary cross-entropy; or exclusive classes, the first of
+        them background, with categorical cross-entropy over all and Dice over the others.
+    """
+    if activation == "sigmoid":
+        return dice.loss(logits, target, squared=squared) + cross_entropy.loss(logits, target)
+    logits = logits.float()
+    overlap = dice.soft_dice(logits.softmax(1)[:, 1:], target[:, 1:], squared=squared)
+    return overlap.mean() + functional.cross_entropy(logits, target)
