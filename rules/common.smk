@@ -1,6 +1,7 @@
 # What is known before any file is read: configuration, recipes, cases, and the paths of results.
 import json
 import math
+import re
 import shlex
 import sys
 from functools import cache
@@ -62,6 +63,19 @@ UNLABELLED = [batch for batch in BATCHES if batch not in LABELLED]
 HELD_OUT = [f"fold{fold}" for fold in FOLDS]
 
 
+def pretrained_of(stage):
+    """The weights that a stage's network begins with; None for most."""
+    return getattr(stage.training.network, "pretrained", None) or None
+
+
+PRETRAINED = {
+    str(pretrained.file): pretrained
+    for method in RECIPES.values()
+    for pretrained in map(pretrained_of, method.stages.values())
+    if pretrained
+}
+
+
 wildcard_constraints:
     method="|".join(RECIPES),
     stage=r"[a-z][a-z0-9_]*",
@@ -69,6 +83,7 @@ wildcard_constraints:
     batch=r"(fold\d+|unlabelled)-\d+",
     group=r"fold\d+|unlabelled-\d+",
     hash=r"[0-9a-f]{8}",
+    weights="|".join(map(re.escape, PRETRAINED)) or "(?!)",
     region=r"[0-9a-z.]+-[0-9a-f]{8}",
     scope="|".join(["all", *METHODS]),
 
@@ -208,9 +223,8 @@ def training_of(wildcards):
     return RECIPES[wildcards.method].stages[wildcards.stage].training
 
 
-def pretrained_of(wildcards):
-    """Path of the weights that a stage's network begins with; none for most."""
-    pretrained = getattr(training_of(wildcards).network, "pretrained", None)
+def weights_of(wildcards):
+    pretrained = pretrained_of(RECIPES[wildcards.method].stages[wildcards.stage])
     return [pretrained.file] if pretrained else []
 
 

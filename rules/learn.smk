@@ -1,5 +1,29 @@
 # Training and prediction: the jobs for a GPU.
 
+
+# Where there is no network, the file can be put there by hand.
+rule download_weights:
+    output:
+        "{weights}",
+    log:
+        log_of("download_weights", "{weights}"),
+    benchmark:
+        benchmark_of("download_weights", "{weights}")
+    localrule: True
+    conda:
+        "../envs/renal.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        settings=lambda w: as_json(PRETRAINED[w.weights]),
+    message:
+        "Downloading {wildcards.weights}"
+    shell:
+        "renal download_weights --settings {params.settings:q} --output {output:q} --log {log:q}"
+
+
 # On a CPU, glibc gives large blocks back to the system when they are freed, and having them zeroed
 # anew costs a third of a training step at full size: the MALLOC variables keep them.
 
@@ -10,7 +34,7 @@
 rule train:
     input:
         prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
-        weights=pretrained_of,
+        weights=weights_of,
     output:
         model=RESULTS / "{method}/{stage}/fold{fold}/model.safetensors",
         history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",

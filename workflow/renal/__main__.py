@@ -117,6 +117,13 @@ def crop_roi(a: Arguments) -> Work:
     return work
 
 
+def download_weights(a: Arguments) -> Work:
+    """Fetch pretrained weights and check them."""
+    from renal.networks.pretrained import download
+
+    return partial(download, _settings(recipe.Pretrained, a), a.output)
+
+
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
     from renal.training import train
@@ -311,6 +318,7 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     resample: "--checked --settings [--boxes]",
     window_normalize: "--source --settings",
     crop_roi: "--checked --settings [--prediction]",
+    download_weights: "--settings",
     train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
     predict: "--prepared --models --settings [--bfloat16-on-cpu]",
     merge: "--checked --predictions --settings",

@@ -60,7 +60,10 @@ def read_cases(folders: list[Path], device: torch.device) -> list[Case]:
         if entry.boxes
     ]
     if not cases:
-        raise InputError(f"{', '.join(map(str, folders))}: no case to train on: add cases")
+        raise InputError(
+            f"{', '.join(map(str, folders))}: no case with a region to train on: add cases, or "
+            "lower components.minimum_voxels of the stage before"
+        )
     size = sum(array.nbytes for case in cases for array in (*case.images, *case.labels))
     if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] / 2:
         for case in cases:

@@ -134,7 +134,7 @@ def located_shares(truth: np.ndarray, case: PreparedCase | None) -> dict[str, fl
     """
     if case is None:
         return {}
-    inside = np.zeros(truth.shape, bool, order="F")
+    inside = np.zeros_like(truth, bool)  # with its axes in the same order in memory
     for box in case.boxes:
         inside[slices(box)] = True
     counts = np.bincount(truth.ravel(order="K") + 3 * inside.ravel(order="K"), minlength=6)

@@ -168,9 +168,10 @@ def native_mask(probabilities: list[np.ndarray], case: PreparedCase) -> np.ndarr
     mask = np.zeros(case.shape, bool, order="F")
     for probability, box in zip(probabilities, case.boxes, strict=True):
         if probability.shape[1:] == (1, 1):
-            rows, *plane = box
-            column, _ = to_native(probability, (rows, (0, 1), (0, 1)))
-            mask[slices((rows, *plane))] |= column > FOREGROUND
+            rows, *_ = box
+            column, column_box = to_native(probability, (rows, (0, 1), (0, 1)))
+            column, _ = _within(column, column_box, (case.shape[0], 1, 1))
+            mask[slices(inside(box, case.shape))] |= column > FOREGROUND
             continue
         window = bounding_box(probability)
         if window is not None:

@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from renal.errors import InputError
 from renal.targets import channels_of, maps_of
@@ -37,7 +38,10 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 # What a stage learns to find: one map or several, three exclusive classes, or whether a slice
 # holds anything at all.
-Target = Literal["whole", "tumour", "classes", "slices"] | tuple[Literal["whole", "tumour"], ...]
+Target = (
+    Literal["whole", "tumour", "classes", "slices"]
+    | Annotated[tuple[Literal["whole", "tumour"], ...], Field(min_length=1)]
+)
 
 
 # Folders that the results folder and a method's folder hold beside those of methods and stages.
@@ -630,6 +634,8 @@ class Training(Strict):
                 f"target {self.target!r} is {outputs} channels, "
                 f"but {self.network.name} gives {self.network.outputs}"
             )
+        if (self.target == "slices") != isinstance(self.network, ResNet34Slices):
+            raise ValueError("target slices goes with network resnet34_slices, and with it alone")
         softmax = getattr(self.loss, "activation", "sigmoid") == "softmax"
         if softmax != (self.target == "classes"):
             raise ValueError("target classes goes with a loss whose activation is softmax")
@@ -950,12 +956,15 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
         With the file and key of the fault, and what was expected.
     """
     recipes: dict[str, Method] = {}
-    waiting = list(configuration.methods)
+    waiting = [(name, "config.yaml: methods") for name in configuration.methods]
     while waiting:
-        name = waiting.pop(0)
+        name, source = waiting.pop(0)
         if name not in recipes:
-            recipes[name] = load_method(name, configuration.overrides.get(name, {}))
-            waiting += [of for member in recipes[name].members.values() for of in member.of]
+            overrides = configuration.overrides.get(name, {})
+            recipes[name] = load_method(name, overrides, source=source)
+            for stage, member in recipes[name].members.items():
+                source = f"workflow/methods/{name}.yaml: members.{stage}.of"
+                waiting += [(of, source) for of in member.of]
     unused = sorted(set(configuration.overrides) - set(recipes))
     if unused:
         raise InputError(
@@ -969,12 +978,14 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
 
 def _check_members(recipes: dict[str, Method], name: str, method: Method) -> None:
     source = f"workflow/methods/{name}.yaml"
-    for stage, member in method.members.items():
-        for of in member.of:
-            if stage not in {**recipes[of].stages, **recipes[of].members}:
-                raise InputError(
-                    f"{source}: members.{stage}.of: {of} has no stage {stage}: mend it"
-                )
+    for stage in method.members:
+        _check_origin(recipes, stage, (name,))
+        regions = stage_of(recipes, name, stage).regions
+        if regions is not None and regions.stage not in {**method.stages, **method.members}:
+            raise InputError(
+                f"{source}: members.{stage}: it looks at regions of stage {regions.stage}, "
+                f"which is none here: add members.{regions.stage}"
+            )
         owners = owners_of(recipes, name, stage)
         alike = {
             settings_hash(part.geometry, part.regions) + str(part.training.target)
@@ -999,6 +1010,19 @@ def _check_members(recipes: dict[str, Method], name: str, method: Method) -> Non
             raise InputError(f"{source}: merge.{role} is {place!r}: choose from {choice}")
 
 
+def _check_origin(recipes: dict[str, Method], stage: str, path: tuple[str, ...]) -> None:
+    """Refuse members that lead to a recipe without the stage, or round in a circle."""
+    name = path[-1]
+    for of in recipes[name].members[stage].of if stage in recipes[name].members else ():
+        source = f"workflow/methods/{name}.yaml: members.{stage}.of"
+        if of in path:
+            circle = " -> ".join((*path, of))
+            raise InputError(f"{source}: no recipe trains it ({circle}): break the circle")
+        if stage not in {**recipes[of].stages, **recipes[of].members}:
+            raise InputError(f"{source}: {of} has no stage {stage}: mend it")
+        _check_origin(recipes, stage, (*path, of))
+
+
 def owners_of(recipes: dict[str, Method], method: str, stage: str) -> tuple[str, ...]:
     """The methods whose models make a stage of `method`: itself, or those that it takes it from."""
     if stage in recipes[method].stages:
@@ -1021,15 +1045,31 @@ def stage_of(recipes: dict[str, Method], method: str, stage: str) -> Stage:
     return taken.model_copy(update={"components": member.components})
 
 
-def load_method(name: str, overrides: dict[str, Any], folder: Path = METHODS) -> Method:
+def load_method(
+    name: str,
+    overrides: dict[str, Any],
+    folder: Path = METHODS,
+    source: str = "config.yaml: methods",
+) -> Method:
     """Read a recipe, with what it extends beneath it and `overrides` from config.yaml on top.
+
+    Parameters
+    ----------
+    name : str
+        The recipe's name.
+    overrides : dict
+        What config.yaml changes of it.
+    folder : Path
+        Where recipes lie.
+    source : str
+        File and key that ask for it, for the message if there is none.
 
     Raises
     ------
     InputError
         With the file and key of the fault, and what was expected.
     """
-    values = _extended(name, folder, ())
+    values = _extended(name, folder, source, ())
     source = f"workflow/methods/{name}.yaml"
     if overrides:
         # Checked first without the overrides, so that the fault is laid at the right door.
@@ -1038,11 +1078,10 @@ def load_method(name: str, overrides: dict[str, Any], folder: Path = METHODS) ->
     return _validated(Method, merged(values, overrides), source)
 
 
-def _extended(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
+def _extended(name: str, folder: Path, source: str, seen: tuple[str, ...]) -> dict[str, Any]:
     path = folder / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        source = f"{folder / seen[-1]}.yaml: extends" if seen else "config.yaml: methods"
         raise InputError(f"{source}: no recipe {name!r}: choose from {known}")
     if name in seen:
         raise InputError(f"{path}: extends itself ({' -> '.join((*seen, name))}): break the circle")
@@ -1055,7 +1094,7 @@ def _extended(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
         raise InputError(f"{path}: a mapping of keys is expected: see docs/adding-a-method.md")
     base = values.pop("extends", None)
     if base is not None:
-        values = merged(_extended(base, folder, (*seen, name)), values)
+        values = merged(_extended(base, folder, f"{path}: extends", (*seen, name)), values)
     # What is set to null is not taken over from the recipe beneath.
     for section in ("stages", "members"):
         if isinstance(values.get(section), dict):
@@ -1085,13 +1124,26 @@ def _validated(model: type[BaseModel], values: Any, source: str) -> Any:
     except ValidationError as error:
         faults = []
         for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"])
+            key = _key_of(fault, values)
             given = f" (is {fault['input']!r})" if fault["type"] != "missing" and key else ""
             message = fault["msg"].removeprefix("Value error, ")
             if fault["type"] == "extra_forbidden":
                 message, given = "unknown key", ""
             faults.append(f"{key}: {message}"[:300] + given[:80] if key else message)
         raise InputError(f"{source}: {'; '.join(faults)}: mend it") from error
+
+
+def _key_of(fault: ErrorDetails, values: Any) -> str:
+    """The key of a fault in `values`, without the kinds of component that pydantic puts into it."""
+    key, here = [], values
+    for number, part in enumerate(fault["loc"], start=1):
+        known = range(len(here)) if isinstance(here, list) else here
+        if isinstance(here, dict | list) and part in known:
+            key.append(str(part))
+            here = here[part]
+        elif fault["type"] == "missing" and number == len(fault["loc"]):
+            key.append(str(part))
+    return ".".join(key)
 
 
 def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:

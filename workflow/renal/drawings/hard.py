@@ -60,7 +60,8 @@ class Drawing:
 
     def record(self, indices: list[int], scores: Tensor) -> None:
         """Remember the Dice of some examples, (count,) in the order of `indices`."""
-        self.state["dice"][indices] = scores.double().cpu()
+        # Of an example that was drawn twice the last counts, which torch does not promise.
+        self.state["dice"].numpy()[indices] = scores.double().cpu().numpy()
 
     def table(self) -> list[dict[str, Any]]:
         """One row an example: its case, its place in it, its last Dice and its weight."""

@@ -37,7 +37,8 @@ def infer(
     from monai.inferers import sliding_window_inference
 
     large, place = padded(image, size)
-    shares = [part / side for part, side in zip(overlap, size, strict=True)]
+    # MONAI takes shares and cuts decimals off the step: half a voxel less keeps it as it should be.
+    shares = [max(part - 0.5, 0) / side for part, side in zip(overlap, size, strict=True)]
     # Patches are put together on the CPU: a region at full resolution may not fit beside the
     # network on a GPU.
     maps = sliding_window_inference(

@@ -1,7 +1,7 @@
 """Weights that were trained elsewhere."""
 
 import hashlib
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,41 @@ import torch
 from torch import nn
 
 from renal.errors import InputError
+from renal.files import replacing
 
 if TYPE_CHECKING:
     from renal.recipe import Pretrained
+
+
+SECONDS_TO_ANSWER = 30
+
+
+def download(settings: "Pretrained", output: Path) -> None:
+    """Fetch a recipe's file of weights and check it.
+
+    Parameters
+    ----------
+    settings : Pretrained
+        Address, and the SHA-256 that the file must have.
+    output : Path
+        Where to put it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be fetched, with what to put where instead; or if it is another file.
+    """
+    try:
+        with urllib.request.urlopen(settings.url, timeout=SECONDS_TO_ANSWER) as stream:
+            content = stream.read()
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise InputError(
+            f"{output}: cannot be downloaded ({error}): fetch {settings.url} on a machine with a "
+            f"network and put it at {output}, or set pretrained: false in the recipe's network"
+        ) from error
+    with replacing(output) as temporary:
+        temporary.write_bytes(content)
+        _check_sum(temporary, settings)
 
 
 def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> None:
@@ -31,25 +63,23 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
     InputError
         If the file is missing or another one, or does not fit the network.
     """
-    check_file(path, settings)
+    _check_sum(path, settings)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not a file of weights ({error}): download it again") from error
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: not a file of weights ({reason}): put {settings.url} there"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path}: not a state dict: put {settings.url} there")
     try:
         network.load_pretrained(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def check_file(path: Path, settings: "Pretrained") -> None:
-    """Compare a file's SHA-256 with the recipe's.
-
-    Raises
-    ------
-    InputError
-        If they differ, or there is no file.
-    """
+def _check_sum(path: Path, settings: "Pretrained") -> None:
     try:
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -57,5 +87,6 @@ def check_file(path: Path, settings: "Pretrained") -> None:
         raise InputError(f"{path}: cannot be read ({error}): put {settings.url} there") from error
     if not found.startswith(settings.sha256):
         raise InputError(
-            f"{path}: its SHA-256 is {found}, but must begin with {settings.sha256}: put {settings.url} there"
+            f"{path}: its SHA-256 is {found}, but must begin with {settings.sha256}: "
+            f"put {settings.url} there"
         )

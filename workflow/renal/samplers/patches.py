@@ -76,7 +76,7 @@ class Sampler:
         slack = case.slack[region] if case.slack else ((0, 0),) * 3
         box = []
         for length, side, (before, behind) in zip(shape, self.size, slack, strict=True):
-            low = _drawn(0, 2 * before, generator)
+            low = min(_drawn(0, 2 * before, generator), length - 1)
             high = max(length - _drawn(0, 2 * behind, generator), low + 1)
             start = _drawn(low, max(low, high - side), generator)
             box.append((start, min(start + side, high)))
