@@ -1,6 +1,8 @@
 """Weights that were trained elsewhere."""
 
 import hashlib
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
