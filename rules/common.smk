@@ -271,7 +271,8 @@ def methods_of(scope):
 def pictures_of(method):
     folder = RESULTS / method / "pictures"
     curves = [folder / f"curves_{stage}.png" for stage in RECIPES[method].stages]
-    return [folder / f"{rank}.png" for rank in RANKS] + curves
+    located = [folder / "located.png"] if merging_of(method).located else []
+    return [folder / f"{rank}.png" for rank in RANKS] + curves + located
 
 
 # -- resources -------------------------------------------------------------------------------------

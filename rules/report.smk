@@ -64,6 +64,36 @@ rule draw_curves:
         " --output {output:q} --log {log:q}"
 
 
+# For methods that look at regions: what was lost before it was looked at.
+rule draw_located:
+    input:
+        scores=RESULTS / "{method}/scores.csv",
+    output:
+        report(
+            RESULTS / "{method}/pictures/located.png",
+            caption="../workflow/report/located.rst",
+            category="Located regions",
+            labels={"method": "{method}"},
+        ),
+    log:
+        log_of("draw_located", "{method}"),
+    benchmark:
+        benchmark_of("draw_located", "{method}")
+    conda:
+        "../envs/renal.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("figures"),
+    message:
+        "Drawing what the regions of {wildcards.method} hold"
+    shell:
+        "renal draw_located --scores {input.scores:q} --name {wildcards.method}"
+        " --output {output:q} --log {log:q}"
+
+
 rule draw_rule_graph:
     input:
         snakefile=ROOT / "Snakefile",

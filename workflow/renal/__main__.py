@@ -265,6 +265,13 @@ def draw_curves(a: Arguments) -> Work:
     return partial(draw_curves, histories, a.name, a.output)
 
 
+def draw_located(a: Arguments) -> Work:
+    """Draw how much of kidney and tumour the located regions hold."""
+    from renal.figures import draw_located
+
+    return partial(draw_located, a.scores, a.name, a.output)
+
+
 def draw_rule_graph(a: Arguments) -> Work:
     """Draw the graph of the rules."""
     from renal.figures import draw_rule_graph
@@ -329,6 +336,7 @@ STEPS: dict[Callable[[Arguments], Work], str] = {
     write_tables: "--scores... --settings",
     draw_overlays: "--checked --scores --segmentations",
     draw_curves: "--histories --name",
+    draw_located: "--scores --name",
     draw_rule_graph: "--snakefile --methods --folds",
 }
 

@@ -121,7 +121,9 @@ def _outline(panel: plt.Axes, label: np.ndarray) -> None:
 
 
 def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
-    """Draw loss, training Dice and learning rate over the epochs, a line for each fold.
+    """Draw loss, Dice and learning rate over the epochs, a line for each fold.
+
+    Where training cases were held back to watch, theirs are the dashed lines.
 
     Parameters
     ----------
@@ -137,13 +139,49 @@ def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
     for name, path in histories.items():
         history = pd.read_csv(path)
         for panel, column in zip(axes, ("loss", "dice", "learning_rate"), strict=True):
-            panel.plot(history["epoch"], history[column], label=name, linewidth=1)
-    for panel, name in zip(axes, ("loss", "training Dice", "learning rate"), strict=True):
+            (line,) = panel.plot(history["epoch"], history[column], label=name, linewidth=1)
+            if f"validation_{column}" in history:
+                watched = history[f"validation_{column}"]
+                panel.plot(history["epoch"], watched, "--", color=line.get_color(), linewidth=1)
+    for panel, name in zip(axes, ("loss", "Dice", "learning rate"), strict=True):
         panel.set_xlabel("epoch")
         panel.set_ylabel(name)
         panel.grid(alpha=0.3)
     axes[1].set_ylim(0, 1)
     axes[0].legend(fontsize=8)
+    _save(figure, output)
+
+
+# -- located regions ----------------------------------------------------------------------------
+
+
+def draw_located(scores: Path, name: str, output: Path) -> None:
+    """Draw which share of each case's kidney and tumour lies in the regions that were looked at.
+
+    Parameters
+    ----------
+    scores : Path
+        The method's scores.csv.
+    name : str
+        Heading of the picture.
+    output : Path
+        PNG to write.
+    """
+    table = pd.read_csv(scores)
+    native = table[table["grid"] == "native"].sort_values(["located_kidney", "case"])
+    figure, panel = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    panel.set_title(f"{name}: what the located regions hold")
+    places = np.arange(len(native))
+    for value, (part, column) in enumerate(
+        (("kidney", "located_kidney"), ("tumour", "located_tumour")), start=1
+    ):
+        marker = "o" if value == 1 else "v"
+        panel.plot(places, native[column], marker, color=COLOURS[value], label=part, markersize=5)
+    panel.set_xlabel("cases, from the worst to the best located")
+    panel.set_ylabel("share of voxels inside")
+    panel.set_ylim(-0.05, 1.05)
+    panel.grid(alpha=0.3)
+    panel.legend(loc="lower right")
     _save(figure, output)
 
 

@@ -4,6 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from renal.files import write_text
@@ -21,6 +22,8 @@ OTHERS = {
     "kidney_volume_error": "Kidney volume error",
     "tumour_volume_error": "Tumour volume error",
     "tumours_found": "Tumours found",
+    "located_kidney": "Kidney within the located regions",
+    "located_tumour": "Tumour within the located regions",
 }
 GRIDS = {
     "native": "Native grid, official KiTS19 Dice",
@@ -79,8 +82,13 @@ def _published(method: "Row", grid: str, metric: str) -> float | None:
     published = method.published
     if published is None or grid != published.grid or metric not in DICE:
         return None
-    figure = getattr(published, metric.removesuffix("_dice"))
+    figure = _figure(method, metric)
     return None if figure is None else figure[0]
+
+
+def _figure(method: "Row", metric: str) -> tuple[float, float | None] | None:
+    """The paper's mean and, where it gives one, its SD."""
+    return getattr(method.published, metric.removesuffix("_dice"))
 
 
 def _cell(mean: float, sd: float) -> str:
@@ -98,7 +106,10 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
         for metric, title in metrics.items():
             row[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
             if pd.notna(part.loc[metric, "published"]):
-                row[title] += f" [{part.loc[metric, 'published']:.3f}]"
+                figure = _figure(method, metric)
+                row[title] += (
+                    f" [{_cell(*(np.nan if value is None else value for value in figure))}]"
+                )
         counts = part.loc[list(metrics)]
         row["Cases"] = str(counts["cases"].max())
         row["Folds"] = str(counts["folds"].max())
@@ -153,8 +164,17 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"]) -> str:
 
 
 def _where(methods: dict[str, "Row"]) -> str:
+    notes = ""
+    watched = [name for name, method in methods.items() if method.validated]
+    if watched:
+        notes += (
+            f" Learning rate, stopping or checkpoint of {', '.join(watched)} were steered by cases "
+            "split off the training folds, never by the fold that is reported."
+        )
     sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
-    return f" Published figures in brackets: {'; '.join(sources)}." if sources else ""
+    if sources:
+        notes += f" Published figures in brackets: {'; '.join(sources)}."
+    return notes
 
 
 LATEX = {character: "\\" + character for character in "&%_#${}"}
