@@ -14,6 +14,7 @@ import yaml
 from renal.phantom import write_phantom
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+METHODS = REPOSITORY / "workflow/methods"
 PROGRAM = ("Snakefile", "rules", "workflow", "envs", "config.yaml", "demo.yaml")
 
 
@@ -41,9 +42,8 @@ class Project:
         assert planned.returncode == 0, planned.stdout + planned.stderr
         table = planned.stdout.partition("Job stats:")[2].partition("total")[0]
         jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
-        return {
-            name: count for name, count in jobs.items() if name not in ("all", "catalog", "resvnet")
-        }
+        targets = {"all", "catalog", *(path.stem for path in METHODS.glob("*.yaml"))}
+        return {name: count for name, count in jobs.items() if name not in targets}
 
     def configure(self, changes: dict) -> None:
         from renal.recipe import merged

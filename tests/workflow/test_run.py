@@ -206,20 +206,20 @@ def test_nothing_found_gives_an_empty_segmentation(finished, tmp_path, monkeypat
     prepared = prepare.read_index(batch)[cases[0].name]
     whole, tumour = tmp_path / "whole", tmp_path / "tumour"
     empty = np.zeros(prepare.read_images(batch, prepared)[0].shape, np.float32)
-    inference.write_probabilities(whole, prepared, [empty])
+    inference.write_probabilities(whole, prepared, [empty[None]])
     prepare.write_index(whole, [prepared])
-    method = recipe.load_method("resvnet", finished_overrides(finished))
+    recipes = {"resvnet": recipe.load_method("resvnet", finished_overrides(finished))}
     mask_of = functools.partial(inference.native_mask_of, whole)
-    crop = recipe.region_crop(method, "tumour")
+    crop = recipe.region_crop(recipes, "resvnet", "tumour")
     without = prepare.crop_roi(cases, crop, mask_of, tmp_path / "roi")
     assert without == [cases[0].name]
     models = [results(finished) / "resvnet/tumour/fold0/model.safetensors"]
-    settings = recipe.prediction(method.stages["tumour"].training)
+    settings = recipe.prediction(recipes["resvnet"].stages["tumour"])
     inference.predict(
         [tmp_path / "roi"], models, settings, tumour, threads=1, bfloat16_on_cpu=False
     )
-    predictions = {"whole": whole, "tumour": tumour}
-    merge.merge(cases, predictions, recipe.merging(method), tmp_path / "merged")
+    predictions = {"whole": [whole], "tumour": [tumour]}
+    merge.merge(cases, predictions, recipe.merging(recipes, "resvnet"), tmp_path / "merged")
     segmentation = nib.load(tmp_path / f"merged/{cases[0].name}.nii.gz")
     assert segmentation.shape == nib.load(finished.folder / cases[0].image).shape
     assert not np.asanyarray(segmentation.dataobj).any()
