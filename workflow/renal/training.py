@@ -361,7 +361,9 @@ def _write_results(
     rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
     _write_csv(output / "history.csv", rows)
     drawn = run.drawing.table()
-    if drawn is not None:
+    if drawn is None:
+        (output / "drawing.csv").unlink(missing_ok=True)  # of other settings
+    else:
         _write_csv(output / "drawing.csv", drawn)
     on_gpu = device.type == "cuda"
     write_json(
