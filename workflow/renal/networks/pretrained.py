@@ -1,9 +1,9 @@
 """Weights that were trained elsewhere."""
 
 import hashlib
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +38,14 @@ def download(settings: "Pretrained", output: Path) -> None:
     try:
         with urllib.request.urlopen(settings.url, timeout=SECONDS_TO_ANSWER) as stream:
             content = stream.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, HTTPException) as error:
         raise InputError(
             f"{output}: cannot be downloaded ({error}): fetch {settings.url} on a machine with a "
             f"network and put it at {output}, or set pretrained: false in the recipe's network"
         ) from error
+    _check_sum(output, hashlib.sha256(content).hexdigest(), settings)
     with replacing(output) as temporary:
         temporary.write_bytes(content)
-        _check_sum(temporary, settings)
 
 
 def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> None:
@@ -65,7 +65,12 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
     InputError
         If the file is missing or another one, or does not fit the network.
     """
-    _check_sum(path, settings)
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}): put {settings.url} there") from error
+    _check_sum(path, found, settings)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are not its own
@@ -81,12 +86,7 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
         raise InputError(f"{path}: {error}") from error
 
 
-def _check_sum(path: Path, settings: "Pretrained") -> None:
-    try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}): put {settings.url} there") from error
+def _check_sum(path: Path, found: str, settings: "Pretrained") -> None:
     if not found.startswith(settings.sha256):
         raise InputError(
             f"{path}: its SHA-256 is {found}, but must begin with {settings.sha256}: "
