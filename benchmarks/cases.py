@@ -30,7 +30,6 @@ def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
     from renal.prepare import (
         crop_body,
         crop_roi,
-        foreground,
         read_index,
         read_labels,
         resample,
@@ -38,21 +37,24 @@ def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
         window_normalize,
         write_index,
     )
+    from renal.targets import foreground
     from renal.validation import CheckedCase
+    from renal.volume import read_header
 
-    method = recipe.load_method("resvnet", {})
-    whole = method.stages["whole"]
-    case = CheckedCase(
-        name, str(root / name / "imaging.nii.gz"), str(root / name / "segmentation.nii.gz")
-    )
+    recipes = {"resvnet": recipe.load_method("resvnet", {})}
+    stages = recipes["resvnet"].stages
+    whole = stages["whole"]
+    image, label = (root / name / file for file in ("imaging.nii.gz", "segmentation.nii.gz"))
+    header = read_header(image)
+    case = CheckedCase(name, str(image), str(label), list(header.shape), list(header.spacing))
     inputs = {"whole": folder / "normalized", "tumour": folder / "regions"}
     predictions = {stage: folder / "prediction" / stage for stage in inputs}
     if step == "merge":
         for stage, source in inputs.items():
             prepared = read_index(source)[name]
             labels = read_labels(source, prepared)
-            target = method.stages[stage].training.target
-            truth = [foreground(label, target).astype(np.float32) for label in labels]
+            target = stages[stage].training.target
+            truth = [foreground(grid, target)[None].astype(np.float32) for grid in labels]
             write_probabilities(predictions[stage], prepared, truth)
             write_index(predictions[stage], [prepared])
     memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -62,10 +64,12 @@ def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
         resample([case], whole.geometry, folder / "resampled", boxes=folder / "body.json")
         window_normalize(folder / "resampled", whole.intensity, folder / "normalized")
     elif step == "regions":
-        crop = recipe.region_crop(method, "tumour")
+        crop = recipe.true_region_crop(recipes, "resvnet", "tumour")
         crop_roi([case], crop, true_mask, folder / "regions")
     else:
-        merge([case], predictions, recipe.merging(method), folder / "merged")
+        merging = recipe.merging(recipes, "resvnet")
+        folders = {stage: [folder] for stage, folder in predictions.items()}
+        merge([case], folders, merging, folder / "merged")
     return {
         "cpu_s": time.process_time() - cpu,
         "wall_s": time.monotonic() - started,
@@ -98,8 +102,7 @@ def main() -> None:
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
     table = pd.DataFrame(rows).set_index("case")
-    table.loc["median"] = table.median()
-    print(table.to_string())
+    print(pd.concat([table, table.median().to_frame("median").T]).to_string())
 
 
 if __name__ == "__main__":

@@ -19,11 +19,14 @@ import torch
 
 from renal import recipe
 from renal.augmentations import augment
-from renal.datasets import TrainingSet
+from renal.datasets import Examples, read_cases
+from renal.drawings import drawing_of
 from renal.files import write_array
 from renal.networks import build_network
+from renal.optimizers import build_optimizer
 from renal.prepare import PreparedCase, write_index
-from renal.training import training_step
+from renal.targets import encode
+from renal.training import Run, training_step
 
 
 def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: int) -> None:
@@ -56,23 +59,28 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = a.bfloat16 or device.type == "cuda"
-    network = build_network(settings.network).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    network = build_network(settings.network, settings.channels_in, settings.target).to(device)
+    optimizer = build_optimizer(network, settings.optimizer)
     seconds = {"data": [], "resident": []}
     with tempfile.TemporaryDirectory() as folder:
         regions = stage.regions.count if stage.regions else 1
         write_cases(Path(folder), stage.geometry.size, regions, settings.batch_size * 3)
-        examples = TrainingSet([Path(folder)], settings, device)
-        resident = examples.batch(list(range(settings.batch_size)))
+        examples = Examples(read_cases([Path(folder)], device), settings, device)
+        run = Run(network, optimizer, drawing_of(settings.drawing, examples), settings, 0, half)
+        image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
+        resident = image, encode(label, settings.target)
+        count = settings.batch_size * (a.steps + 1)
+        batches = examples.batches([index % len(examples) for index in range(count)], seed=0)
         for step in range(a.steps + 1):  # the first is for warming up
             for kind, spent in seconds.items():
                 _wait(device)
                 started = time.perf_counter()
                 batch = resident
                 if kind == "data":
-                    order = torch.randperm(len(examples))[: settings.batch_size].tolist()
-                    batch = augment(*examples.batch(order), settings.augmentation)
-                training_step(network, optimizer, settings, *batch, half)
+                    _, image, label = next(batches)
+                    image, label = augment(image, label, settings.augmentation)
+                    batch = image, encode(label, settings.target)
+                training_step(run, *batch)
                 _wait(device)
                 if step:
                     spent.append(time.perf_counter() - started)

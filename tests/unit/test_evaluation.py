@@ -20,6 +20,8 @@ COLUMNS = [
     "fold",
     "case",
     "grid",
+    "located_kidney",
+    "located_tumour",
     "kidney_dice",
     "tumour_dice",
     "composite",
@@ -97,6 +99,7 @@ def method(minimum_voxels: int = 100) -> recipe.Merging:
                 "tumour": {"target": "tumour", "components": {}},
             },
             "merge": {"name": "tumour_within_whole", "whole": "whole", "tumour": "tumour"},
+            "grid": "whole",
         }
     )
 
@@ -122,7 +125,7 @@ def write_segmentations(folder: Path, cases: list[CheckedCase], change: object =
     return folder
 
 
-def scores_of(cases, segmentations, truths, output, settings=None, threads=1) -> dict:
+def scores_of(cases, segmentations, truths, output, settings=None, threads=1, located=None) -> dict:
     """Rows by case and grid, as text."""
     evaluation.evaluate(
         cases,
@@ -133,6 +136,7 @@ def scores_of(cases, segmentations, truths, output, settings=None, threads=1) ->
         name="tiny_one",
         fold=3,
         threads=threads,
+        located=located,
     )
     with output.open() as stream:
         return {(row["case"], row["grid"]): row for row in csv.DictReader(stream)}
@@ -245,3 +249,148 @@ def test_several_cases_at_once_give_the_same_file(cases, truths, tmp_path):
         output = tmp_path / f"{threads}.csv"
         scores_of(cases, segmentations, truths["coarse"], output, threads=threads)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+# -- other targets --------------------------------------------------------------------------------
+
+
+def single_stage(target: object, **geometry: object) -> tuple[recipe.Geometry, recipe.Merging]:
+    """A method of one stage that gives both maps."""
+    merging = recipe.Merging.model_validate(
+        {
+            "family": "tiny",
+            "stages": {"both": {"target": target, "components": {}}},
+            "merge": {
+                "name": "tumour_within_whole",
+                "whole": "both.whole",
+                "tumour": "both.tumour",
+            },
+            "grid": "both",
+        }
+    )
+    return recipe.Geometry(**geometry), merging
+
+
+@pytest.mark.parametrize("target", ["classes", ["whole", "tumour"], ["tumour", "whole"]], ids=str)
+@pytest.mark.parametrize(
+    ("geometry", "perfect"),
+    [
+        ({}, True),
+        ({"size": (16, 32, 32)}, False),
+        ({"size": (30, 60, 72), "extent_mm": (90, 48, 50.4)}, True),  # native voxels, padded
+    ],
+    ids=["native", "coarse", "extended"],
+)
+def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry, perfect):
+    settings, merging = single_stage(target, **geometry)
+    prepare.resample(cases, settings, tmp_path / "grid")
+    segmentations = write_segmentations(tmp_path / "merged", cases)
+    truths = {"both": [tmp_path / "grid"]}
+    rows = scores_of(cases, segmentations, truths, tmp_path / "scores.csv", merging)
+    for case in cases:
+        for name in DICE:
+            found = float(rows[case.name, "ceiling"][name])
+            assert found == 1 if perfect else 0.8 < found <= 1
+        assert float(rows[case.name, "resampled"]["composite"]) == 1
+    # Whole kidneys are on the coarse grid less than perfect.
+    assert (float(rows["case_00000", "ceiling"]["kidney_dice"]) == 1) == perfect
+
+
+def test_the_ceiling_of_a_stage_that_tells_slices_is_a_slab(cases, tmp_path):
+    prepare.resample(cases, recipe.Geometry(), tmp_path / "grid")
+    merging = recipe.Merging.model_validate(
+        {
+            "family": "tiny",
+            "stages": {
+                "rows": {"target": "slices", "components": {}},
+                "both": {"target": "classes", "components": {}},
+            },
+            "merge": {"name": "tumour_within_whole", "whole": "rows", "tumour": "both.tumour"},
+            "grid": "rows",
+        }
+    )
+    truths = {"rows": [tmp_path / "grid"], "both": [tmp_path / "grid"]}
+    segmentations = write_segmentations(tmp_path / "merged", cases)
+    rows = scores_of(cases, segmentations, truths, tmp_path / "scores.csv", merging)
+    for number, case in enumerate(cases):
+        truth = true_label(number)
+        slab = np.where((truth > 0).any(axis=(1, 2), keepdims=True), np.maximum(truth, 1), 0)
+        expected = case_metrics(slab.astype(np.uint8), truth, SPACING)
+        assert_row_holds(rows[case.name, "ceiling"], {name: expected[name] for name in DICE})
+        assert float(rows[case.name, "ceiling"]["tumour_dice"]) == 1
+
+
+# -- what lies in the regions ---------------------------------------------------------------------
+
+
+def located_case(*boxes: tuple) -> prepare.PreparedCase:
+    return prepare.PreparedCase("case_00000", (4, 5, 6), list(boxes))
+
+
+# Ten voxels of kidney along x = 0 and 5, four of tumour at x = 2.
+LOCATED_TRUTH = np.zeros((4, 5, 6), np.uint8)
+LOCATED_TRUTH[1, :, 0] = LOCATED_TRUTH[1, :, 5] = 1
+LOCATED_TRUTH[1, :4, 2] = 2
+
+ROW = ((1, 2), (0, 5))
+MEMORY = {
+    "C": lambda array: np.ascontiguousarray(array),
+    "F": lambda array: np.asfortranarray(array),
+    "turned": lambda array: np.asfortranarray(array[::-1, :, ::-1].T).T[::-1, :, ::-1],
+    "permuted": lambda array: np.ascontiguousarray(array.transpose(1, 0, 2)).transpose(1, 0, 2),
+}
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize(
+    ("boxes", "kidney", "tumour"),
+    [
+        ([((0, 4), (0, 5), (0, 6))], 1, 1),
+        ([(*ROW, (0, 3))], 9 / 14, 1),
+        ([(*ROW, (0, 1)), (*ROW, (5, 6))], 10 / 14, 0),
+        ([((1, 2), (0, 2), (0, 3)), ((1, 2), (1, 3), (0, 3))], 6 / 14, 3 / 4),  # they overlap
+        ([((2, 4), (0, 5), (0, 6))], 0, 0),
+        ([], 0, 0),
+    ],
+)
+def test_shares_that_lie_in_the_regions_by_hand(memory, boxes, kidney, tumour):
+    truth = MEMORY[memory](LOCATED_TRUTH)
+    shares = evaluation.located_shares(truth, located_case(*boxes))
+    assert shares == {
+        "located_kidney": pytest.approx(kidney),
+        "located_tumour": pytest.approx(tumour),
+    }
+
+
+def test_where_there_is_nothing_to_be_found_there_is_no_share():
+    whole = ((0, 4), (0, 5), (0, 6))
+    empty = np.zeros((4, 5, 6), np.uint8)
+    assert evaluation.located_shares(empty, located_case(whole)) == {
+        "located_kidney": "",
+        "located_tumour": "",
+    }
+    kidney = (LOCATED_TRUTH > 0).astype(np.uint8)
+    assert evaluation.located_shares(kidney, located_case(whole)) == {
+        "located_kidney": 1,
+        "located_tumour": "",
+    }
+    assert evaluation.located_shares(kidney, None) == {}
+
+
+def test_located_shares_are_a_score_of_the_native_grid(cases, truths, tmp_path):
+    box = ((0, 24), (0, 48), (0, 30))  # one of the two kidneys
+    prepared = [prepare.PreparedCase(case.name, SHAPE, [box]) for case in cases[:2]]
+    prepared.append(prepare.PreparedCase(cases[2].name, SHAPE, []))
+    prepare.write_index(tmp_path / "located", prepared)
+    segmentations = write_segmentations(tmp_path / "merged", cases)
+    rows = scores_of(
+        cases, segmentations, truths["coarse"], tmp_path / "s.csv", located=tmp_path / "located"
+    )
+    for number, case in enumerate(cases):
+        truth = true_label(number)
+        share = (truth[..., :30] > 0).sum() / (truth > 0).sum() if number < 2 else 0
+        assert float(rows[case.name, "native"]["located_kidney"]) == pytest.approx(share, abs=1e-6)
+        assert rows[case.name, "native"]["located_tumour"] == ("1.0" if number < 2 else "")
+        for grid in ("resampled", "ceiling"):
+            assert rows[case.name, grid]["located_kidney"] == ""
+            assert rows[case.name, grid]["located_tumour"] == ""

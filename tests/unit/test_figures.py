@@ -152,6 +152,57 @@ def test_curves(tmp_path, epochs):
     assert width > 2 * height
 
 
+def test_curves_of_watched_cases_are_dashed_in_the_folds_colour(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.update(axes=figure.axes))
+    columns = "epoch,learning_rate,loss,dice"
+    watched = tmp_path / "watched.csv"
+    watched.write_text(f"{columns},validation_loss,validation_dice\n1,0.1,0.9,0.1,0.8,0.3\n")
+    plain = tmp_path / "plain.csv"
+    plain.write_text(f"{columns}\n1,0.1,0.9,0.2\n")
+    figures.draw_curves({"fold0": watched, "fold1": plain}, "tiny", tmp_path / "unused.png")
+    plt.close("all")
+    lines = [
+        [(line.get_linestyle(), line.get_ydata().tolist()) for line in panel.get_lines()]
+        for panel in drawn["axes"]
+    ]
+    assert lines == [
+        [("-", [0.9]), ("--", [0.8]), ("-", [0.9])],
+        [("-", [0.1]), ("--", [0.3]), ("-", [0.2])],
+        [("-", [0.1]), ("-", [0.1])],
+    ]
+    one, dashed, other = (line.get_color() for line in drawn["axes"][0].get_lines())
+    assert one == dashed != other
+
+
+# -- located regions ------------------------------------------------------------------------------
+
+
+def located_scores(path: Path) -> Path:
+    shares = {"case_0": (0.9, 0.5), "case_1": (1.0, ""), "case_2": (0.2, 0.0)}
+    lines = ["case,grid,located_kidney,located_tumour"]
+    for case, (kidney, tumour) in shares.items():
+        lines += [f"{case},native,{kidney},{tumour}", f"{case},resampled,,", f"{case},ceiling,,"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_located_regions_are_drawn(tmp_path):
+    output = tmp_path / "located.png"
+    figures.draw_located(located_scores(tmp_path / "scores.csv"), "tiny", output)
+    assert_shows_something(output)
+
+
+def test_located_regions_are_shown_from_the_worst_to_the_best(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.update(axes=figure.axes))
+    figures.draw_located(located_scores(tmp_path / "scores.csv"), "tiny", tmp_path / "unused.png")
+    plt.close("all")
+    kidney, tumour = (line.get_ydata().tolist() for line in drawn["axes"][0].get_lines())
+    assert kidney == [0.2, 0.9, 1.0]
+    assert tumour[:2] == [0.0, 0.5] and np.isnan(tumour[2])  # no tumour, no share
+
+
 def test_pictures_repeat_to_the_byte(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,learning_rate,loss,dice\n1,0.1,0.9,0.1\n2,0.1,0.8,0.2\n")

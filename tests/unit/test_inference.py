@@ -13,7 +13,10 @@ from safetensors.torch import save_file
 from renal import inference, prepare, recipe
 from renal.errors import InputError
 from renal.files import write_array
+from renal.inferers import infer
 from renal.networks import build_network
+from renal.resample import extended_box
+from renal.targets import maps_of, probabilities
 from renal.validation import CheckedCase
 
 SIZE = (16, 16, 16)
@@ -31,13 +34,13 @@ def one_cpu_thread(monkeypatch):
 
 def prediction_settings(**changes: object) -> recipe.Prediction:
     values = {"name": "res_vnet_cascade", "width": 2, "dropout": 0.3}
-    return recipe.Prediction.model_validate({"network": {**values, **changes}})
+    return recipe.Prediction.model_validate({"network": {**values, **changes}, "target": "whole"})
 
 
 def write_model(path: Path, seed: int, scale: float = 8) -> torch.nn.Module:
     """Store a network with random weights, scaled so that its probabilities differ visibly."""
     torch.manual_seed(seed)
-    network = build_network(prediction_settings().network).eval()
+    network = build_network(prediction_settings().network, 1, "whole").eval()
     with torch.no_grad():
         for parameter in network.full_size.head.parameters():
             parameter *= scale
@@ -79,11 +82,11 @@ def probabilities_of(folder: Path, name: str = "case_00000") -> list[np.ndarray]
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000), size=st.tuples(*[st.integers(1, 6)] * 3))
-def test_eight_bits_are_right_to_half_a_level(tmp_path_factory, seed, size):
+@given(seed=st.integers(0, 1000), maps=st.integers(1, 3), size=st.tuples(*[st.integers(1, 6)] * 3))
+def test_eight_bits_are_right_to_half_a_level(tmp_path_factory, seed, maps, size):
     folder = tmp_path_factory.mktemp("probabilities")
     random = np.random.default_rng(seed)
-    stored = [random.random(size, np.float32), random.random((3, 2, 1), np.float32)]
+    stored = [random.random((maps, *size), np.float32), random.random((maps, 3, 1, 1), np.float32)]
     inference.write_probabilities(folder, case_of(2), stored)
     read = inference.read_probabilities(folder, case_of(2))
     for before, after in zip(stored, read, strict=True):
@@ -93,33 +96,34 @@ def test_eight_bits_are_right_to_half_a_level(tmp_path_factory, seed, size):
 
 
 def test_ends_of_the_scale_and_the_threshold_are_kept(tmp_path):
-    stored = np.array([[[0.0, 0.5, 1.0]]], np.float32)
+    stored = np.array([[[[0.0, 0.5, 1.0]]]], np.float32)
     inference.write_probabilities(tmp_path, case_of(1), [stored])
     (read,) = inference.read_probabilities(tmp_path, case_of(1))
-    assert read[0, 0, 0] == 0
-    assert read[0, 0, 2] == 1
+    assert read[0, 0, 0, 0] == 0
+    assert read[0, 0, 0, 2] == 1
     # Rounding takes no probability to the other side of the threshold.
-    around = np.nextafter(np.float32(0.5), np.array([[[0, 1]]], np.float32))
+    around = np.nextafter(np.float32(0.5), np.array([[[[0, 1]]]], np.float32))
     inference.write_probabilities(tmp_path, case_of(1), [around])
     (read,) = inference.read_probabilities(tmp_path, case_of(1))
-    assert (read > inference.FOREGROUND).tolist() == [[[False, True]]]
+    assert (read > inference.FOREGROUND).tolist() == [[[[False, True]]]]
 
 
 def test_only_what_is_not_zero_is_stored_and_comes_back_to_its_place(tmp_path):
-    stored = np.zeros((9, 10, 11), np.float32)
-    stored[2:4, 3:8, 5:6] = 1
-    stored[0, 0, 0] = 0.001  # less than half a level
+    stored = np.zeros((2, 9, 10, 11), np.float32)
+    stored[0, 2:4, 3:8, 5:6] = 1
+    stored[1, 3:4, 3:4, 5:7] = 1  # the box is one for all maps
+    stored[:, 0, 0, 0] = 0.001  # less than half a level
     inference.write_probabilities(tmp_path, case_of(1), [stored])
     with np.load(tmp_path / "case_00000.npz") as arrays:
-        assert arrays["levels0"].shape == (2, 5, 1)
+        assert arrays["levels0"].shape == (2, 2, 5, 2)
     (read,) = inference.read_probabilities(tmp_path, case_of(1))
     assert np.array_equal(read, np.where(stored == 1, 1, 0))
 
 
 def test_empty_probabilities(tmp_path):
-    inference.write_probabilities(tmp_path, case_of(1), [np.zeros((4, 5, 6), np.float32)])
+    inference.write_probabilities(tmp_path, case_of(1), [np.zeros((2, 4, 5, 6), np.float32)])
     (read,) = inference.read_probabilities(tmp_path, case_of(1))
-    assert read.shape == (4, 5, 6)
+    assert read.shape == (2, 4, 5, 6)
     assert not read.any()
 
 
@@ -131,7 +135,7 @@ def test_case_without_regions(tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "scrambled", "other"])
 def test_damaged_probabilities_are_told_in_one_line(tmp_path, damage):
     path = tmp_path / "case_00000.npz"
-    random = np.random.default_rng(0).random((8, 8, 8), np.float32)
+    random = np.random.default_rng(0).random((1, 8, 8, 8), np.float32)
     inference.write_probabilities(tmp_path, case_of(1), [random])
     content = path.read_bytes()
     if damage == "missing":
@@ -159,7 +163,7 @@ def test_prediction_is_the_networks_last_output(tmp_path):
     predict([folder], [tmp_path / "a.safetensors"], tmp_path / "out")
     image = torch.from_numpy(np.load(folder / "case_00000.0.image.npy")).float()
     with torch.inference_mode():
-        expected = network(image[None, None])[-1].sigmoid()[0, 0].numpy()
+        expected = network(image[None, None])[-1].sigmoid()[0].numpy()
     (probability,) = probabilities_of(tmp_path / "out")
     assert probability.std() > 0.01
     assert np.abs(probability - expected).max() <= ROUNDING + 1e-5
@@ -172,10 +176,10 @@ def test_regions_are_stacked_for_the_network_and_parted_again(tmp_path):
     regions = [np.load(folder / f"case_00000.{number}.image.npy") for number in range(2)]
     image = torch.from_numpy(np.concatenate(regions)).float()
     with torch.inference_mode():
-        expected = network(image[None, None])[-1].sigmoid()[0, 0].numpy()
+        expected = network(image[None, None])[-1].sigmoid()[0].numpy()
     first, second = probabilities_of(tmp_path / "out")
-    assert first.shape == second.shape == SIZE
-    assert np.abs(np.concatenate([first, second]) - expected).max() <= ROUNDING + 1e-5
+    assert first.shape == second.shape == (1, *SIZE)
+    assert np.abs(np.concatenate([first, second], axis=1) - expected).max() <= ROUNDING + 1e-5
 
 
 def test_two_models_give_the_mean_of_their_probabilities(tmp_path):
@@ -251,6 +255,89 @@ def test_a_prediction_that_is_not_a_number_is_told_and_not_stored(tmp_path):
     assert not (tmp_path / "out" / "cases.json").exists()
 
 
+# -- other targets and ways to predict ------------------------------------------------------------
+
+
+def unet(dimensions: int) -> dict:
+    width = {"depth": 2, "width": 2, "normalization": "instance"}
+    return {"name": "unet", "dimensions": dimensions, **width}
+
+
+def sliding(*size: int) -> dict:
+    overlap = [side // 2 for side in size]
+    return {"name": "sliding_window", "size": size, "overlap": overlap, "weighting": "gaussian"}
+
+
+WAYS = {
+    "classes": {"network": unet(3), "target": "classes"},
+    "two maps, sliding window": {
+        "network": unet(3),
+        "target": ["whole", "tumour"],
+        "inference": sliding(8, 8, 8),
+    },
+    "windows": {
+        "network": unet(3),
+        "target": "tumour",
+        "inference": {"name": "windows", "length": 8, "step": 4, "keep": [2, 6]},
+    },
+    "slices with neighbours": {
+        "network": unet(2),
+        "target": ["tumour", "whole"],
+        "channels_in": 3,
+        "inference": {"name": "slices", "batch": 5},
+    },
+    "slices told apart": {
+        "network": {"name": "resnet34_slices"},
+        "target": "slices",
+        "inference": {"name": "slices", "batch": 16},
+    },
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_region_is_predicted_by_itself_unless_stacked(tmp_path, way):
+    settings_of = recipe.Prediction.model_validate(WAYS[way])
+    stacked = settings_of.inference.name == "whole"
+    folder = write_prepared(tmp_path / "prepared", {"case_00000": 2, "case_00001": 1})
+    # Regions of another size each, where they are not stacked.
+    other = np.random.default_rng(5).normal(size=SIZE if stacked else (10, 16, 16))
+    write_array(folder / "case_00000.1.image.npy", other.astype(np.float16))
+    network = build_network(settings_of.network, settings_of.channels_in, settings_of.target)
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    inference.predict(
+        [folder],
+        [tmp_path / "a.safetensors"],
+        settings_of,
+        tmp_path / "out",
+        threads=1,
+        bfloat16_on_cpu=False,
+    )
+    maps = len(maps_of(settings_of.target))
+    first, second = probabilities_of(tmp_path / "out")
+    plane = (1, 1) if settings_of.target == "slices" else SIZE[1:]
+    assert first.shape == (maps, SIZE[0], *plane)
+    assert second.shape == (maps, len(other), *plane)
+    network.eval()
+
+    def predictor(images: torch.Tensor) -> torch.Tensor:
+        return probabilities(network(images)[-1], settings_of.target)
+
+    images = [
+        torch.from_numpy(np.load(folder / f"case_00000.{number}.image.npy")).float()
+        for number in range(2)
+    ]
+    images = [torch.cat(images)] if stacked else images
+    with torch.inference_mode():
+        expected = [
+            infer(image, predictor, settings_of.inference, context=settings_of.channels_in)
+            for image in images
+        ]
+    found = [np.concatenate([first, second], axis=1)] if stacked else [first, second]
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two.numpy(), atol=ROUNDING + 1e-5)
+    assert probabilities_of(tmp_path / "out", "case_00001")[0].shape == (maps, SIZE[0], *plane)
+
+
 # -- back to native voxels ------------------------------------------------------------------------
 
 
@@ -321,12 +408,97 @@ def test_exactly_a_half_is_background():
     assert not inference.native_mask([probability], case_of(1)).any()
 
 
+@pytest.mark.parametrize("higher", [0, 1])
+def test_where_regions_overlap_the_larger_probability_counts(higher):
+    # Both regions hold the native box z 8..10, y 2..20, x 4..24.
+    values = [0.3, 0.3]
+    values[higher] = 0.8
+    first = np.full((10, 18, 20), values[0], np.float32)
+    second = np.full((12, 24, 27), values[1], np.float32)
+    mask = inference.native_mask([first, second], case_of(2))
+    assert mask[8:10, 2:20, 4:24].all()
+    expected = np.zeros(NATIVE, bool)
+    expected[tuple(slice(*side) for side in BOXES[higher])] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_a_grid_that_is_larger_than_the_volume_is_cut_at_its_edge():
+    # 4, 3 and 0 voxels more before and 2, 1 and 5 behind.
+    box = ((-4, 22), (-3, 25), (0, 33))
+    probability = np.zeros((26, 28, 33), np.float32)
+    probability[2:9, 10:28, 20:33] = 1  # leaves the volume before z, behind y and x
+    case = prepare.PreparedCase("case_00000", NATIVE, [box])
+    mask = inference.native_mask([probability], case)
+    expected = np.zeros(NATIVE, bool)
+    expected[0:5, 7:24, 20:28] = True
+    assert mask.shape == NATIVE and np.array_equal(mask, expected)
+    outside = np.zeros_like(probability)
+    outside[:3], outside[:, :2], outside[..., 30:] = 1, 1, 1
+    assert not inference.native_mask([outside], case).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    extent=st.tuples(*[st.integers(1, 40)] * 3),
+    factor=st.sampled_from([1, 2]),
+    seed=st.integers(0, 99),
+)
+def test_a_mask_on_an_extended_grid_comes_back(extent, factor, seed):
+    box = extended_box(NATIVE, (1.0, 1.0, 1.0), extent)
+    truth = np.random.default_rng(seed).random(NATIVE) < 0.5
+    grid = np.zeros([high - low for low, high in box], np.float32)
+    start = [-low for low, _ in box]
+    grid[tuple(slice(s, s + n) for s, n in zip(start, NATIVE, strict=True))] = truth
+    case = prepare.PreparedCase("case_00000", NATIVE, [box])
+    if factor == 1:
+        assert np.array_equal(inference.native_mask([grid], case), truth)
+    for axis in range(3):
+        grid = grid.repeat(factor, axis)
+    # A native voxel lies between two of the finer grid, which are both its own.
+    assert np.array_equal(inference.native_mask([grid], case), truth)
+
+
+@pytest.mark.parametrize("rows", [(0, 20), (5, 15), (-3, 24), (-6, 20), (0, 25)])
+def test_what_is_known_of_slices_alone_holds_for_their_whole_plane(rows):
+    low, high = rows
+    values = np.zeros(high - low, np.float32)
+    native = np.zeros(20, bool)
+    native[6:9] = native[12] = True
+    values[6 - low : 9 - low] = values[12 - low] = 0.9
+    if low < 0:
+        values[0] = 0.9  # outside of the volume
+    plane = ((2, 20), (0, 28)) if low == 5 else ((0, 24), (0, 28))
+    case = prepare.PreparedCase("case_00000", NATIVE, [(rows, *plane)])
+    mask = inference.native_mask([values.reshape(-1, 1, 1)], case)
+    expected = np.zeros(NATIVE, bool)
+    expected[native, plane[0][0] : plane[0][1], :] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_slices_on_a_grid_that_leaves_the_volume_in_the_plane():
+    box = ((-2, 22), (-4, 28), (-6, 34))
+    values = np.full((12, 1, 1), 0.2, np.float32)
+    values[6:8] = 1  # native slices 10 to 13
+    mask = inference.native_mask([values], prepare.PreparedCase("case_00000", NATIVE, [box]))
+    assert sorted(set(np.argwhere(mask)[:, 0])) == [10, 11, 12, 13]
+    assert mask[10:14].all()
+
+
 @pytest.mark.parametrize("regions", [0, 1, 2])
 def test_nothing_found_gives_an_empty_mask(regions):
     probabilities = [np.zeros((4, 4, 4), np.float32)] * regions
     mask = inference.native_mask(probabilities, case_of(regions))
     assert mask.shape == NATIVE
     assert not mask.any()
+
+
+def test_of_several_maps_the_first_says_where_to_look(tmp_path):
+    whole, tumour = np.zeros((2, 10, 18, 20), np.float32)
+    whole[2:8, 2:8, 2:8], tumour[3:5, 3:5, 3:5] = 1, 1
+    inference.write_probabilities(tmp_path, case_of(1), [np.stack([whole, tumour])])
+    prepare.write_index(tmp_path, [case_of(1)])
+    mask = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
+    assert np.array_equal(mask, inference.native_mask([whole], case_of(1)))
 
 
 def test_a_case_that_was_not_predicted_is_told(tmp_path):
@@ -338,7 +510,7 @@ def test_a_case_that_was_not_predicted_is_told(tmp_path):
 def test_mask_of_a_case_in_a_folder(tmp_path):
     probability = np.zeros((10, 18, 20), np.float32)
     probability[2:5, 2:5, 2:5] = 1
-    inference.write_probabilities(tmp_path, case_of(1), [probability])
+    inference.write_probabilities(tmp_path, case_of(1), [probability[None]])
     prepare.write_index(tmp_path, [case_of(1)])
     mask = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
     assert np.array_equal(mask, inference.native_mask([probability], case_of(1)))

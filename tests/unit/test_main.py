@@ -1,12 +1,15 @@
 """The command line: exit status, and one line instead of a traceback."""
 
+import json
 import logging
+import math
 import sys
+from pathlib import Path
 
 import pytest
 
 from renal import __main__ as command_line
-from renal import phantom
+from renal import evaluation, merge, phantom, recipe, training, validation
 from renal.errors import InputError, Stopped
 
 ARGUMENTS = ["phantom", "--labelled", "1", "--unlabelled", "0", "--seed", "0", "--size", "64"]
@@ -69,3 +72,96 @@ def test_a_fault_of_the_program_has_its_traceback_in_the_log(run, log_file, caps
 def test_debugging_shows_where_a_fault_arose(run, capsys):
     assert run(InputError("a.csv: damaged"), "--debug") == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+# -- what a step hands on -------------------------------------------------------------------------
+
+
+STAGES = {
+    "segment": {"target": ["whole", "tumour"], "components": {}, "members": 2},
+    "localize": {"target": "whole", "components": {}},
+}
+MERGING = json.dumps(
+    {
+        "family": "tiny",
+        "stages": STAGES,
+        "merge": {
+            "name": "tumour_within_whole",
+            "whole": "segment.whole",
+            "tumour": "segment.tumour",
+        },
+        "grid": "coarse",
+    }
+)
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """Runs a step up to the function that does its work, and gives what that was handed."""
+
+    def run_step(module, name, *arguments):
+        seen = {}
+
+        def work(*given, **keywords):
+            seen.update(keywords, given=given)
+
+        monkeypatch.setattr(module, name, work)
+        monkeypatch.setattr(validation, "usable", lambda paths: paths)
+        a = command_line.parser().parse_args([name, "--output", "out", *arguments])
+        a.step(a)()
+        return seen
+
+    return run_step
+
+
+def test_merging_gets_the_folders_of_each_stages_members(handed):
+    folders = ["one/segment", "two/segment", "three/localize"]
+    seen = handed(
+        *(merge, "merge", "--checked", "c.json"),
+        *("--predictions", *folders, "--settings", MERGING),
+    )
+    _, predictions, settings, _ = seen["given"]
+    assert predictions == {
+        "segment": [Path("one/segment"), Path("two/segment")],
+        "localize": [Path("three/localize")],
+    }
+    assert settings == recipe.Merging.model_validate_json(MERGING)
+
+
+def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
+    folders = [f"{stage}/{batch}" for stage in ("s", "l", "c") for batch in range(2)]
+    seen = handed(
+        *(evaluation, "evaluate", "--checked", "c.json", "--segmentations", "merged"),
+        *("--truths", *folders, "--settings", MERGING, "--name", "tiny", "--fold", "3"),
+        *("--located", "roi"),
+    )
+    _, segmentations, truths, _, _ = seen["given"]
+    assert segmentations == Path("merged")
+    assert truths == {
+        "segment": [Path("s/0"), Path("s/1")],
+        "localize": [Path("l/0"), Path("l/1")],
+        "coarse": [Path("c/0"), Path("c/1")],
+    }
+    assert (seen["name"], seen["fold"], seen["located"]) == ("tiny", 3, Path("roi"))
+
+
+@pytest.mark.parametrize("weights", [None, "weights.pth"])
+def test_training_gets_pretrained_weights_where_there_are_any(handed, weights):
+    settings = recipe.load_method("resvnet", {}).stages["whole"].training
+    options = ["--weights", weights] if weights else []
+    seen = handed(
+        *(training, "train", "--prepared", "one", "two", "--settings", settings.model_dump_json()),
+        *("--seed", "7", "--name", "tiny", *options),
+    )
+    assert seen["given"] == ([Path("one"), Path("two")], settings, Path("out"))
+    assert seen["weights"] == (Path(weights) if weights else None)
+    assert (seen["seed"], seen["minutes"]) == (7, math.inf)
+
+
+def test_settings_that_do_not_fit_are_told_in_one_line():
+    a = command_line.parser().parse_args(
+        ["resample", "--checked", "c.json", "--output", "out", "--settings", '{"size": [1, 2]}']
+    )
+    with pytest.raises(InputError, match=r"--settings: .*size") as error:
+        a.step(a)
+    assert "\n" not in str(error.value)

@@ -19,7 +19,7 @@ def one_thread():
 
 def cascade(**changes: object) -> nn.Module:
     settings = {"name": "res_vnet_cascade", **SMALL, **changes}
-    return build_network(recipe.ResVNetCascade(**settings))
+    return build_network(recipe.ResVNetCascade(**settings), 1, "whole")
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -33,7 +33,8 @@ def layers_of(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
 def test_parameter_count_is_that_of_the_public_code():
     # The meta device makes shapes without numbers: 18.6 million of them would take a second.
     with torch.device("meta"):
-        network = build_network(recipe.ResVNetCascade(name="res_vnet_cascade", **PAPER))
+        settings = recipe.ResVNetCascade(name="res_vnet_cascade", **PAPER)
+        network = build_network(settings, 1, "whole")
     assert parameter_count(network.half_size) == 9_324_721
     # The second net has one more input channel, seen by 16 kernels of 27 weights.
     assert parameter_count(network.full_size) == 9_324_721 + 16 * 27
@@ -43,6 +44,21 @@ def test_networks_are_built_by_name_from_a_recipe():
     network = cascade()
     assert type(network) is res_vnet_cascade.Network
     assert network.half_size.dropout == SMALL["dropout"]
+
+
+@pytest.mark.parametrize(
+    ("target", "channels"),
+    [("whole", 1), ("classes", 3), (("whole", "tumour"), 2), (("tumour",), 1)],
+)
+@pytest.mark.parametrize(("dimensions", "context"), [(2, 1), (2, 5), (3, 1)])
+def test_channels_are_those_of_sampler_and_target(dimensions, context, target, channels):
+    settings = recipe.UNet(
+        name="unet", dimensions=dimensions, depth=2, width=2, normalization="instance"
+    )
+    network = build_network(settings, context, target)
+    depth = context if dimensions == 2 else 4
+    outputs = network(torch.randn(2, 1, depth, 4, 6))
+    assert outputs[-1].shape == (2, channels, 1 if dimensions == 2 else 4, 4, 6)
 
 
 @pytest.mark.parametrize("normalization", ["none", "instance"])

@@ -14,7 +14,6 @@ from renal.prepare import (
     crop_body,
     crop_roi,
     entry_of,
-    foreground,
     read_images,
     read_index,
     read_labels,
@@ -24,8 +23,9 @@ from renal.prepare import (
     write_index,
 )
 from renal.recipe import Body, Geometry, Intensity, RegionCrop
-from renal.regions import body_box, whole_volume
-from renal.resample import slices, to_grid, to_native
+from renal.regions import body_box
+from renal.resample import extended_box, inside, slices, to_grid, to_native, whole_volume
+from renal.targets import foreground
 from renal.volume import read_header, read_label, read_volume
 
 GEOMETRY = Geometry(size=(12, 20, 24))
@@ -45,18 +45,13 @@ def expected_names(cases, labelled, regions=1):
     return sorted(found + [f"{case}.{n}.label.npy" for case in labelled for n in range(regions)])
 
 
-def region_crop(mask=False, minimum_voxels=0, margin_voxels=2):
+def region_crop(minimum_voxels=0, geometry=None, of_slices=False, components=None, **regions):
     return RegionCrop(
-        geometry={"size": (8, 12, 10)},
+        geometry={"size": (8, 12, 10)} if geometry is None else geometry,
         intensity=INTENSITY,
-        regions={
-            "stage": "whole",
-            "count": 2,
-            "repeat": True,
-            "margin_voxels": margin_voxels,
-            "mask": mask,
-        },
-        components={"minimum_voxels": minimum_voxels, "keep": 2},
+        regions={"stage": "whole", "count": 2, "repeat": True, "margin_voxels": 2, **regions},
+        components=components or {"minimum_voxels": minimum_voxels, "keep": 2},
+        of_slices=of_slices,
     )
 
 
@@ -114,6 +109,68 @@ def test_the_grid_covers_the_body_where_the_recipe_says_so(checked, tmp_path):
         assert prepared.boxes == [box] == [tuple(map(tuple, stored[name]))]
         (image,) = read_images(tmp_path / "body", prepared)
         np.testing.assert_array_equal(image, to_grid(volume, box, GEOMETRY.size, "linear"))
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"spacing": (3, 4, 5)},
+        {"spacing": (4, None, None), "size": (None, 20, 24)},
+        {"size": (None, 16, None)},
+        {},
+    ],
+)
+def test_sizes_spacings_and_native_axes_mix(checked, tmp_path, geometry):
+    settings = Geometry(**geometry)
+    resample(checked[:1], settings, tmp_path)
+    case = checked[0]
+    prepared = read_index(tmp_path)[case.name]
+    expected = [
+        size or (round(length * step / spacing) if spacing else length)
+        for size, spacing, length, step in zip(
+            settings.sizes, settings.spacings, case.shape, case.spacing, strict=True
+        )
+    ]
+    (image,), (label,) = read_images(tmp_path, prepared), read_labels(tmp_path, prepared)
+    assert image.shape == label.shape == tuple(expected)
+    volume = read_volume(read_header(case.image))
+    np.testing.assert_array_equal(
+        image, to_grid(volume, *grid_of(prepared.boxes[0], image), "linear")
+    )
+    if not geometry:
+        np.testing.assert_array_equal(image, volume)
+        np.testing.assert_array_equal(label, read_label(read_header(case.label)))
+
+
+def test_a_grid_larger_than_the_volume_has_its_minimum_outside(checked, tmp_path):
+    case = checked[0]
+    extent = tuple(1.5 * n * step for n, step in zip(case.shape, case.spacing, strict=True))
+    box = extended_box(case.shape, case.spacing, extent)
+    size = tuple(high - low for low, high in box)
+    assert all(low < 0 and high > n for (low, high), n in zip(box, case.shape, strict=True))
+    resample([case], Geometry(size=size, extent_mm=extent), tmp_path)
+    prepared = read_index(tmp_path)[case.name]
+    assert prepared == PreparedCase(case.name, tuple(case.shape), [box])
+    (image,), (label,) = read_images(tmp_path, prepared), read_labels(tmp_path, prepared)
+    volume = read_volume(read_header(case.image))
+    place = tuple(slice(-low, n - low) for (low, _), n in zip(box, case.shape, strict=True))
+    for array, native, outside in (
+        (image, volume, volume.min()),
+        (label, read_label(read_header(case.label)), 0),
+    ):
+        np.testing.assert_array_equal(array[place], native)
+        rest = array.copy()
+        rest[place] = outside
+        assert (rest == outside).all()
+    assert inside(box, case.shape) == whole_volume(case.shape)
+
+
+def test_a_grid_for_a_smaller_extent_grows_to_cover_the_volume(checked, tmp_path):
+    settings = Geometry(size=(12, 20, 24), extent_mm=(1, 1, 1))
+    resample(checked[:1], settings, tmp_path / "small")
+    resample(checked[:1], Geometry(size=(12, 20, 24)), tmp_path / "whole")
+    for name in names(tmp_path / "whole"):
+        assert (tmp_path / "small" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_normalised_images_come_with_the_labels_linked(resampled, tmp_path):
@@ -232,6 +289,144 @@ def test_a_region_on_its_own_grid_comes_back_to_its_place(checked, tmp_path):
         assert common > 0.8  # the grid is coarse, but nothing is shifted
 
 
+def halves(mask):
+    """A mask, moved so that it is cut by the volume's first and last slices."""
+    bottom = np.roll(mask, len(mask) // 2, axis=0)
+    assert bottom[0].any() and bottom[-1].any()
+    return bottom
+
+
+def test_a_region_that_the_volume_cuts_ends_at_its_edge(checked, tmp_path):
+    case = checked[0]
+    cut = halves(true_mask(case))
+    crop_roi([case], region_crop(margin_mm=(20, 20, 20)), lambda _: cut, tmp_path)
+    boxes = read_index(tmp_path)[case.name].boxes
+    assert len(boxes) == 2
+    for box in boxes:
+        assert all(0 <= low < high <= n for (low, high), n in zip(box, case.shape, strict=True))
+        assert box[0][0] == 0 or box[0][1] == case.shape[0]
+    assert all(
+        image.shape == (8, 12, 10)
+        for image in read_images(tmp_path, read_index(tmp_path)[case.name])
+    )
+
+
+@pytest.mark.parametrize(
+    ("kidneys", "repeat", "expected"),
+    [
+        (2, False, 2),
+        (1, False, 1),
+        (1, True, 2),
+        (2, True, 2),
+    ],
+)
+def test_a_solitary_or_fused_kidney_is_one_region_unless_repeated(
+    checked, tmp_path, kidneys, repeat, expected
+):
+    case, mask = checked[0], np.zeros(checked[0].shape, bool)
+    mask[4:8, 10:20, 10:20] = True
+    mask[5:8, 10:20, 30:40] = True
+    if kidneys == 1:
+        mask[6, 12, 20:30] = True  # fused: one component
+    crop_roi([case], region_crop(repeat=repeat, margin_voxels=0), lambda _: mask, tmp_path)
+    boxes = read_index(tmp_path)[case.name].boxes
+    left, right = ((4, 8), (10, 20), (10, 20)), ((5, 8), (10, 20), (30, 40))
+    both = ((4, 8), (10, 20), (10, 40))
+    assert boxes == ([left, right] if kidneys == 2 else [both, both])[:expected]
+    assert len(list(tmp_path.glob("*.image.npy"))) == expected
+
+
+def test_at_native_resolution_a_region_is_what_the_scan_holds(checked, tmp_path):
+    settings = region_crop(geometry={}, margin_voxels=1)
+    _, index = crop(checked, tmp_path / "roi", settings)
+    for case in checked[:3]:
+        prepared = index[case.name]
+        whole = normalize(read_volume(read_header(case.image)), INTENSITY).astype(np.float32)
+        label = read_label(read_header(case.label))
+        images, labels = (read(tmp_path / "roi", prepared) for read in (read_images, read_labels))
+        for box, image, truth in zip(prepared.boxes, images, labels, strict=True):
+            np.testing.assert_array_equal(image, whole[slices(box)].astype(np.float16))
+            np.testing.assert_array_equal(truth, label[slices(box)])
+
+
+# -- true regions that are moved about ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("geometry", [{}, {"spacing": (1.5, None, 2)}, {"size": (40, 60, 50)}])
+def test_the_true_box_can_be_told_from_box_and_slack(checked, tmp_path, geometry):
+    jitter = (7, 9, 12)
+    steady = region_crop(geometry=geometry, margin_voxels=1)
+    moved = region_crop(geometry=geometry, margin_voxels=1, jitter_mm=jitter)
+    _, proper = crop(checked, tmp_path / "steady", steady)
+    _, index = crop(checked, tmp_path / "moved", moved)
+    for case in checked[:3]:
+        assert proper[case.name].slack == []
+        prepared = index[case.name]
+        images = read_images(tmp_path / "moved", prepared)
+        assert len(prepared.slack) == len(prepared.boxes) == len(proper[case.name].boxes)
+        for wide, slack, box, image in zip(
+            prepared.boxes, prepared.slack, proper[case.name].boxes, images, strict=True
+        ):
+            for axis in range(3):
+                (first, last), (low, high), length = wide[axis], box[axis], image.shape[axis]
+                reach = round(jitter[axis] / case.spacing[axis])
+                assert (first, last) == (max(0, low - reach), min(case.shape[axis], high + reach))
+                voxel = (last - first) / length  # of the grid, in native ones
+                before, behind = slack[axis]
+                # Whole voxels of the grid, never more than there are.
+                assert 0 <= low - (first + before * voxel) < voxel
+                assert 0 <= (last - behind * voxel) - high < voxel
+
+
+def test_slack_is_exact_at_native_resolution_and_ends_at_the_edge(checked, tmp_path):
+    case, mask = checked[0], np.zeros(checked[0].shape, bool)
+    mask[1:4, 20:30, 40:64] = True
+    jitter = [4 * step for step in case.spacing]
+    settings = region_crop(geometry={}, count=1, margin_voxels=0, jitter_mm=jitter)
+    crop_roi([case], settings, lambda _: mask, tmp_path)
+    prepared = read_index(tmp_path)[case.name]
+    assert case.shape[2] == 64
+    assert prepared.boxes == [((0, 8), (16, 34), (36, 64))]
+    assert prepared.slack == [((1, 4), (4, 4), (4, 0))]
+
+
+# -- regions from a stage that tells slices -------------------------------------------------------
+
+
+def test_a_region_of_slices_is_a_slab_of_the_volume(checked, tmp_path):
+    settings = region_crop(
+        of_slices=True, geometry={}, count=1, mask=True, components={"smooth_slices": 5, "keep": 1}
+    )
+    _, index = crop(checked, tmp_path / "roi", settings)
+    for case in checked[:3]:
+        rows = np.flatnonzero(true_mask(case).any(axis=(1, 2)))
+        low, high = max(0, rows[0] - 2), min(case.shape[0], rows[-1] + 1 + 2)
+        assert index[case.name].boxes == [((low, high), (0, case.shape[1]), (0, case.shape[2]))]
+        (image,) = read_images(tmp_path / "roi", index[case.name])
+        (label,) = read_labels(tmp_path / "roi", index[case.name])
+        # Masked are the slices of the margin, nothing else.
+        held = np.zeros(case.shape[0], bool)
+        held[rows[0] : rows[-1] + 1] = True
+        assert not image[~held[low:high]].any()
+        whole = normalize(read_volume(read_header(case.image)), INTENSITY)
+        np.testing.assert_array_equal(image[held[low:high]], whole[held])
+        np.testing.assert_array_equal(label, read_label(read_header(case.label))[low:high])
+
+
+def test_a_median_over_slices_takes_a_stray_slice_off(checked, tmp_path):
+    case, mask = checked[0], np.zeros(checked[0].shape, bool)
+    mask[2] = True
+    mask[8:16, 5, 5] = True
+    mask[11] = False
+    slab = {"of_slices": True, "count": 1, "margin_voxels": 0}
+    for smooth, rows in ((5, (8, 16)), (None, (12, 16))):
+        components = {"smooth_slices": smooth, "keep": 1}
+        settings = region_crop(**slab, components=components)
+        crop_roi([case], settings, lambda _: mask, tmp_path / str(smooth))
+        (box,) = read_index(tmp_path / str(smooth))[case.name].boxes
+        assert box == (rows, *whole_volume(case.shape)[1:])
+
+
 # -- folders ------------------------------------------------------------------------------------
 
 
@@ -239,6 +434,7 @@ def test_the_index_is_read_as_it_was_written(tmp_path):
     cases = [
         PreparedCase("case_b", (3, 4, 5), [((0, 3), (1, 4), (2, 5)), ((0, 1), (0, 1), (0, 1))]),
         PreparedCase("case_a", (6, 7, 8), []),
+        PreparedCase("case_c", (9, 9, 9), [((0, 9),) * 3], [((1, 2), (0, 0), (3, 0))]),
     ]
     write_index(tmp_path / "folder", cases)
     assert list(read_index(tmp_path / "folder").values()) == cases
@@ -274,9 +470,3 @@ def test_a_case_that_the_index_lacks_names_the_folder_to_delete(tmp_path):
     with pytest.raises(InputError, match="case_b is missing: delete the folder") as told:
         entry_of({"case_a": case}, tmp_path, "case_b")
     assert str(told.value).startswith(f"{tmp_path}: ") and "\n" not in str(told.value)
-
-
-def test_foreground():
-    label = np.array([0, 1, 2], np.uint8)
-    assert foreground(label, "whole").tolist() == [False, True, True]
-    assert foreground(label, "tumour").tolist() == [False, False, True]

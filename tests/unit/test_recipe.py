@@ -2,6 +2,7 @@
 
 import copy
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,24 @@ def test_resvnet_cleans_and_merges_as_the_paper_says(resvnet):
     assert resvnet.published is None
 
 
-def test_every_recipe_of_the_repository_loads():
-    for path in recipe.METHODS.glob("*.yaml"):
-        assert recipe.load_method(path.stem, {}).stages
+def recipes_of(*names: str) -> dict[str, recipe.Method]:
+    values = {**configuration_values(), "methods": list(names), "overrides": {}}
+    return recipe.load_methods(recipe.check_configuration(values))
+
+
+@pytest.fixture(scope="module")
+def everything() -> dict[str, recipe.Method]:
+    """All recipes of the repository."""
+    return recipes_of(*sorted(path.stem for path in recipe.METHODS.glob("*.yaml")))
+
+
+def test_every_recipe_of_the_repository_trains_or_takes_stages(everything):
+    assert {"resvnet", "mrbnet", "damnet", "tunet", "msvnet"} <= set(everything)
+    for name, method in everything.items():
+        assert method.stages or method.members
+        merging = recipe.merging(everything, name)
+        assert recipe.stage_of(everything, name, merging.grid).regions is None
+        assert merging.family == method.family
 
 
 # -- faults in a recipe ---------------------------------------------------------------------------
@@ -126,11 +142,21 @@ FAULTS = {
     "stages.whole.training.optimizer.learning_rate": (-1e-3, "greater than 0"),
     "stages.whole.training.network.width": (15, "multiple of 2"),
     "stages.whole.training.network.name": ("unknown_net", "res_vnet_cascade"),
-    "stages.whole.training.target": ("kidney", "'whole' or 'tumour'"),
+    "stages.whole.training.target": ("kidney", "'whole', 'tumour', 'classes' or 'slices'"),
     "stages.whole.geometry.size": ([128, 160], "Field required"),
     "stages.whole.intensity.window": ([185, -125], "window must be [low, high] with low < high"),
-    "stages.whole.training.augmentation": ([{"name": "twist"}], "'rotation', 'flip'"),
-    "stages.whole": (None, "valid dictionary"),
+    "stages.whole.training.augmentation": (
+        [{"name": "flip", "probability": 1}, {"name": "twist"}],
+        "augmentation.1.name: choose from 'rotation', 'flip'",
+    ),
+    "stages.whole": ("yes", "valid dictionary"),
+    "stages.whole.training.loss": ({"name": "tversky"}, "loss.false_negatives: Field required"),
+    "stages.whole.training.schedule": ({"name": 3}, "schedule.name: choose from 'step'"),
+    "stages.whole.training.sampler": ({"name": "volume", "size": 3}, "sampler.size: unknown key"),
+    "stages.whole.training.validation": ({"share": 1, "keep": "best"}, "less than 1"),
+    "stages.whole.geometry.spacing": ([1, 1], "Field required"),
+    "stages.whole.inference": ({"name": "sliding_windows"}, "'whole', 'sliding_window'"),
+    "merge.name": ("union", "'tumour_within_whole', 'hysteresis'"),
     "published": ({"where": "Table 1"}, "Field required"),
 }
 
@@ -138,7 +164,7 @@ FAULTS = {
 def named(key: str, expected: str) -> str:
     """How a message names `key`: a check of a whole section tells the section, then the rest."""
     section, _, last = key.rpartition(".")
-    return f"{section}: {last}" if expected.startswith(last) else key
+    return f"{section}: {last}" if expected.startswith(f"{last} ") else key
 
 
 @pytest.mark.parametrize("key", FAULTS)
@@ -158,11 +184,32 @@ def test_a_fault_in_an_override_is_laid_at_the_door_of_config_yaml(key):
     assert_one_line(error, "config.yaml: overrides.resvnet: ", named(key, expected), expected)
 
 
-def test_a_rotation_needs_to_know_what_is_outside():
-    turn = [{"name": "rotation", "degrees": 90}]
+def test_the_keys_of_a_message_are_those_of_the_file():
+    """Without the names of components and of types, which pydantic puts between them."""
+    network = {"name": "unet", "dimensions": 4, "depth": 1}
     with pytest.raises(InputError) as error:
-        recipe.load_method("resvnet", nested("stages.whole.training.augmentation", turn))
-    assert_one_line(error, "stages.whole.training.augmentation.0.rotation.fill: Field required")
+        recipe.load_method("resvnet", nested("stages.whole.training.network", network))
+    keys = [
+        part.split(": ")[0] for part in str(error.value).split("overrides.resvnet: ")[1].split("; ")
+    ]
+    section = "stages.whole.training.network"
+    assert keys == [f"{section}.{key}" for key in ("dimensions", "depth", "width", "normalization")]
+
+
+def test_an_unknown_component_is_told_with_those_there_are():
+    with pytest.raises(InputError) as error:
+        recipe.load_method("resvnet", nested("stages.whole.training.drawing.name", "hardest"))
+    assert str(error.value) == (
+        "config.yaml: overrides.resvnet: stages.whole.training.drawing.name: choose from "
+        "'uniform', 'balanced', 'hard' (is 'hardest'): mend it"
+    )
+
+
+@pytest.mark.parametrize("value", [[], ["kidney"], ["whole", "classes"]])
+def test_a_list_of_maps_holds_whole_and_tumour_alone(value):
+    with pytest.raises(InputError) as error:
+        recipe.load_method("resvnet", nested("stages.whole.training.target", value))
+    assert_one_line(error, "stages.whole.training.target")
 
 
 @pytest.mark.parametrize("name", recipe.RESERVED)
@@ -281,7 +328,7 @@ def test_regions_and_a_body_exclude_each_other():
     body = {"threshold_hu": -200, "opening_mm": 5}
     with pytest.raises(InputError) as error:
         recipe.load_method("resvnet", nested("stages.tumour.geometry.body", body))
-    assert_one_line(error, "stages.tumour", "geometry.body")
+    assert_one_line(error, "stages.tumour", "geometry: body and extent_mm are for whole volumes")
 
 
 @pytest.mark.parametrize(
@@ -289,7 +336,8 @@ def test_regions_and_a_body_exclude_each_other():
     [
         ("merge.whole", "nowhere", "merge.whole is not a stage"),
         ("merge.tumour", "nowhere", "merge.tumour is not a stage"),
-        ("merge.whole", "tumour", "merge.whole must be a stage on whole volumes"),
+        ("merge.whole", "nowhere.whole", "merge.whole is not a stage"),
+        ("merge.whole", "whole.kidney", "merge.whole: String should match pattern"),
     ],
 )
 def test_merge_names_stages_that_there_are(key, value, expected):
@@ -405,7 +453,7 @@ def test_demo_yaml_is_valid_on_top_of_config_yaml():
         ("compute.train_threads", 0, "compute.train_threads: "),
         ("compute.seed", 2**40, "compute.seed: "),
         ("compute.seed", -1, "compute.seed: "),
-        ("overrides", {"other": {}}, "overrides.other: no such method"),
+        ("overrides", {"other": 3}, "overrides.other: "),
     ],
 )
 def test_faults_of_the_configuration_are_told_with_their_key(key, value, expected):
@@ -467,37 +515,596 @@ def test_component_of_another_name_replaces_the_one_beneath():
         ("schedule.factor", 0.5),
         ("augmentation", []),
         ("loss.squared", False),
+        ("drawing", {"name": "balanced", "positive_share": 0.5}),
+        ("sampler", {"name": "windows", "length": 64}),
+        ("stopping", {"patience": 3}),
+        ("supervision", {"weight": 0.5, "factor": 0.5, "epochs": 2}),
     ],
 )
 def test_prediction_merging_and_row_leave_out_how_a_stage_learns(resvnet, key, value):
     other = recipe.load_method("resvnet", nested(f"stages.whole.training.{key}", value))
     assert other != resvnet
     one, two = resvnet.stages["whole"], other.stages["whole"]
-    assert recipe.prediction(one.training) == recipe.prediction(two.training)
-    assert recipe.merging(resvnet) == recipe.merging(other)
-    assert recipe.row(resvnet) == recipe.row(other)
-    assert recipe.region_crop(resvnet, "tumour") == recipe.region_crop(other, "tumour")
+    assert recipe.prediction(one) == recipe.prediction(two)
+    recipes, others = {"resvnet": resvnet}, {"resvnet": other}
+    for part in (recipe.merging, recipe.row):
+        assert part(recipes, "resvnet") == part(others, "resvnet")
+    for part in (recipe.region_crop, recipe.true_region_crop):
+        assert part(recipes, "resvnet", "tumour") == part(others, "resvnet", "tumour")
 
 
 def test_parts_hold_what_their_steps_need(resvnet):
-    training = resvnet.stages["tumour"].training
-    assert recipe.prediction(training).network == training.network
-    merging = recipe.merging(resvnet)
+    recipes = {"resvnet": resvnet}
+    stage = resvnet.stages["tumour"]
+    assert recipe.prediction(stage) == recipe.Prediction(
+        network=stage.training.network, target="tumour", channels_in=1, inference=stage.inference
+    )
+    merging = recipe.merging(recipes, "resvnet")
     assert {name: stage.target for name, stage in merging.stages.items()} == {
         "whole": "whole",
         "tumour": "tumour",
     }
+    assert (merging.grid, merging.located) == ("whole", "tumour")
     assert merging.stages["whole"].components.minimum_voxels == 100
-    crop = recipe.region_crop(resvnet, "tumour")
+    crop = recipe.region_crop(recipes, "resvnet", "tumour")
     assert crop.geometry == resvnet.stages["tumour"].geometry
     assert crop.components == resvnet.stages["whole"].components
-    assert recipe.row(resvnet).title == resvnet.title
-    renamed = recipe.load_method("resvnet", {"title": "Other"})
-    assert recipe.merging(renamed) == merging
-    assert recipe.row(renamed) != recipe.row(resvnet)
+    assert recipe.row(recipes, "resvnet").title == resvnet.title
+    renamed = {"resvnet": recipe.load_method("resvnet", {"title": "Other"})}
+    assert recipe.merging(renamed, "resvnet") == merging
+    assert recipe.row(renamed, "resvnet") != recipe.row(recipes, "resvnet")
 
 
-def test_parts_survive_the_way_to_a_step_as_json(resvnet):
-    for stage in resvnet.stages.values():
-        for part in (stage.training, stage.geometry, stage.intensity, recipe.merging(resvnet)):
+@pytest.mark.parametrize(
+    ("method", "stages", "grid", "located"),
+    [
+        ("mrbnet", {"segment": 1}, "zrange", "segment"),
+        ("damnet", {"fine": 1}, "coarse", "fine"),
+        ("tunet", {"segment": 1}, "segment", None),
+        ("tunet_ensemble", {"segment": 4}, "segment", None),
+        ("tunet_ensemble_post", {"segment": 4, "localize": 1}, "segment", None),
+        ("msvnet", {"kidney": 1, "tumour": 1}, "kidney", "tumour"),
+        ("msvnet_vnet", {"kidney": 1, "tumour": 1}, "kidney", "tumour"),
+        ("msvnet_all_components", {"kidney": 1, "tumour": 1}, "kidney", "tumour"),
+    ],
+)
+def test_what_merging_needs_to_know_of_each_method(everything, method, stages, grid, located):
+    merging = recipe.merging(everything, method)
+    assert {name: stage.members for name, stage in merging.stages.items()} == stages
+    assert (merging.grid, merging.located) == (grid, located)
+
+
+def test_validated_rows_are_those_with_a_split_in_any_stage(everything):
+    validated = {name for name in everything if recipe.row(everything, name).validated}
+    assert validated == set(everything) - {"resvnet"}
+
+
+def test_a_slice_network_predicts_with_the_neighbours_it_was_trained_with(everything):
+    prediction = recipe.prediction(everything["msvnet"].stages["tumour"])
+    assert prediction.channels_in == 5
+    assert recipe.prediction(everything["msvnet"].stages["kidney"]).channels_in == 1
+
+
+def test_jitter_is_for_true_regions_and_slices_are_told(everything):
+    predicted = recipe.region_crop(everything, "mrbnet", "locate")
+    true = recipe.true_region_crop(everything, "mrbnet", "locate")
+    assert predicted.of_slices and true.of_slices
+    assert predicted.regions.jitter_mm == (0, 0, 0)
+    assert true.regions.jitter_mm == (10, 0, 0)
+    assert predicted.regions.margin_mm == true.regions.margin_mm == (20, 0, 0)
+    assert predicted.components == everything["mrbnet"].stages["zrange"].components
+    same = {"geometry", "intensity", "components", "of_slices"}
+    assert predicted.model_dump(include=same) == true.model_dump(include=same)
+    assert not recipe.region_crop(everything, "mrbnet", "segment").of_slices
+    # Without jitter both are one, and share their name and their files' settings.
+    assert recipe.region_crop(everything, "resvnet", "tumour") == recipe.true_region_crop(
+        everything, "resvnet", "tumour"
+    )
+
+
+def test_parts_survive_the_way_to_a_step_as_json(everything):
+    for name, method in everything.items():
+        parts = [recipe.merging(everything, name), recipe.row(everything, name)]
+        for stage_name, stage in method.stages.items():
+            parts += [stage.training, stage.geometry, stage.intensity, recipe.prediction(stage)]
+            if stage.regions is not None:
+                parts.append(recipe.true_region_crop(everything, name, stage_name))
+        for part in parts:
             assert type(part).model_validate_json(part.model_dump_json()) == part
+            assert type(part).model_validate(recipe.as_values(part)) == part
+
+
+# -- sizes ----------------------------------------------------------------------------------------
+
+
+def stage_values(**changes: object) -> dict:
+    """A stage with a 3D U-Net of three levels, on whole volumes: multiples of four."""
+    values = {
+        "geometry": {"size": [32, 32, 32]},
+        "intensity": {},
+        "training": {
+            "target": "whole",
+            "network": {
+                "name": "unet",
+                "dimensions": 3,
+                "depth": 3,
+                "width": 4,
+                "normalization": "batch",
+            },
+            "loss": {"name": "dice", "squared": False},
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0},
+            "schedule": {"name": "constant"},
+            "epochs": 1,
+            "batch_size": 1,
+        },
+    }
+    return recipe.merged(values, changes)
+
+
+def method_values(**stages: dict) -> dict:
+    last = list(stages)[-1]
+    merge = {"name": "tumour_within_whole", "whole": last, "tumour": last}
+    return {"family": "tiny", "title": "Tiny", "stages": stages, "merge": merge}
+
+
+def load(folder: Path, values: dict, name: str = "mine") -> recipe.Method:
+    write_recipe(folder, name, values)
+    return recipe.load_method(name, {}, folder)
+
+
+def patches(*size: int) -> dict:
+    return {"name": "patches", "size": list(size), "per_case": 1}
+
+
+def sliding(*size: int) -> dict:
+    return {
+        "name": "sliding_window",
+        "size": list(size),
+        "overlap": [0, 0, 0],
+        "weighting": "uniform",
+    }
+
+
+WINDOWS = {"name": "windows", "length": 16, "step": 8, "keep": [4, 12]}
+FLAT = {"dimensions": 2}
+SLICES = {"name": "slices", "batch": 4}
+BOTH_PATCHES = {"training": {"sampler": patches(16, 16, 16)}, "inference": sliding(16, 16, 16)}
+
+POSSIBLE = {
+    "volume": {},
+    "patches of a native grid": {"geometry": {"size": None}, **BOTH_PATCHES},
+    "patches of a grid of odd size": {"geometry": {"size": [33, 35, 37]}, **BOTH_PATCHES},
+    "windows of native slices": {
+        "geometry": {"size": [None, 32, 32]},
+        "training": {"sampler": {"name": "windows", "length": 16}},
+        "inference": WINDOWS,
+    },
+    "windows in training, the whole in prediction": {
+        "training": {"sampler": {"name": "windows", "length": 16}}
+    },
+    "slices": {
+        "geometry": {"size": [None, 32, 36]},
+        "training": {"sampler": {"name": "slices", "context": 3}, "network": FLAT},
+        "inference": SLICES,
+    },
+    "slices of 17": {
+        "geometry": {"size": [17, 32, 36]},
+        "training": {"sampler": {"name": "slices", "context": 1}, "network": FLAT},
+        "inference": SLICES,
+    },
+}
+
+IMPOSSIBLE = {
+    "volume": ({"geometry": {"size": [32, 32, 34]}}, "[32, 32, 34]", "multiples of 4 along x"),
+    "native volume": ({"geometry": {"size": [None, 32, 32]}}, "must say how long axis z is"),
+    "spacing": (
+        {"geometry": {"size": [32, 32, None], "spacing": [None, None, 1]}},
+        "must say how long axis x is",
+    ),
+    "patches": (
+        {**BOTH_PATCHES, "training": {"sampler": patches(16, 18, 16)}},
+        "[16, 18, 16]",
+        "multiples of 4 along y",
+    ),
+    "sliding window": (
+        {**BOTH_PATCHES, "inference": sliding(18, 16, 16)},
+        "[18, 16, 16]",
+        "multiples of 4 along z",
+    ),
+    "patches learned, volume predicted": (
+        {"geometry": {"size": [30, 32, 32]}, "training": BOTH_PATCHES["training"]},
+        "[30, 32, 32]",
+        "multiples of 4 along z",
+    ),
+    "windows": (
+        {"training": {"sampler": {"name": "windows", "length": 18}}},
+        "[18, 32, 32]",
+        "multiples of 4 along z",
+    ),
+    "windows of native plane": (
+        {
+            "geometry": {"size": [32, None, 32]},
+            "training": {"sampler": {"name": "windows", "length": 16}},
+            "inference": WINDOWS,
+        },
+        "must say how long axis y is",
+    ),
+    "windows predicted": (
+        {"inference": {**WINDOWS, "length": 18}},
+        "[18, 32, 32]",
+        "multiples of 4 along z",
+    ),
+    "slices": (
+        {
+            "geometry": {"size": [None, 32, 34]},
+            "training": {"sampler": {"name": "slices"}, "network": FLAT},
+            "inference": SLICES,
+        },
+        "[1, 32, 34]",
+        "multiples of 4 along x",
+    ),
+    "slices of native plane": (
+        {
+            "geometry": {"size": None},
+            "training": {"sampler": {"name": "slices"}, "network": FLAT},
+            "inference": SLICES,
+        },
+        "must say how long axis y is",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POSSIBLE)
+def test_sizes_that_a_network_can_see(tmp_path, name):
+    assert load(tmp_path, method_values(only=stage_values(**POSSIBLE[name]))).stages
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_sizes_that_a_network_cannot_see_are_told_with_their_axis(tmp_path, name):
+    changes, *expected = IMPOSSIBLE[name]
+    with pytest.raises(InputError) as error:
+        load(tmp_path, method_values(only=stage_values(**changes)))
+    assert_one_line(error, "workflow/methods/mine.yaml: stages.only: ", *expected)
+
+
+UNFIT = {
+    "a network for slices on volumes": (
+        {"training": {"network": FLAT}},
+        "training: sampler volume: unet learns from slices",
+    ),
+    "a network for volumes on slices": (
+        {"training": {"sampler": {"name": "slices"}}, "inference": SLICES},
+        "training: sampler slices: unet learns from volumes",
+    ),
+    "slices predicted by a network for volumes": (
+        {"inference": SLICES},
+        "inference slices is not for unet",
+    ),
+    "volumes predicted by a network for slices": (
+        {"training": {"network": FLAT, "sampler": {"name": "slices"}}},
+        "inference whole is not for unet",
+    ),
+    "classes without softmax": (
+        {"training": {"target": "classes"}},
+        "training: target classes goes with a loss whose activation is softmax",
+    ),
+    "softmax without classes": (
+        {
+            "training": {
+                "loss": {"name": "dice_cross_entropy", "squared": False, "activation": "softmax"}
+            }
+        },
+        "training: target classes goes with a loss whose activation is softmax",
+    ),
+    "one channel of a network of two": (
+        {
+            "training": {
+                "network": {"name": "tunet", "width": 4, "depth": 3, "groups": 2, "pyramid": True}
+            }
+        },
+        "training: target 'whole' is 1 channels, but tunet gives 2",
+    ),
+    "slices told by a network that segments": (
+        {
+            "training": {"target": "slices", "network": FLAT, "sampler": {"name": "slices"}},
+            "inference": SLICES,
+        },
+        "training: target slices goes with network resnet34_slices",
+    ),
+    "voxels told by a network that tells slices": (
+        {
+            "training": {"network": {"name": "resnet34_slices"}, "sampler": {"name": "slices"}},
+            "inference": SLICES,
+        },
+        "training: target slices goes with network resnet34_slices",
+    ),
+    "slices smoothed of what is no slice": (
+        {"components": {"smooth_slices": 3}},
+        "components.smooth_slices is for a stage whose target is slices",
+    ),
+    "size and spacing of one axis": (
+        {"geometry": {"spacing": [None, 1, None]}},
+        "geometry: size and spacing are given for the same axis",
+    ),
+    "an extent without a size": (
+        {"geometry": {"size": [32, 32, None], "extent_mm": [9, 9, 9]}},
+        "geometry: extent_mm needs a size for every axis, and no body",
+    ),
+    "an extent and a body": (
+        {
+            "geometry": {
+                "extent_mm": [9, 9, 9],
+                "body": {"threshold_hu": -200, "opening_mm": 5},
+            }
+        },
+        "geometry: extent_mm needs a size for every axis, and no body",
+    ),
+    "an even median": ({"intensity": {"median": 4}}, "intensity: median must be odd"),
+    "an even context": (
+        {
+            "training": {"network": FLAT, "sampler": {"name": "slices", "context": 2}},
+            "inference": SLICES,
+        },
+        "training.sampler: context must be odd",
+    ),
+    "patches at random and on a lattice": (
+        {"training": {"sampler": {**patches(16, 16, 16), "stride": [8, 8, 8]}}},
+        "training.sampler: one of stride and per_case must be given",
+    ),
+    "patches of no kind": (
+        {"training": {"sampler": {"name": "patches", "size": [16, 16, 16]}}},
+        "training.sampler: one of stride and per_case must be given",
+    ),
+    "windows that leave slices out": (
+        {"inference": {**WINDOWS, "keep": [4, 11]}},
+        "inference: keep must be `step` slices within `length`",
+    ),
+    "patches that overlap in full": (
+        {"inference": {**sliding(16, 16, 16), "overlap": [0, 16, 0]}},
+        "inference: overlap must be smaller than size",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_parts_that_do_not_go_together_are_told(tmp_path, name):
+    changes, expected = UNFIT[name]
+    with pytest.raises(InputError) as error:
+        load(tmp_path, method_values(only=stage_values(**changes)))
+    assert_one_line(error, "workflow/methods/mine.yaml: stages.only", expected)
+
+
+def test_regions_are_stacked_in_training_and_in_prediction_or_in_neither(tmp_path):
+    regions = {"stage": "first", "count": 2, "repeat": True}
+    for sampler, inference in ((patches(16, 16, 16), {}), (None, sliding(16, 16, 16))):
+        second = stage_values(
+            regions=regions,
+            **({"training": {"sampler": sampler}} if sampler else {}),
+            **({"inference": inference} if inference else {}),
+        )
+        with pytest.raises(InputError) as error:
+            load(tmp_path, method_values(first=stage_values(), second=second))
+        assert_one_line(error, "sampler volume and inference whole go together with regions")
+    second = stage_values(regions={**regions, "repeat": False}, **BOTH_PATCHES)
+    assert load(tmp_path, method_values(first=stage_values(), second=second)).stages
+
+
+# -- members --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def methods_in(tmp_path, monkeypatch):
+    """Loads recipes that lie in an otherwise empty folder."""
+    monkeypatch.setattr(recipe, "load_method", partial(recipe.load_method, folder=tmp_path))
+
+    def load_all(*rows: str, overrides: dict | None = None, **recipes: dict):
+        for name, values in recipes.items():
+            write_recipe(tmp_path, name, values)
+        configuration = {
+            **configuration_values(),
+            "methods": list(rows),
+            "overrides": overrides or {},
+        }
+        return recipe.load_methods(recipe.check_configuration(configuration))
+
+    return load_all
+
+
+def with_members(merge: str | None = None, **members: object) -> dict:
+    """A recipe without stages of its own."""
+    place = merge or next(iter(members))
+    values = method_values(**{place: {}})
+    return {**values, "stages": {}, "members": members}
+
+
+def two_stages(**changes: object) -> dict:
+    second = stage_values(regions={"stage": "first", "count": 1}, **changes)
+    return method_values(first=stage_values(components={"minimum_voxels": 7}), second=second)
+
+
+def test_recipes_that_are_no_rows_are_loaded_for_their_stages(methods_in):
+    recipes = methods_in(
+        "mean",
+        mean=with_members(only={"of": ["one", "two"]}),
+        one=method_values(only=stage_values()),
+        two={"extends": "one", "title": "Two"},
+        three=method_values(only=stage_values()),
+    )
+    assert list(recipes) == ["mean", "one", "two"]
+    assert recipe.owners_of(recipes, "mean", "only") == ("one", "two")
+    assert recipe.owners_of(recipes, "one", "only") == ("one",)
+    assert recipe.stage_of(recipes, "mean", "only") == recipes["one"].stages["only"]
+    assert recipe.merging(recipes, "mean").stages["only"].members == 2
+
+
+def test_members_of_members_are_followed_to_who_trains_them(methods_in):
+    recipes = methods_in(
+        "outer",
+        outer=with_members(only={"of": ["inner", "three"]}),
+        inner=with_members(only={"of": ["one", "two"]}),
+        **{name: method_values(only=stage_values()) for name in ("one", "two", "three")},
+    )
+    assert recipe.owners_of(recipes, "outer", "only") == ("one", "two", "three")
+
+
+def test_a_member_may_be_cleaned_in_another_way(methods_in):
+    recipes = methods_in(
+        "all_kept",
+        one=two_stages(components={"keep": 1}),
+        all_kept=with_members(
+            first={"of": ["one"]}, second={"of": ["one"], "components": {}}, merge="second"
+        ),
+    )
+    assert recipes["one"].stages["second"].components == recipe.Components(keep=1)
+    merging = recipe.merging(recipes, "all_kept")
+    assert merging.stages["second"].components == recipe.Components()
+    assert recipe.stage_of(recipes, "all_kept", "first") == recipes["one"].stages["first"]
+    assert (merging.grid, merging.located) == ("first", "second")
+
+
+def test_regions_may_come_from_a_member(methods_in):
+    own = two_stages()
+    own["stages"].pop("first")
+    recipes = methods_in(
+        "mine",
+        one=two_stages(),
+        mine={**own, "members": {"first": {"of": ["one"], "components": {"minimum_voxels": 9}}}},
+    )
+    assert recipe.region_crop(recipes, "mine", "second").components.minimum_voxels == 9
+    assert recipe.region_crop(recipes, "one", "second").components.minimum_voxels == 7
+    assert recipe.merging(recipes, "mine").grid == "first"
+
+
+def test_what_is_set_to_null_is_not_taken_over(methods_in):
+    recipes = methods_in(
+        "child",
+        base=two_stages(),
+        child={
+            "extends": "base",
+            "stages": {"first": None},
+            "members": {"first": {"of": ["base"]}},
+        },
+        grandchild={
+            "extends": "child",
+            "members": {"first": None},
+            "stages": {"first": stage_values(), "second": None},
+            "merge": {"whole": "first", "tumour": "first"},
+        },
+    )
+    assert list(recipes["child"].stages) == ["second"]
+    assert recipe.owners_of(recipes, "child", "first") == ("base",)
+    grandchild = methods_in("grandchild")["grandchild"]
+    assert list(grandchild.stages) == ["first"] and grandchild.members == {}
+
+
+ONE = method_values(only=stage_values())
+SMALLER = method_values(only=stage_values(geometry={"size": [16, 16, 16]}))
+BOTH = method_values(only=stage_values(training={"target": ["whole", "tumour"]}))
+BOTH["merge"] |= {"whole": "only.whole", "tumour": "only.tumour"}
+
+MEMBER_FAULTS = {
+    "no such recipe": (
+        {"mine": with_members(only={"of": ["one", "nobody"]}), "one": ONE},
+        "workflow/methods/mine.yaml: members.only.of: no recipe 'nobody': choose from mine, one",
+    ),
+    "no such stage": (
+        {"mine": with_members(other={"of": ["one"]}), "one": ONE},
+        "workflow/methods/mine.yaml: members.other.of: one has no stage other: mend it",
+    ),
+    "of itself": (
+        {"mine": with_members(only={"of": ["mine"]})},
+        "members.only.of: no recipe trains it (mine -> mine): break the circle",
+    ),
+    "of each other": (
+        {
+            "mine": with_members(only={"of": ["other"]}),
+            "other": with_members(only={"of": ["one", "mine"]}),
+            "one": ONE,
+        },
+        "members.only.of: no recipe trains it (mine -> other -> mine): break the circle",
+    ),
+    "of no recipe": (
+        {"mine": with_members(only={"of": []})},
+        "workflow/methods/mine.yaml: members.only.of: ",
+    ),
+    "own stage of this name": (
+        {"mine": {**ONE, "members": {"only": {"of": ["one"]}}}, "one": ONE},
+        "stages.only: a member has this name: set one of them to null",
+    ),
+    "another grid": (
+        {"mine": with_members(only={"of": ["one", "two"]}), "one": ONE, "two": SMALLER},
+        "mine.yaml: members.only.of: one, two differ in geometry, regions or target",
+    ),
+    "another target": (
+        {
+            "mine": with_members(only={"of": ["one", "two"]}, merge="only.whole"),
+            "one": ONE,
+            "two": BOTH,
+        },
+        "members.only.of: one, two differ in geometry, regions or target",
+    ),
+    "regions of the mean of several": (
+        {
+            "mine": {
+                **two_stages(),
+                "stages": {"second": two_stages()["stages"]["second"]},
+                "members": {"first": {"of": ["one", "two"]}},
+            },
+            "one": two_stages(),
+            "two": two_stages(),
+        },
+        "mine.yaml: stages.second.regions.stage: regions come from one model",
+    ),
+    "regions of a stage that is left behind": (
+        {"mine": with_members(second={"of": ["one"]}), "one": two_stages()},
+        "mine.yaml: members.second: it looks at regions of stage first, which is none here: "
+        "add members.first",
+    ),
+    "two maps for one role": (
+        {"mine": with_members(only={"of": ["one"]}), "one": BOTH},
+        "mine.yaml: merge.whole is 'only': choose from only.whole, only.tumour",
+    ),
+    "a map that is not there": (
+        {"mine": with_members(only={"of": ["one"]}, merge="only.tumour"), "one": ONE},
+        "mine.yaml: merge.whole is 'only.tumour': choose from only.whole",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEMBER_FAULTS)
+def test_faults_of_members_are_told_in_one_line(methods_in, name):
+    recipes, expected = MEMBER_FAULTS[name]
+    with pytest.raises(InputError) as error:
+        methods_in("mine", **recipes)
+    assert_one_line(error, expected)
+
+
+def test_members_may_differ_in_how_they_see_and_learn(methods_in):
+    other = stage_values(
+        intensity={"median": 3},
+        training={"epochs": 9, "network": {"width": 8}},
+        components={"keep": 2},
+    )
+    recipes = methods_in(
+        "mean",
+        mean=with_members(only={"of": ["one", "two"]}),
+        one=ONE,
+        two=method_values(only=other),
+    )
+    assert recipe.owners_of(recipes, "mean", "only") == ("one", "two")
+
+
+def test_overrides_reach_recipes_that_are_no_rows_and_no_others(methods_in):
+    recipes = {"mean": with_members(only={"of": ["one"]}), "one": ONE}
+    change = nested("stages.only.training.epochs", 4)
+    found = methods_in("mean", overrides={"one": change}, **recipes)
+    assert found["one"].stages["only"].training.epochs == 4
+    with pytest.raises(InputError) as error:
+        methods_in("mean", overrides={"two": change}, **recipes)
+    assert_one_line(error, "config.yaml: overrides.two: no such method in `methods` (mean)")
+
+
+def test_a_row_that_there_is_not_is_told_with_those_there_are(methods_in):
+    with pytest.raises(InputError) as error:
+        methods_in("missing", one=ONE)
+    assert_one_line(error, "config.yaml: methods: no recipe 'missing': choose from one")

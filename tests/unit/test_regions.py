@@ -6,8 +6,8 @@ import pytest
 from scipy import ndimage
 
 from renal.recipe import Body, Components, Regions
-from renal.regions import body_box, bounding_box, clean, regions_of, whole_volume
-from renal.resample import slices
+from renal.regions import body_box, bounding_box, clean, regions_of, widened
+from renal.resample import slices, whole_volume
 from renal.volume import read_header, read_label, read_volume
 
 BODY = Body(threshold_hu=-200, opening_mm=8)
@@ -153,6 +153,7 @@ def test_both_kidneys_of_a_phantom_are_found(shared_kits19):
 # -- regions ------------------------------------------------------------------------------------
 
 SHAPE = (20, 30, 40)
+SPACING = (5.0, 0.8, 0.5)
 ONE, TWO, THREE = ((0, 5), (4, 9), (30, 40)), ((8, 9), (0, 30), (2, 3)), ((1, 2), (1, 2), (1, 2))
 
 
@@ -170,10 +171,85 @@ ONE, TWO, THREE = ((0, 5), (4, 9), (30, 40)), ((8, 9), (0, 30), (2, 3)), ((1, 2)
     ],
 )
 def test_a_single_kidney_is_taken_again_where_the_recipe_says_so(settings, boxes, chosen):
-    assert regions_of(boxes, regions(**settings), SHAPE) == chosen
+    assert regions_of(boxes, regions(**settings), SHAPE, SPACING) == chosen
 
 
 def test_the_margin_ends_at_the_edge_of_the_volume():
-    found = regions_of([ONE, TWO], regions(margin_voxels=3), SHAPE)
+    found = regions_of([ONE, TWO], regions(margin_voxels=3), SHAPE, SPACING)
     assert found == [((0, 8), (1, 12), (27, 40)), ((5, 12), (0, 30), (0, 6))]
-    assert regions_of([ONE], regions(margin_voxels=99), SHAPE) == [whole_volume(SHAPE)]
+    found = regions_of([ONE], regions(margin_voxels=99), SHAPE, SPACING)
+    assert found == [whole_volume(SHAPE)]
+
+
+def test_a_margin_in_millimetres_is_rounded_to_voxels_of_each_axis():
+    box = ((8, 10), (10, 12), (20, 24))
+    found = regions_of([box], regions(margin_mm=(13, 2, 1.2)), SHAPE, SPACING)
+    # 13 / 5 (2.6), 2 / 0.8 (2.5, to the even one) and 1.2 / 0.5 (2.4) voxels on both sides.
+    assert found == [((5, 13), (8, 14), (18, 26))]
+    both = regions(margin_mm=(13, 2, 1.2), margin_voxels=1)
+    assert regions_of([box], both, SHAPE, SPACING) == [((4, 14), (7, 15), (17, 27))]
+    # A margin of less than half a voxel is none.
+    assert regions_of([box], regions(margin_mm=(2.4, 0, 0)), SHAPE, SPACING) == [box]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "joined"),
+    [
+        ([ONE, TWO, THREE], [((0, 9), (0, 30), (1, 40))]),
+        ([ONE, TWO], [((0, 9), (0, 30), (2, 40))]),
+        ([ONE], [ONE]),  # a solitary or a fused kidney
+        ([], []),
+    ],
+)
+def test_joined_there_is_one_box_round_all(boxes, joined):
+    assert regions_of(boxes, regions(join=True, count=1), SHAPE, SPACING) == joined
+
+
+@pytest.mark.parametrize(
+    ("axes", "box"),
+    [
+        (("z",), ((0, 5), (0, 30), (0, 40))),
+        (("y", "x"), ((0, 20), (4, 9), (30, 40))),
+        (("x", "z"), ((0, 5), (0, 30), (30, 40))),
+        ((), whole_volume(SHAPE)),
+    ],
+)
+def test_other_axes_are_covered_whole(axes, box):
+    assert regions_of([ONE], regions(axes=axes), SHAPE, SPACING) == [box]
+    widened_by_one = regions_of([ONE], regions(axes=axes, margin_voxels=1), SHAPE, SPACING)
+    assert widened_by_one == [widened(box, [1, 1, 1], SHAPE)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_repetition_there_are_as_many_regions_as_kidneys(count):
+    boxes = [ONE, TWO][:count]
+    assert regions_of(boxes, regions(repeat=False), SHAPE, SPACING) == boxes
+
+
+# -- which slices hold something ------------------------------------------------------------------
+
+
+def column(text: str) -> np.ndarray:
+    return np.array([letter == "#" for letter in text])[:, None, None]
+
+
+@pytest.mark.parametrize(
+    ("found", "smooth", "kept"),
+    [
+        # Of five slices the majority counts; at the ends the outermost is repeated.
+        ("..####.####..", 5, "..#########.."),
+        ("..#...####...", 5, "......####..."),
+        ("##...........", 5, "##..........."),
+        ("#.#.#........", 5, "###.........."),
+        (".............", 5, "............."),
+        ("#############", 5, "#############"),
+        ("..##..###....", None, "......###...."),
+    ],
+)
+def test_runs_of_slices_are_smoothed_by_a_median_and_the_longest_is_kept(found, smooth, kept):
+    mask = column(found)
+    cleaned, boxes = clean(mask, Components(smooth_slices=smooth, keep=1))
+    np.testing.assert_array_equal(cleaned, column(kept))
+    assert cleaned.dtype == bool
+    rows = np.flatnonzero(column(kept))
+    assert boxes == ([((rows[0], rows[-1] + 1), (0, 1), (0, 1))] if rows.size else [])

@@ -19,12 +19,13 @@ def names(*modules: str) -> set[str]:
 def steps() -> list[tuple[str, ...]]:
     """The modules that the rules name, as they are called there."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    calls = re.findall(r"code_hash\(((?:\s*\"[\w.]+\",?)+)", text)
+    calls = re.findall(r"(?:code_hash|merging_code)\(((?:\s*\"[\w.]+\",?)+)", text)
     return sorted({tuple(re.findall(r"[\w.]+", call)) for call in calls})
 
 
 def test_rules_name_their_sources():
-    assert {"prepare", "training", "inference", "merge"} <= {step[0] for step in steps()}
+    named = {step[0] for step in steps()}
+    assert {"prepare", "training", "inference", "merge", "evaluation", "collect"} <= named
 
 
 def test_preparation_depends_on_resampling_and_not_on_training():
@@ -44,17 +45,49 @@ def test_training_depends_on_its_own_components_only():
         "augmentations/flip.py",
         "augmentations/rotation.py",
         "datasets.py",
+        "drawings/__init__.py",
+        "drawings/uniform.py",
         "losses/__init__.py",
         "losses/dice.py",
         "optimizers/__init__.py",
         "optimizers/adam.py",
+        "samplers/__init__.py",
+        "samplers/volume.py",
         "schedules/__init__.py",
         "schedules/step.py",
     } <= found
-    components = {"networks/res_vnet_cascade.py", "losses/dice.py", "augmentations/flip.py"}
-    components |= {"optimizers/adam.py", "schedules/step.py"}
-    assert not components & names("training")
     assert not {"metrics.py", "evaluation.py", "figures.py"} & found
+    assert not {"samplers/patches.py", "drawings/hard.py", "losses/tversky.py"} & found
+
+
+def components() -> set[str]:
+    """Files of everything that a recipe chooses by its name."""
+    packages = [folder for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()]
+    files = [path for folder in packages for path in folder.glob("*.py")]
+    return {path.relative_to(PACKAGE).as_posix() for path in files if path.stem != "__init__"}
+
+
+@pytest.mark.parametrize("step", ["training", "inference", "merge", "evaluation"])
+def test_a_step_depends_on_no_component_before_a_recipe_names_it(step):
+    """Or a new network, loss or sampler would train every model again."""
+    assert {"networks/unet.py", "samplers/slices.py", "merges/hysteresis.py"} <= components()
+    # Every training can begin with pretrained weights, whatever its network.
+    shared = {"networks/pretrained.py"} if step == "training" else set()
+    assert names(step) & components() == shared
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(recipe.METHODS.glob("*.yaml"))])
+def test_every_component_of_every_recipe_is_a_module(name):
+    method = recipe.load_method(name, {})
+    modules = [f"merges.{method.merge.name}"]
+    for stage in method.stages.values():
+        modules += [*component_modules(stage.training), f"inferers.{stage.inference.name}"]
+    assert {f"{module.replace('.', '/')}.py" for module in modules} <= components()
+
+
+def test_predicting_slices_depends_on_the_neighbours_that_training_saw():
+    assert "samplers/slices.py" in names("inference", "inferers.slices")
+    assert "samplers/slices.py" not in names("inference", "inferers.whole")
 
 
 def test_a_change_of_the_tables_trains_nothing():

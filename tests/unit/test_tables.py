@@ -189,7 +189,7 @@ def test_markdown_by_hand():
     assert len(native) == 3 + len(tables.OTHERS_REACH)
     resampled = found[tables.GRIDS["resampled"]][2]
     assert resampled[1:4] == [
-        "0.850 (0.071) [0.966]",  # 0.9655, to three digits
+        "0.850 (0.071) [0.966 (0.010)]",  # 0.9655, to three digits
         "0.600 (0.566) [0.752]",
         "0.725 (0.318)",
     ]
@@ -207,7 +207,38 @@ def test_markdown_columns_are_balanced_whatever_the_title():
 def test_notes_say_where_published_figures_come_from():
     table = tables.cross_validation(all_grids(*FOLDS), rows(PUBLISHED))
     assert f"one: {PUBLISHED['where']}." in tables.markdown(table, rows(PUBLISHED))
+    table = tables.cross_validation(all_grids(*FOLDS), rows())
     assert "Published figures" not in tables.markdown(table, rows())
+
+
+def test_notes_say_which_methods_watched_cases_of_the_training_folds():
+    methods = rows(None, "one", "two", "three")
+    for name in ("one", "three"):
+        methods[name] = methods[name].model_copy(update={"validated": True})
+    scores = all_grids(*({**row, "method": name} for name in methods for row in FOLDS))
+    table = tables.cross_validation(scores, methods)
+    for text in (tables.markdown(table, methods), tables.latex(table, methods)):
+        assert "of one, three were steered by cases split off the training folds" in text
+    assert "split off" not in tables.markdown(table, rows(None, *methods))
+
+
+def test_located_shares_are_a_metric_where_a_method_has_them():
+    located = [
+        {**row, "located_kidney": share, "located_tumour": tumour}
+        for row, share, tumour in zip(
+            FOLDS, (1.0, 0.9, 0.8, 1.0), (1.0, 0.5, math.nan, math.nan), strict=True
+        )
+    ]
+    other = [{**row, "method": "two"} for row in FOLDS]
+    methods = rows(None, "one", "two")
+    table = tables.cross_validation(all_grids(*located, *other), methods)
+    kidney, tumour = (value(table, f"located_{part}") for part in ("kidney", "tumour"))
+    assert kidney["mean"] == pytest.approx((0.9 + 1) / 2)
+    assert (tumour["mean"], tumour["folds"], tumour["cases"]) == (pytest.approx(0.75), 1, 2)
+    assert math.isnan(value(table, "located_kidney", method="two")["mean"])
+    found = markdown_tables(tables.markdown(table, methods))["Further metrics, native grid"]
+    column = found[0].index("Kidney within the located regions")
+    assert [line[column] for line in found[2:4]] == ["0.950 (0.071)", "-"]
 
 
 def test_latex_columns_are_balanced():

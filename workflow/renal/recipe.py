@@ -1129,6 +1129,9 @@ def _validated(model: type[BaseModel], values: Any, source: str) -> Any:
             message = fault["msg"].removeprefix("Value error, ")
             if fault["type"] == "extra_forbidden":
                 message, given = "unknown key", ""
+            if fault["type"] == "union_tag_invalid":
+                key, given = f"{key}.name", f" (is {fault['ctx']['tag']!r})"
+                message = f"choose from {fault['ctx']['expected_tags']}"
             faults.append(f"{key}: {message}"[:300] + given[:80] if key else message)
         raise InputError(f"{source}: {'; '.join(faults)}: mend it") from error
 
