@@ -28,7 +28,6 @@ FULL_PLAN = {
     "write_tables": 1,
     "draw_overlays": 1,
     "draw_curves": 2,
-    "draw_located": 1,
     "draw_rule_graph": 1,
     "check_segmented": 1,
 }
@@ -125,7 +124,6 @@ AFTER_PREDICTION = {
     "write_submission": 1,
     "write_tables": 1,
     "draw_overlays": 1,
-    "draw_located": 1,
     "check_segmented": 1,
 }
 pytestmark = pytest.mark.xdist_group("finished")

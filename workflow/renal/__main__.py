@@ -107,11 +107,16 @@ def crop_roi(a: Arguments) -> Work:
     from renal.validation import usable
 
     settings = _settings(recipe.RegionCrop, a)
-    mask_of = partial(native_mask_of, a.prediction) if a.prediction else true_mask
+    if a.prediction:
+        mask_of = partial(native_mask_of, a.prediction)
+    else:
+        mask_of = partial(true_mask, outer=settings.outer)
 
     def work() -> None:
         cases = usable(a.checked)
-        for name in crop_roi(cases, settings, mask_of, a.output, threads=a.threads):
+        for name in crop_roi(
+            cases, settings, mask_of, a.output, labels=not a.prediction, threads=a.threads
+        ):
             log.warning("%s: no kidney was found: its segmentation will be empty", name)
 
     return work

@@ -15,8 +15,8 @@ import numpy as np
 from renal.errors import InputError
 from renal.files import replacing
 from renal.prepare import PreparedCase, entry_of, read_images, read_index, write_index
-from renal.regions import bounding_box
-from renal.resample import Box, inside, slices, to_native
+from renal.regions import bounding_box, joined
+from renal.resample import Box, inside, slices, to_native, whole_volume
 from renal.validation import CheckedCase
 
 if TYPE_CHECKING:
@@ -121,13 +121,21 @@ def write_probabilities(folder: Path, case: PreparedCase, maps: list[np.ndarray]
     """Store a case's probabilities, (maps, z, y, x) float for each region, in 8 bits."""
     arrays = {}
     for number, probability in enumerate(maps):
-        levels = np.rint(probability * LEVELS).astype(np.uint8)
+        levels = _levels(probability)
         box = bounding_box(levels.any(axis=0)) or ((0, 0),) * 3
         arrays[f"box{number}"] = np.array(box)
         arrays[f"levels{number}"] = levels[:, *slices(box)]
         arrays[f"size{number}"] = np.array(levels.shape)
     with replacing(folder / f"{case.name}.npz") as temporary:
         np.savez_compressed(temporary, **arrays)
+
+
+def _levels(probability: np.ndarray) -> np.ndarray:
+    """Probabilities in 8 bits; slice by slice, because a region may be most of a scan."""
+    levels = np.empty(probability.shape, np.uint8)
+    for number in range(probability.shape[1]):
+        levels[:, number] = np.rint(probability[:, number] * LEVELS)
+    return levels
 
 
 def read_probabilities(folder: Path, case: PreparedCase) -> list[np.ndarray]:
@@ -189,7 +197,17 @@ def _within(native: np.ndarray, box: Box, shape: tuple[int, int, int]) -> tuple[
     return native[slices(part)], cut
 
 
-def native_mask_of(folder: Path, case: CheckedCase) -> np.ndarray:
-    """Native (z, y, x) bool mask of the first map of a case, from a folder of predictions."""
+def native_mask_of(folder: Path, case: CheckedCase) -> tuple[np.ndarray, Box]:
+    """Native mask of the first map of a case from a folder of predictions, and what was looked at.
+
+    Returns
+    -------
+    mask : numpy.ndarray
+        (z, y, x) bool.
+    extent : Box
+        The box round all regions, cut at the volume; the whole volume if there was none.
+    """
     prepared = entry_of(read_index(folder), folder, case.name)
-    return native_mask([maps[0] for maps in read_probabilities(folder, prepared)], prepared)
+    mask = native_mask([maps[0] for maps in read_probabilities(folder, prepared)], prepared)
+    boxes = prepared.boxes or [whole_volume(prepared.shape)]
+    return mask, inside(joined(boxes), prepared.shape)

@@ -17,15 +17,16 @@ from renal.errors import InputError
 from renal.files import read_array, read_json, write_array, write_json
 from renal.intensity import normalize
 from renal.parallel import for_each
-from renal.regions import body_box, clean, regions_of, widened
+from renal.regions import body_box, bounding_box, clean, regions_of, widened
 from renal.resample import Box, extended_box, grid_size, slices, to_grid, whole_volume
 from renal.validation import CheckedCase
 from renal.volume import read_header, read_label, read_volume
 
 if TYPE_CHECKING:
-    from renal.recipe import Body, Geometry, Intensity, RegionCrop
+    from renal.recipe import Body, Geometry, Intensity, RegionCrop, Regions
 
-MaskSource = Callable[[CheckedCase], np.ndarray]
+# Of a case: a native (z, y, x) bool mask, and the box within which it was looked for.
+MaskSource = Callable[[CheckedCase], tuple[np.ndarray, Box]]
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def crop_roi(
     mask_of: MaskSource,
     output: Path,
     *,
+    labels: bool = True,
     threads: int = 1,
 ) -> list[str]:
     """Cut the regions of interest out of the native images and bring each onto its grid.
@@ -164,10 +166,12 @@ def crop_roi(
     settings : RegionCrop
         What the stage that will see the regions asks for.
     mask_of : callable
-        Gives a case's native (z, y, x) bool mask: the truth for training, the earlier stage's
-        prediction otherwise.
+        Gives a case's native (z, y, x) bool mask, and the box within which it was looked for: the
+        truth for training, the earlier stage's prediction otherwise.
     output : Path
         Folder to write.
+    labels : bool
+        Whether to cut labels too.
     threads : int
         Cases at a time.
 
@@ -176,17 +180,17 @@ def crop_roi(
     list of str
         Names of cases in which there is no region: legal, and their segmentation will be empty.
     """
-    work = partial(_crop_case, settings=settings, mask_of=mask_of, output=output)
+    work = partial(_crop_case, settings=settings, mask_of=mask_of, output=output, labels=labels)
     prepared = for_each(cases, work, threads)
     write_index(output, prepared)
     return [case.name for case in prepared if not case.boxes]
 
 
 def _crop_case(
-    case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path
+    case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path, labels: bool
 ) -> PreparedCase:
     geometry, regions = settings.geometry, settings.regions
-    mask = mask_of(case)
+    mask, extent = mask_of(case)
     shape = mask.shape
     if settings.of_slices:
         # Which slices hold something is all that is known, or used of the truth.
@@ -194,24 +198,28 @@ def _crop_case(
     mask, found = clean(mask, settings.components)
     if settings.of_slices:
         found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
-    boxes = regions_of(found, regions, shape, case.spacing)
+    boxes = regions_of(found, regions, shape, case.spacing, extent)
     if boxes:
         volume = read_volume(read_header(Path(case.image)))
-        label = read_label(read_header(Path(case.label))) if case.labelled else None
+        label = read_label(read_header(Path(case.label))) if labels and case.labelled else None
     jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, case.spacing, strict=True)]
     wide_boxes, slack = [], []
     for number, box in enumerate(boxes):
         wide = widened(box, jitter, shape)
         size = grid_size(geometry, wide, case.spacing)
-        part = normalize(volume[slices(wide)], settings.intensity, reference=volume).astype(
-            np.float32
-        )
-        if regions.mask:
+        part = volume[slices(wide)]
+        if regions.masked_hu is not None:
+            part = np.where(mask[slices(wide)], part, np.int16(regions.masked_hu))
+        part = normalize(part, settings.intensity, reference=volume).astype(np.float32)
+        if regions.mask and regions.masked_hu is None:
             part *= mask[slices(wide)]
         grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
         write_array(_image(output, case.name, number), grid.astype(np.float16))
         if label is not None:
-            grid = to_grid(label, wide, size, "nearest")
+            truth = label[slices(wide)]
+            if regions.mask:
+                truth = truth * mask[slices(wide)]
+            grid = to_grid(truth, whole_volume(truth.shape), size, "nearest")
             write_array(_label(output, case.name, number), grid)
         wide_boxes.append(wide)
         slack.append(_slack(box, wide, size))
@@ -229,9 +237,30 @@ def _slack(box: Box, wide: Box, size: tuple[int, int, int]) -> Box:
     )
 
 
-def true_mask(case: CheckedCase) -> np.ndarray:
-    """The whole region, kidney and tumour, in a case's label: (z, y, x) bool."""
-    return read_label(read_header(Path(case.label))) > 0
+def true_mask(case: CheckedCase, outer: "Regions | None" = None) -> tuple[np.ndarray, Box]:
+    """The whole region, kidney and tumour, in a case's label, and where to look for it.
+
+    Parameters
+    ----------
+    case : CheckedCase
+        A labelled case.
+    outer : Regions, optional
+        The regions that the stage which looks for it has itself; without them it looks at the
+        whole volume.
+
+    Returns
+    -------
+    mask : numpy.ndarray
+        (z, y, x) bool.
+    extent : Box
+        Native voxels.
+    """
+    mask = read_label(read_header(Path(case.label))) > 0
+    extent = whole_volume(mask.shape)
+    box = bounding_box(mask)
+    if outer is not None and box is not None:
+        (extent,) = regions_of([box], outer, mask.shape, case.spacing, extent)
+    return mask, extent
 
 
 # -- reading prepared cases ---------------------------------------------------------------------

@@ -127,9 +127,12 @@ class Intensity(Strict):
 class Regions(Strict):
     """Regions of interest from the components of an earlier stage's mask, largest first.
 
-    Boxes are widened by the margins, and cover the whole length of axes not in `axes`. With `join`
-    there is one box round all components. Where true regions are learned from, each side is moved
-    by up to `jitter_mm` whenever an example is drawn.
+    Boxes are widened by the margins. Along axes not in `axes` they cover what the earlier stage
+    looked at. With `join` there is one box round all components. Where true regions are learned
+    from, each side is moved by up to `jitter_mm` whenever an example is drawn.
+
+    With `mask`, what is outside of the mask becomes 0 in the normalised image, or `masked_hu` in
+    the scan before it is normalised.
     """
 
     stage: Name
@@ -141,6 +144,13 @@ class Regions(Strict):
     margin_mm: Lengths = (0, 0, 0)
     jitter_mm: Lengths = (0, 0, 0)
     mask: bool = False
+    masked_hu: int | None = None
+
+    @model_validator(mode="after")
+    def _masked(self) -> "Regions":
+        if self.masked_hu is not None and not self.mask:
+            raise ValueError("masked_hu needs mask: true")
+        return self
 
 
 class Components(Strict):
@@ -163,6 +173,7 @@ class RegionCrop(Strict):
     regions: Regions
     components: Components
     of_slices: bool = False
+    outer: Regions | None = None
 
 
 # -- How a stage learns ---------------------------------------------------------------------
@@ -735,6 +746,13 @@ class Stage(Strict):
             if self.geometry.body is not None or self.geometry.extent_mm is not None:
                 raise ValueError("geometry: body and extent_mm are for whole volumes, not regions")
             stacked = training.sampler.name == "volume"
+            random = training.sampler.name == "slices" or getattr(
+                training.sampler, "per_case", None
+            )
+            if any(regions.jitter_mm) and not random:
+                raise ValueError(
+                    "regions.jitter_mm is for sampler slices, or patches with per_case"
+                )
             if regions.count > 1 and stacked and not regions.repeat:
                 raise ValueError(
                     "regions.repeat must be true where regions.count is more than 1: "
@@ -988,19 +1006,32 @@ def _check_members(recipes: dict[str, Method], name: str, method: Method) -> Non
             )
         owners = owners_of(recipes, name, stage)
         alike = {
-            settings_hash(part.geometry, part.regions) + str(part.training.target)
-            for part in (recipes[owner].stages[stage] for owner in owners)
+            (
+                settings_hash(part.geometry, part.regions),
+                part.training.target,
+                part.regions and owners_of(recipes, owner, part.regions.stage),
+            )
+            for owner, part in ((owner, recipes[owner].stages[stage]) for owner in owners)
         }
         if len(alike) > 1:
             raise InputError(
-                f"{source}: members.{stage}.of: {', '.join(owners)} differ in geometry, regions "
-                "or target, so their voxels cannot be averaged: make them alike"
+                f"{source}: members.{stage}.of: {', '.join(owners)} differ in geometry, target, "
+                "or regions and who finds them, so their voxels cannot be averaged: make them alike"
             )
     for stage_name, stage in method.stages.items():
         if stage.regions and len(owners_of(recipes, name, stage.regions.stage)) > 1:
             raise InputError(
                 f"{source}: stages.{stage_name}.regions.stage: regions come from one model, not "
                 f"from the mean of several: name one in members.{stage.regions.stage}.of"
+            )
+        if (
+            stage.regions
+            and stage.regions.mask
+            and region_crop(recipes, name, stage_name).of_slices
+        ):
+            raise InputError(
+                f"{source}: stages.{stage_name}.regions.mask: stage {stage.regions.stage} tells "
+                "slices, which are no mask: leave it out"
             )
     for role, place in method.merge.roles.items():
         stage, _, channel = place.partition(".")
@@ -1153,6 +1184,8 @@ def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCr
     """What crop_roi needs to know for a stage of `method` that looks at predicted regions."""
     looking = recipes[method].stages[stage]
     earlier = stage_of(recipes, method, looking.regions.stage)
+    # Along an axis that is not cut, true regions must reach as far as predicted ones do.
+    outer = earlier.regions if len(looking.regions.axes) < 3 else None
     return RegionCrop(
         geometry=looking.geometry,
         intensity=looking.intensity,
@@ -1160,6 +1193,7 @@ def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCr
         regions=looking.regions.model_copy(update={"jitter_mm": (0, 0, 0)}),
         components=earlier.components,
         of_slices=earlier.training.target == "slices",
+        outer=outer,
     )
 
 
@@ -1240,7 +1274,9 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
     while looking.regions is not None:
         grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
     tumour = merge.tumour.partition(".")[0]
-    located = tumour if found[tumour].regions is not None else None
+    regions = found[tumour].regions
+    # A mask loses more than its box does; what is left of it is what the scores show.
+    located = tumour if regions is not None and not regions.mask else None
     return Merging(
         family=recipes[method].family, stages=stages, merge=merge, grid=grid, located=located
     )

@@ -105,6 +105,7 @@ def regions_of(
     settings: "Regions",
     shape: tuple[int, int, int],
     spacing: tuple[float, float, float],
+    extent: Box,
 ) -> list[Box]:
     """The regions that a stage looks at, from the boxes of the components it starts from.
 
@@ -119,6 +120,8 @@ def regions_of(
         (z, y, x) of the volume, which no box leaves.
     spacing : tuple of float
         (z, y, x) mm.
+    extent : Box
+        Where the components were looked for: regions cover it along axes that they do not cut.
 
     Returns
     -------
@@ -126,12 +129,7 @@ def regions_of(
         As many as the recipe asks for, or fewer; none if there is no component.
     """
     if settings.join and boxes:
-        boxes = [
-            tuple(
-                (min(low for low, _ in sides), max(high for _, high in sides))
-                for sides in zip(*boxes, strict=True)
-            )
-        ]
+        boxes = [joined(boxes)]
     chosen = boxes[: settings.count]
     if settings.repeat and chosen:
         chosen = (chosen * math.ceil(settings.count / len(chosen)))[: settings.count]
@@ -139,7 +137,15 @@ def regions_of(
         settings.margin_voxels + round(margin / step)
         for margin, step in zip(settings.margin_mm, spacing, strict=True)
     ]
-    return [widened(_along(box, settings.axes, shape), margins, shape) for box in chosen]
+    return [widened(_along(box, settings.axes, extent), margins, shape) for box in chosen]
+
+
+def joined(boxes: list[Box]) -> Box:
+    """The box round some boxes."""
+    return tuple(
+        (min(low for low, _ in sides), max(high for _, high in sides))
+        for sides in zip(*boxes, strict=True)
+    )
 
 
 def widened(box: Box, margins: list[int], shape: tuple[int, int, int]) -> Box:
@@ -148,8 +154,8 @@ def widened(box: Box, margins: list[int], shape: tuple[int, int, int]) -> Box:
     return inside(tuple((low - margin, high + margin) for (low, high), margin in sides), shape)
 
 
-def _along(box: Box, axes: tuple[str, ...], shape: tuple[int, int, int]) -> Box:
+def _along(box: Box, axes: tuple[str, ...], extent: Box) -> Box:
     return tuple(
-        side if axis in axes else (0, length)
-        for axis, side, length in zip("zyx", box, shape, strict=True)
+        side if axis in axes else whole
+        for axis, side, whole in zip("zyx", box, extent, strict=True)
     )

@@ -34,6 +34,7 @@ GRIDS = {
 OTHERS_REACH = {
     "nnU-Net 3d_fullres, five-fold cross-validation, published": (0.970, 0.837, 0.904),
     "KiTS19 winner, test set, published": (0.974, 0.851, 0.912),
+    "nnU-Net, open leaderboard 2020, test set, published": (0.979, 0.854, 0.917),
     "Two human annotators against each other, published": (0.983, 0.923, 0.953),
 }
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
@@ -118,7 +119,10 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
 
 
 def forms(table: pd.DataFrame, methods: dict[str, "Row"]) -> dict[str, pd.DataFrame]:
-    """Title to table in the papers' form: Dice on each grid, then the other metrics."""
+    """Title to table in the papers' form: Dice on each grid, then the other metrics.
+
+    Papers with several rows, such as an ablation, have tables of their own beside those of all.
+    """
     dice = {"kidney_dice": "Kidney Dice", "tumour_dice": "Tumour Dice", "composite": "Composite"}
     tables = {title: _form(table, methods, grid, dice) for grid, title in GRIDS.items()}
     others = [
@@ -128,6 +132,12 @@ def forms(table: pd.DataFrame, methods: dict[str, "Row"]) -> dict[str, pd.DataFr
     native = tables[GRIDS["native"]]
     tables[GRIDS["native"]] = pd.concat([native, pd.DataFrame(others, columns=native.columns)])
     tables["Further metrics, native grid"] = _form(table, methods, "native", OTHERS)
+    families = dict.fromkeys(method.family for method in methods.values())
+    for family in families if len(families) > 1 else ():
+        rows = {name: method for name, method in methods.items() if method.family == family}
+        if len(rows) > 1:
+            for grid in ("native", "resampled"):
+                tables[f"{family}: {GRIDS[grid]}"] = _form(table, rows, grid, dice)
     return tables
 
 

@@ -67,10 +67,13 @@ def foreground_maps(encoded: "Tensor", target: "Target") -> "Tensor":
 def probabilities(logits: "Tensor", target: "Target") -> "Tensor":
     """Probabilities of the maps of `target` from a network's logits, (batch, maps, z, y, x) float.
 
-    Of exclusive classes, ``whole`` is kidney or tumour.
+    Of exclusive classes, ``whole`` is kidney or tumour. Where it is more than a half, ``tumour`` is
+    tumour's share of it, so that cutting both at a half gives the more probable of the two; where
+    it is less, ``tumour`` falls to 0 with it.
     """
     logits = logits.float()
     if target != "classes":
         return logits.sigmoid()
     shares = logits.softmax(dim=1)
-    return _joined([1 - shares[:, :1], shares[:, 2:]])
+    whole = 1 - shares[:, :1]
+    return _joined([whole, shares[:, 2:] * (1 / whole).clamp(max=2)])

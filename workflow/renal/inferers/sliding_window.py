@@ -42,6 +42,11 @@ def infer(
     # Patches are put together on the CPU: a region at full resolution may not fit beside the
     # network on a GPU.
     maps = sliding_window_inference(
-        large[None, None], size, 1, predictor, shares, MODES[weighting], device=image.device
+        large[None, None],
+        size,
+        1,
+        lambda patch: predictor(patch).to(image.device),
+        shares,
+        MODES[weighting],
     )
     return maps[0][:, *place]
