@@ -292,7 +292,21 @@ def volume_memory(batches, threads, attempt):
     return int((300 + threads * (200 + 7 * largest_image_mb(tuple(batches)))) * attempt)
 
 
-def network_memory(stage, batch_size, attempt):
-    """MB for the activations on a CPU: measured 1.9 kB a voxel of the batch, in bfloat16."""
-    voxels = max(math.prod(length or 1 for length in size) for size in stage.seen)
-    return int((1500 + voxels * batch_size * 0.003) * attempt)
+def network_memory(network, size, batch):
+    """MB for a network's activations on a CPU, for a batch of so many voxels (z, y, x)."""
+    voxels = math.prod(size[1:] if network.flat else size)
+    return 1500 + 1.5 * network.kilobytes * voxels * batch / 1000
+
+
+def training_memory(stage, attempt):
+    training = stage.training
+    size, _ = stage.seen
+    return int(network_memory(training.network, size, training.batch_size) * attempt)
+
+
+def prediction_memory(stage, group, attempt):
+    """MB for a patch, or some slices, and for the arrays of the volume or region around them."""
+    _, size = stage.seen
+    batch = getattr(stage.inference, "batch", 1)
+    arrays = volume_memory(GROUPS[group], 1, 1)
+    return int((network_memory(stage.training.network, size, batch) + arrays) * attempt)

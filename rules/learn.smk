@@ -48,9 +48,7 @@ rule train:
     threads: CONFIGURATION.compute.train_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: network_memory(
-            RECIPES[w.method].stages[w.stage], training_of(w).batch_size, attempt
-        ),
+        mem_mb=lambda w, attempt: training_memory(RECIPES[w.method].stages[w.stage], attempt),
         runtime=lambda w, attempt: 24 * 60 * attempt,
     params:
         code=training_code,
@@ -83,7 +81,9 @@ rule predict:
     threads: CONFIGURATION.compute.predict_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: network_memory(RECIPES[w.method].stages[w.stage], 1, attempt),
+        mem_mb=lambda w, attempt: prediction_memory(
+            RECIPES[w.method].stages[w.stage], w.group, attempt
+        ),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:
         code=prediction_code,
