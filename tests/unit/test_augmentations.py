@@ -358,6 +358,21 @@ def test_flip_happens_as_often_as_asked():
     assert torch.equal(image, again)
 
 
+def test_a_single_slice_is_flipped_as_often_and_never_about_its_depth():
+    image, target = example(batch=400, size=(1, 4, 5))
+    flipped, flipped_target = flip.transform(image, target, probability=0.25)
+    chosen = []
+    for case in range(400):
+        if not torch.equal(flipped[case], image[case]):
+            (axis,) = (a for a in (2, 3) if torch.equal(flipped[case], image[case].flip(a)))
+            assert torch.equal(flipped_target[case], target[case].flip(axis))
+            chosen.append(axis)
+    assert 70 < len(chosen) < 130
+    assert min(chosen.count(axis) for axis in (2, 3)) > 25
+    certain, _ = flip.transform(image, target, probability=1)
+    assert not any(torch.equal(a, b) for a, b in zip(certain, image, strict=True))
+
+
 # -- blur ---------------------------------------------------------------------------------------
 
 

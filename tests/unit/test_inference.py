@@ -497,7 +497,7 @@ def test_of_several_maps_the_first_says_where_to_look(tmp_path):
     whole[2:8, 2:8, 2:8], tumour[3:5, 3:5, 3:5] = 1, 1
     inference.write_probabilities(tmp_path, case_of(1), [np.stack([whole, tumour])])
     prepare.write_index(tmp_path, [case_of(1)])
-    mask = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
+    mask, _ = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
     assert np.array_equal(mask, inference.native_mask([whole], case_of(1)))
 
 
@@ -512,5 +512,23 @@ def test_mask_of_a_case_in_a_folder(tmp_path):
     probability[2:5, 2:5, 2:5] = 1
     inference.write_probabilities(tmp_path, case_of(1), [probability[None]])
     prepare.write_index(tmp_path, [case_of(1)])
-    mask = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
+    mask, _ = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
     assert np.array_equal(mask, inference.native_mask([probability], case_of(1)))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "extent"),
+    [
+        ([], ((0, 20), (0, 24), (0, 28))),
+        (BOXES[:1], BOXES[0]),
+        (BOXES, ((0, 20), (0, 24), (1, 28))),
+        ([((-4, 12), (3, 30), (2, 28))], ((0, 12), (3, 24), (2, 28))),
+    ],
+)
+def test_what_was_looked_at_is_the_box_round_all_regions_within_the_volume(tmp_path, boxes, extent):
+    case = prepare.PreparedCase("case_00000", NATIVE, boxes)
+    inference.write_probabilities(tmp_path, case, [np.zeros((1, 2, 2, 2), np.float32)] * len(boxes))
+    prepare.write_index(tmp_path, [case])
+    mask, found = inference.native_mask_of(tmp_path, CheckedCase("case_00000", "unused"))
+    assert found == extent
+    assert mask.shape == NATIVE and not mask.any()

@@ -237,3 +237,23 @@ def test_uniform_weights_are_a_plain_mean_and_gaussian_ones_favour_the_middle():
     middle = gaussian[4:8].tolist()
     # Slice 4 lies in the middle of the first patch and at the edge of the second.
     assert middle == sorted(middle) and middle[0] < 0.1 and middle[-1] > 0.9
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "gaussian"])
+def test_patches_are_put_together_where_the_image_is(weighting):
+    class Elsewhere:
+        """Maps on another device: nothing can be done with them but to fetch them."""
+
+        def __init__(self, maps: torch.Tensor):
+            self.maps = maps
+
+        def to(self, device: torch.device) -> torch.Tensor:
+            fetched.append(device)
+            return self.maps
+
+    fetched: list[torch.device] = []
+    image = torch.randn(12, 8, 8)
+    settings_of = sliding(weighting=weighting)
+    found = infer(image, lambda images: Elsewhere(two_maps(images)), settings_of, context=1)
+    assert fetched == [image.device] * 2
+    torch.testing.assert_close(found, torch.stack([image, -image]))

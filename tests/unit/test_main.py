@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from renal import __main__ as command_line
-from renal import evaluation, merge, phantom, recipe, training, validation
+from renal import evaluation, inference, merge, phantom, prepare, recipe, training, validation
 from renal.errors import InputError, Stopped
 
 ARGUMENTS = ["phantom", "--labelled", "1", "--unlabelled", "0", "--seed", "0", "--size", "64"]
@@ -104,6 +104,7 @@ def handed(monkeypatch):
 
         def work(*given, **keywords):
             seen.update(keywords, given=given)
+            return []
 
         monkeypatch.setattr(module, name, work)
         monkeypatch.setattr(validation, "usable", lambda paths: paths)
@@ -143,6 +144,28 @@ def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
         "coarse": [Path("c/0"), Path("c/1")],
     }
     assert (seen["name"], seen["fold"], seen["located"]) == ("tiny", 3, Path("roi"))
+
+
+REGION = recipe.RegionCrop(
+    geometry={},
+    intensity={},
+    regions={"stage": "localize", "axes": ["y", "x"]},
+    components={},
+    outer={"stage": "slab", "axes": ["z"]},
+)
+
+
+def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(handed):
+    options = ["--checked", "c.json", "--settings", REGION.model_dump_json()]
+    seen = handed(prepare, "crop_roi", *options)
+    _, settings, mask_of, _ = seen["given"]
+    assert settings == REGION
+    assert (mask_of.func, mask_of.keywords) == (prepare.true_mask, {"outer": REGION.outer})
+    assert seen["labels"]
+    seen = handed(prepare, "crop_roi", *options, "--prediction", "located")
+    mask_of = seen["given"][2]
+    assert (mask_of.func, mask_of.args) == (inference.native_mask_of, (Path("located"),))
+    assert not seen["labels"]
 
 
 @pytest.mark.parametrize("weights", [None, "weights.pth"])

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from renal.errors import InputError
 from renal.files import read_json
+from renal.inference import native_mask_of, write_probabilities
 from renal.intensity import normalize
 from renal.prepare import (
     PreparedCase,
@@ -55,8 +58,17 @@ def region_crop(minimum_voxels=0, geometry=None, of_slices=False, components=Non
     )
 
 
+def known(mask):
+    """A source of masks that gives this one for every case, looked for in the whole volume."""
+    return lambda _: (mask, whole_volume(mask.shape))
+
+
 def no_mask(case):
-    return np.zeros(case.shape, bool)
+    return known(np.zeros(case.shape, bool))(case)
+
+
+def truth_of(case):
+    return true_mask(case)[0]
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +256,7 @@ def test_a_masked_region_is_zero_outside_of_the_mask(checked, tmp_path):
     settings = settings.model_copy(update={"intensity": Intensity(rescale=(1, 2))})
     _, index = crop(checked, tmp_path / "roi", settings)
     for case in checked[:3]:
-        mask = true_mask(case)
+        mask = truth_of(case)
         for box, image in zip(
             index[case.name].boxes, read_images(tmp_path / "roi", index[case.name]), strict=True
         ):
@@ -253,6 +265,48 @@ def test_a_masked_region_is_zero_outside_of_the_mask(checked, tmp_path):
             assert (share == 0).any() and (share == 1).any()
             assert (image[share == 0] == 0).all()
             assert (image[share == 1] >= 1).all()
+
+
+@pytest.mark.parametrize("masked_hu", [0, -1000, 3000])
+def test_a_region_may_be_masked_in_the_scan_before_it_is_normalised(checked, tmp_path, masked_hu):
+    settings = region_crop(geometry={}, mask=True, masked_hu=masked_hu)
+    _, index = crop(checked, tmp_path / "roi", settings)
+    for case in checked[:3]:
+        mask, volume = truth_of(case), read_volume(read_header(case.image))
+        whole = normalize(volume, INTENSITY)
+        value = np.full((1, 1, 1), masked_hu, np.int16)
+        outside = normalize(value, INTENSITY, reference=volume).item()
+        images = read_images(tmp_path / "roi", index[case.name])
+        for box, image in zip(index[case.name].boxes, images, strict=True):
+            held = mask[slices(box)]
+            assert held.any() and not held.all()
+            np.testing.assert_array_equal(image[held], whole[slices(box)][held])
+            assert (image[~held] == outside).all()
+
+
+@pytest.mark.parametrize("masked_hu", [None, 0])
+def test_labels_are_masked_with_their_images(checked, tmp_path, masked_hu):
+    case = checked[0]
+    label = read_label(read_header(case.label))
+    # Half of what the label shows, in every slice, and a voxel that it does not.
+    mask = (label > 0) & (np.indices(label.shape)[2] % 2 == 0)
+    mask[0, 0, 0] = True
+    for masked in (True, False):
+        region = {"join": True, "count": 1, "margin_voxels": 0, "mask": masked}
+        region |= {"masked_hu": masked_hu} if masked else {}
+        settings = region_crop(geometry={}, components={"minimum_voxels": 1}, **region)
+        folder = tmp_path / str(masked)
+        crop_roi([case], settings, known(mask), folder)
+        prepared = read_index(folder)[case.name]
+        (truth,), (box,) = read_labels(folder, prepared), prepared.boxes
+        expected = label * mask if masked else label
+        assert truth.dtype == np.uint8
+        np.testing.assert_array_equal(truth, expected[slices(box)])
+
+
+def test_predicted_regions_come_without_labels(checked, tmp_path):
+    crop_roi(checked[:3], region_crop(), true_mask, tmp_path, labels=False)
+    assert names(tmp_path) == expected_names(LABELLED, [], regions=2)
 
 
 def test_a_mask_without_a_region_gives_a_case_without_boxes(checked, tmp_path):
@@ -268,8 +322,8 @@ def test_a_mask_without_a_region_gives_a_case_without_boxes(checked, tmp_path):
 
 def test_an_unlabelled_case_has_regions_but_no_labels(checked, tmp_path):
     folder, unlabelled = tmp_path / "roi", replace(checked[0], label=None)
-    mask = true_mask(checked[0])
-    assert crop_roi([unlabelled], region_crop(), lambda case: mask, folder) == []
+    mask = truth_of(checked[0])
+    assert crop_roi([unlabelled], region_crop(), known(mask), folder) == []
     assert names(folder) == expected_names([unlabelled.name], [], regions=2)
     with pytest.raises(InputError, match="missing"):
         read_labels(folder, read_index(folder)[unlabelled.name])
@@ -278,7 +332,7 @@ def test_an_unlabelled_case_has_regions_but_no_labels(checked, tmp_path):
 def test_a_region_on_its_own_grid_comes_back_to_its_place(checked, tmp_path):
     _, index = crop(checked, tmp_path / "roi", region_crop(margin_voxels=0))
     for case in checked[:3]:
-        truth, restored = true_mask(case), np.zeros(case.shape, bool)
+        truth, restored = truth_of(case), np.zeros(case.shape, bool)
         labels = read_labels(tmp_path / "roi", index[case.name])
         for box, label in zip(index[case.name].boxes, labels, strict=True):
             probability = foreground(label, "whole").astype(np.float32)
@@ -298,8 +352,8 @@ def halves(mask):
 
 def test_a_region_that_the_volume_cuts_ends_at_its_edge(checked, tmp_path):
     case = checked[0]
-    cut = halves(true_mask(case))
-    crop_roi([case], region_crop(margin_mm=(20, 20, 20)), lambda _: cut, tmp_path)
+    cut = halves(truth_of(case))
+    crop_roi([case], region_crop(margin_mm=(20, 20, 20)), known(cut), tmp_path)
     boxes = read_index(tmp_path)[case.name].boxes
     assert len(boxes) == 2
     for box in boxes:
@@ -328,7 +382,7 @@ def test_a_solitary_or_fused_kidney_is_one_region_unless_repeated(
     mask[5:8, 10:20, 30:40] = True
     if kidneys == 1:
         mask[6, 12, 20:30] = True  # fused: one component
-    crop_roi([case], region_crop(repeat=repeat, margin_voxels=0), lambda _: mask, tmp_path)
+    crop_roi([case], region_crop(repeat=repeat, margin_voxels=0), known(mask), tmp_path)
     boxes = read_index(tmp_path)[case.name].boxes
     left, right = ((4, 8), (10, 20), (10, 20)), ((5, 8), (10, 20), (30, 40))
     both = ((4, 8), (10, 20), (10, 40))
@@ -383,7 +437,7 @@ def test_slack_is_exact_at_native_resolution_and_ends_at_the_edge(checked, tmp_p
     mask[1:4, 20:30, 40:64] = True
     jitter = [4 * step for step in case.spacing]
     settings = region_crop(geometry={}, count=1, margin_voxels=0, jitter_mm=jitter)
-    crop_roi([case], settings, lambda _: mask, tmp_path)
+    crop_roi([case], settings, known(mask), tmp_path)
     prepared = read_index(tmp_path)[case.name]
     assert case.shape[2] == 64
     assert prepared.boxes == [((0, 8), (16, 34), (36, 64))]
@@ -399,7 +453,7 @@ def test_a_region_of_slices_is_a_slab_of_the_volume(checked, tmp_path):
     )
     _, index = crop(checked, tmp_path / "roi", settings)
     for case in checked[:3]:
-        rows = np.flatnonzero(true_mask(case).any(axis=(1, 2)))
+        rows = np.flatnonzero(truth_of(case).any(axis=(1, 2)))
         low, high = max(0, rows[0] - 2), min(case.shape[0], rows[-1] + 1 + 2)
         assert index[case.name].boxes == [((low, high), (0, case.shape[1]), (0, case.shape[2]))]
         (image,) = read_images(tmp_path / "roi", index[case.name])
@@ -413,6 +467,45 @@ def test_a_region_of_slices_is_a_slab_of_the_volume(checked, tmp_path):
         np.testing.assert_array_equal(label, read_label(read_header(case.label))[low:high])
 
 
+def test_true_regions_reach_as_far_as_predicted_ones_along_axes_that_are_not_cut(checked, tmp_path):
+    slab = region_crop(of_slices=True, geometry={}, count=1, repeat=False, axes=("z",))
+    _, index = crop(checked, tmp_path / "slab", slab)
+    # A stage that finds all of the truth in its slab.
+    for case in checked[:3]:
+        (label,) = read_labels(tmp_path / "slab", index[case.name])
+        found = foreground(label, "whole").astype(np.float32)
+        write_probabilities(tmp_path / "slab", index[case.name], [found[None]])
+    settings = region_crop(geometry={}, join=True, count=1, repeat=False, axes=("y", "x"))
+    true, predicted = (
+        partial(true_mask, outer=slab.regions),
+        partial(native_mask_of, tmp_path / "slab"),
+    )
+    _, of_truth = crop(checked, tmp_path / "true", settings, true)
+    _, of_prediction = crop(checked, tmp_path / "predicted", settings, predicted)
+    assert of_truth == of_prediction
+    for case in checked[:3]:
+        mask, extent = true(case)
+        np.testing.assert_array_equal(mask, predicted(case)[0])
+        assert extent == predicted(case)[1] == index[case.name].boxes[0]
+        rows = np.flatnonzero(mask.any(axis=(1, 2)))
+        low, high = extent[0]
+        assert (low, high) == (max(0, rows[0] - 2), min(case.shape[0], rows[-1] + 3))
+        # Margins of both stages.
+        assert of_truth[case.name].boxes[0][0] == (max(0, low - 2), min(case.shape[0], high + 2))
+    assert any(true(case)[1] != whole_volume(case.shape) for case in checked[:3])
+
+
+def test_without_regions_of_its_own_a_stage_looks_at_the_whole_volume(checked, tmp_path):
+    case = checked[0]
+    assert true_mask(case)[1] == whole_volume(case.shape)
+    outer = region_crop(axes=("z",)).regions
+    header = nib.load(case.label)
+    empty = nib.Nifti1Image(np.zeros(header.shape, np.uint8), header.affine)
+    nib.save(empty, tmp_path / "empty.nii.gz")
+    mask, extent = true_mask(replace(case, label=str(tmp_path / "empty.nii.gz")), outer)
+    assert not mask.any() and extent == whole_volume(case.shape)
+
+
 def test_a_median_over_slices_takes_a_stray_slice_off(checked, tmp_path):
     case, mask = checked[0], np.zeros(checked[0].shape, bool)
     mask[2] = True
@@ -422,7 +515,7 @@ def test_a_median_over_slices_takes_a_stray_slice_off(checked, tmp_path):
     for smooth, rows in ((5, (8, 16)), (None, (12, 16))):
         components = {"smooth_slices": smooth, "keep": 1}
         settings = region_crop(**slab, components=components)
-        crop_roi([case], settings, lambda _: mask, tmp_path / str(smooth))
+        crop_roi([case], settings, known(mask), tmp_path / str(smooth))
         (box,) = read_index(tmp_path / str(smooth))[case.name].boxes
         assert box == (rows, *whole_volume(case.shape)[1:])
 

@@ -5,11 +5,13 @@ import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from renal import recipe
 from renal.errors import InputError
+from renal.intensity import normalize
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,6 +131,53 @@ def test_every_recipe_of_the_repository_trains_or_takes_stages(everything):
         merging = recipe.merging(everything, name)
         assert recipe.stage_of(everything, name, merging.grid).regions is None
         assert merging.family == method.family
+
+
+def test_what_augmentation_fills_in_is_what_the_mask_leaves_outside(everything):
+    scan = np.array([[[-1000, 0, 1000]]], np.int16)  # air, water and bone
+    filled = {}
+    for method in everything.values():
+        for stage in method.stages.values():
+            if stage.regions is None or not stage.regions.mask:
+                continue
+            outside = 0.0
+            if stage.regions.masked_hu is not None:
+                value = np.full((1, 1, 1), stage.regions.masked_hu, np.int16)
+                outside = normalize(value, stage.intensity, reference=scan).item()
+            fills = [getattr(step, "fill", outside) for step in stage.training.augmentation]
+            assert fills == [pytest.approx(outside, abs=1e-3)] * len(fills)
+            filled[method.family] = outside
+    assert filled == {"resvnet": 0, "msvnet": pytest.approx(-0.225, abs=1e-3)}
+
+
+def test_msvnet_masks_the_scan_in_full_slices_with_kidney(everything):
+    regions = everything["msvnet"].stages["tumour"].regions
+    assert (regions.mask, regions.masked_hu, regions.axes) == (True, 0, ("z",))
+    steps = {
+        step.name: step for step in everything["msvnet"].stages["tumour"].training.augmentation
+    }
+    for name in ("rotation", "translation", "equalize"):
+        assert steps[name].fill == -0.225
+
+
+def test_mrbnet_looks_for_the_box_within_the_range_of_slices(everything):
+    stages = everything["mrbnet"].stages
+    assert stages["locate"].regions.axes == ("z", "y", "x")
+    assert stages["segment"].regions.axes == ("y", "x")
+    assert stages["segment"].regions.margin_mm[0] == 0
+
+
+def test_damnets_patches_hold_a_kidney_in_training_and_in_prediction(everything):
+    fine = everything["damnet"].stages["fine"]
+    assert fine.training.sampler.size == fine.inference.size == (32, 160, 160)
+    assert fine.inference.overlap == (16, 80, 80)
+
+
+def test_tunets_dice_is_smoothed_below_alone(everything):
+    rows = [method for method in everything.values() if method.family == "tunet"]
+    losses = [stage.training.loss for method in rows for stage in method.stages.values()]
+    smoothed = [loss.smooth for loss in losses if loss.name == "dice"]
+    assert len(smoothed) >= 2 and set(smoothed) == {(0, 1e-5)}
 
 
 # -- faults in a recipe ---------------------------------------------------------------------------
@@ -544,7 +593,7 @@ def test_parts_hold_what_their_steps_need(resvnet):
         "whole": "whole",
         "tumour": "tumour",
     }
-    assert (merging.grid, merging.located) == ("whole", "tumour")
+    assert (merging.grid, merging.located) == ("whole", None)
     assert merging.stages["whole"].components.minimum_voxels == 100
     crop = recipe.region_crop(recipes, "resvnet", "tumour")
     assert crop.geometry == resvnet.stages["tumour"].geometry
@@ -563,9 +612,9 @@ def test_parts_hold_what_their_steps_need(resvnet):
         ("tunet", {"segment": 1}, "segment", None),
         ("tunet_ensemble", {"segment": 4}, "segment", None),
         ("tunet_ensemble_post", {"segment": 4, "localize": 1}, "segment", None),
-        ("msvnet", {"kidney": 1, "tumour": 1}, "kidney", "tumour"),
-        ("msvnet_vnet", {"kidney": 1, "tumour": 1}, "kidney", "tumour"),
-        ("msvnet_all_components", {"kidney": 1, "tumour": 1}, "kidney", "tumour"),
+        ("msvnet", {"kidney": 1, "tumour": 1}, "kidney", None),
+        ("msvnet_vnet", {"kidney": 1, "tumour": 1}, "kidney", None),
+        ("msvnet_all_components", {"kidney": 1, "tumour": 1}, "kidney", None),
     ],
 )
 def test_what_merging_needs_to_know_of_each_method(everything, method, stages, grid, located):
@@ -593,9 +642,14 @@ def test_jitter_is_for_true_regions_and_slices_are_told(everything):
     assert true.regions.jitter_mm == (10, 0, 0)
     assert predicted.regions.margin_mm == true.regions.margin_mm == (20, 0, 0)
     assert predicted.components == everything["mrbnet"].stages["zrange"].components
-    same = {"geometry", "intensity", "components", "of_slices"}
+    same = {"geometry", "intensity", "components", "of_slices", "outer"}
     assert predicted.model_dump(include=same) == true.model_dump(include=same)
     assert not recipe.region_crop(everything, "mrbnet", "segment").of_slices
+    # What is not cut along z reaches as far as the stage looked that is asked for the region.
+    segment = recipe.region_crop(everything, "mrbnet", "segment")
+    assert segment.outer == everything["mrbnet"].stages["locate"].regions
+    for method, stage in (("mrbnet", "locate"), ("damnet", "fine"), ("msvnet", "tumour")):
+        assert recipe.region_crop(everything, method, stage).outer is None
     # Without jitter both are one, and share their name and their files' settings.
     assert recipe.region_crop(everything, "resvnet", "tumour") == recipe.true_region_crop(
         everything, "resvnet", "tumour"
@@ -889,6 +943,61 @@ def test_regions_are_stacked_in_training_and_in_prediction_or_in_neither(tmp_pat
     assert load(tmp_path, method_values(first=stage_values(), second=second)).stages
 
 
+JITTERED = {
+    "volume": ({"training": {"sampler": {"name": "volume"}}}, False),
+    "patches on a lattice": (
+        {
+            "training": {"sampler": {"name": "patches", "size": [16, 16, 16], "stride": [8, 8, 8]}},
+            "inference": sliding(16, 16, 16),
+        },
+        False,
+    ),
+    "windows": (
+        {
+            "training": {"sampler": {"name": "windows", "length": 16}},
+            "inference": WINDOWS,
+        },
+        False,
+    ),
+    "patches at random": (BOTH_PATCHES, True),
+    "slices": (
+        {"training": {"sampler": {"name": "slices"}, "network": FLAT}, "inference": SLICES},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JITTERED)
+def test_regions_are_moved_about_where_examples_are_drawn_from_them(tmp_path, name):
+    changes, possible = JITTERED[name]
+    regions = {"stage": "first", "count": 1}
+    steady = stage_values(regions=regions, **changes)
+    assert load(tmp_path, method_values(first=stage_values(), second=steady)).stages
+    moved = stage_values(regions={**regions, "jitter_mm": [0, 0, 1]}, **changes)
+    values = method_values(first=stage_values(), second=moved)
+    if possible:
+        assert load(tmp_path, values).stages["second"].regions.jitter_mm == (0, 0, 1)
+        return
+    with pytest.raises(InputError) as error:
+        load(tmp_path, values)
+    assert_one_line(
+        error,
+        "mine.yaml: stages.second: ",
+        "regions.jitter_mm is for sampler slices, or patches with per_case",
+    )
+
+
+def test_what_a_mask_leaves_needs_a_mask(tmp_path):
+    regions = {"stage": "first", "count": 1, "masked_hu": 0}
+    for mask in ({}, {"mask": False}):
+        second = stage_values(regions={**regions, **mask})
+        with pytest.raises(InputError) as error:
+            load(tmp_path, method_values(first=stage_values(), second=second))
+        assert_one_line(error, "mine.yaml: stages.second.regions: masked_hu needs mask: true")
+    second = stage_values(regions={**regions, "mask": True})
+    assert load(tmp_path, method_values(first=stage_values(), second=second)).stages
+
+
 # -- members --------------------------------------------------------------------------------------
 
 
@@ -917,9 +1026,21 @@ def with_members(merge: str | None = None, **members: object) -> dict:
     return {**values, "stages": {}, "members": members}
 
 
-def two_stages(**changes: object) -> dict:
-    second = stage_values(regions={"stage": "first", "count": 1}, **changes)
-    return method_values(first=stage_values(components={"minimum_voxels": 7}), second=second)
+def two_stages(first: dict | None = None, mask: bool = False, **changes: object) -> dict:
+    second = stage_values(regions={"stage": "first", "count": 1, "mask": mask}, **changes)
+    first = first or {"components": {"minimum_voxels": 7}}
+    return method_values(first=stage_values(**first), second=second)
+
+
+TELLS_SLICES = {
+    "training": {
+        "target": "slices",
+        "sampler": {"name": "slices"},
+        "network": {"name": "resnet34_slices"},
+        "loss": {"name": "cross_entropy"},
+    },
+    "inference": SLICES,
+}
 
 
 def test_recipes_that_are_no_rows_are_loaded_for_their_stages(methods_in):
@@ -1033,7 +1154,7 @@ MEMBER_FAULTS = {
     ),
     "another grid": (
         {"mine": with_members(only={"of": ["one", "two"]}), "one": ONE, "two": SMALLER},
-        "mine.yaml: members.only.of: one, two differ in geometry, regions or target",
+        "mine.yaml: members.only.of: one, two differ in geometry, target, or regions",
     ),
     "another target": (
         {
@@ -1041,7 +1162,22 @@ MEMBER_FAULTS = {
             "one": ONE,
             "two": BOTH,
         },
-        "members.only.of: one, two differ in geometry, regions or target",
+        "members.only.of: one, two differ in geometry, target, or regions",
+    ),
+    "regions that different models find": (
+        {
+            "mine": with_members(
+                first={"of": ["one"]}, second={"of": ["one", "two"]}, merge="second"
+            ),
+            "one": two_stages(),
+            "two": two_stages(),
+        },
+        "mine.yaml: members.second.of: one, two differ in geometry, target, or regions and who "
+        "finds them, so their voxels cannot be averaged",
+    ),
+    "a mask of slices": (
+        {"mine": two_stages(mask=True, first=TELLS_SLICES)},
+        "mine.yaml: stages.second.regions.mask: stage first tells slices, which are no mask",
     ),
     "regions of the mean of several": (
         {
@@ -1092,6 +1228,23 @@ def test_members_may_differ_in_how_they_see_and_learn(methods_in):
         two=method_values(only=other),
     )
     assert recipe.owners_of(recipes, "mean", "only") == ("one", "two")
+
+
+def test_members_whose_regions_one_model_finds_are_averaged(methods_in):
+    shared = {**two_stages(), "members": {"first": {"of": ["one"]}}}
+    shared["stages"] = {"second": two_stages()["stages"]["second"]}
+    recipes = methods_in(
+        "mean",
+        mean=with_members(first={"of": ["one"]}, second={"of": ["one", "two"]}, merge="second"),
+        one=two_stages(),
+        two=shared,
+    )
+    assert recipe.merging(recipes, "mean").stages["second"].members == 2
+
+
+def test_a_stage_may_look_without_a_mask_at_slices_that_are_told(methods_in):
+    recipes = methods_in("mine", mine=two_stages(first=TELLS_SLICES))
+    assert recipe.region_crop(recipes, "mine", "second").of_slices
 
 
 def test_overrides_reach_recipes_that_are_no_rows_and_no_others(methods_in):

@@ -241,6 +241,53 @@ def test_located_shares_are_a_metric_where_a_method_has_them():
     assert [line[column] for line in found[2:4]] == ["0.950 (0.071)", "-"]
 
 
+def of_families(**families: str) -> tuple[pd.DataFrame, dict[str, recipe.Row]]:
+    """A table of methods of these families, all with the same scores."""
+    methods = {
+        name: recipe.Row(family=family, title=name, published=None)
+        for name, family in families.items()
+    }
+    scores = all_grids(*({**row, "method": name} for name in methods for row in FOLDS))
+    return tables.cross_validation(scores, methods), methods
+
+
+def test_a_family_of_several_rows_has_tables_of_its_own_beside_other_families():
+    table, methods = of_families(one="a", two="b", three="a")
+    found = markdown_tables(tables.markdown(table, methods))
+    native, resampled, _ = tables.GRIDS.values()
+    assert list(found) == [
+        *tables.GRIDS.values(),
+        "Further metrics, native grid",
+        f"a: {native}",
+        f"a: {resampled}",
+    ]
+    for title in (native, resampled):
+        everything, own = found[title], found[f"a: {title}"]
+        # Header and line, then the family's rows and none of what others reach.
+        assert own == [*everything[:2], everything[2], everything[4]]
+        assert [line[0] for line in own[2:]] == ["one (`one`)", "three (`three`)"]
+
+
+@pytest.mark.parametrize("families", [{"one": "a", "two": "a"}, {"one": "a", "two": "b"}])
+def test_a_single_family_and_families_of_one_row_have_no_tables_of_their_own(families):
+    assert len(tables.forms(*of_families(**families))) == len(tables.GRIDS) + 1
+
+
+def test_what_others_reach_stands_below_with_the_mean_as_composite():
+    table = tables.forms(*of_families(one="a"))[tables.GRIDS["native"]]
+    below = table.iloc[1:, :4].to_numpy().tolist()
+    assert [
+        "nnU-Net, open leaderboard 2020, test set, published",
+        "0.979",
+        "0.854",
+        "0.917",
+    ] in below
+    assert len(below) == len(tables.OTHERS_REACH) == 4
+    for _, *figures in below:
+        kidney, tumour, composite = map(float, figures)
+        assert composite == pytest.approx((kidney + tumour) / 2, abs=0.001)
+
+
 def test_latex_columns_are_balanced():
     methods = rows(PUBLISHED, "one", "two_b")
     other = [{**row, "method": "two_b"} for row in FOLDS]

@@ -1,8 +1,12 @@
 """Tests of targets: channels and maps by hand for each of them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from renal.targets import channels_of, encode, foreground, foreground_maps, maps_of, probabilities
 
@@ -77,11 +81,37 @@ def test_whether_a_slice_holds_anything_is_one_voxel():
     )
 
 
-def test_probabilities_of_exclusive_classes_by_hand():
-    # Shares of background, kidney and tumour of 1 : 2 : 5.
-    logits = torch.tensor([1.0, 2.0, 5.0]).log().reshape(1, 3, 1, 1, 1)
-    maps = probabilities(logits, "classes").flatten()
-    torch.testing.assert_close(maps, torch.tensor([7 / 8, 5 / 8]))
+@pytest.mark.parametrize(
+    ("shares", "maps"),
+    [
+        ((1, 2, 5), (7 / 8, 5 / 7)),
+        ((1, 5, 4), (9 / 10, 4 / 9)),
+        ((4, 2, 4), (6 / 10, 2 / 3)),  # tumour, though it is less than a half of all
+        ((4, 4, 2), (6 / 10, 1 / 3)),
+        ((2, 1, 1), (1 / 2, 1 / 2)),
+        ((8, 1, 1), (2 / 10, 2 / 10)),  # of what is less than a half, twice tumour's own share
+        ((1e9, 1, 1), (0, 0)),
+    ],
+)
+def test_probabilities_of_exclusive_classes_by_hand(shares, maps):
+    logits = torch.tensor(shares, dtype=torch.float).log().reshape(1, 3, 1, 1, 1)
+    found = probabilities(logits, "classes").flatten()
+    torch.testing.assert_close(found, torch.tensor(maps, dtype=torch.float), atol=1e-6, rtol=1e-5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(logits=st.tuples(*[st.integers(-40, 40)] * 3))
+def test_within_the_whole_region_the_more_probable_class_counts(logits):
+    background, kidney, tumour = logits
+    # Quarters, so that what differs differs by more than rounding.
+    maps = probabilities(torch.tensor(logits).reshape(1, 3, 1, 1, 1) / 4, "classes").flatten()
+    assert (maps >= 0).all() and (maps <= 1).all()
+    whole, tumours = (maps > 0.5).tolist()
+    foreground_share = math.exp(kidney / 4) + math.exp(tumour / 4)
+    if abs(foreground_share / math.exp(background / 4) - 1) > 1e-3:
+        assert whole == (foreground_share > math.exp(background / 4))
+    if whole and kidney != tumour:
+        assert tumours == (tumour > kidney)
 
 
 def test_probabilities_of_independent_maps_are_sigmoids():

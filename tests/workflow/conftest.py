@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 
@@ -45,6 +47,13 @@ class Project:
         targets = {"all", "catalog", *(path.stem for path in METHODS.glob("*.yaml"))}
         return {name: count for name, count in jobs.items() if name not in targets}
 
+    def trainings(self, *arguments: str) -> set[tuple[str, str, int]]:
+        """Method, stage and held-out fold of every planned training."""
+        planned = self.snakemake("--dry-run", *arguments)
+        assert planned.returncode == 0, planned.stdout + planned.stderr
+        told = re.findall(r"Training (\w+), stage (\w+), without fold (\d+)", planned.stdout)
+        return {(method, stage, int(fold)) for method, stage, fold in told}
+
     def configure(self, changes: dict) -> None:
         from renal.recipe import merged
 
@@ -66,6 +75,27 @@ def make_project(folder: Path, configuration: dict) -> Project:
 
 def demo_configuration() -> dict:
     return yaml.safe_load((REPOSITORY / "demo.yaml").read_text())
+
+
+def demo_on(finished: Project, name: str, changes: dict) -> dict:
+    """The configuration of demos/<name>.yaml, with changes, on the finished project's cases."""
+    from renal.recipe import merged
+
+    demo = yaml.safe_load((REPOSITORY / f"demos/{name}.yaml").read_text())
+    data = {"root": str(finished.folder / "results/demo/data")}
+    return merged(merged(demo, {"data": data, "results": "results"}), changes)
+
+
+def assert_segmented_in_native_geometry(segmentations: Path, images: list[Path]) -> None:
+    """Each image has a segmentation of its shape and affine, uint8, with labels 0 to 2."""
+    assert len(list(segmentations.iterdir())) == len(images)
+    for path in images:
+        image = nib.load(path)
+        segmentation = nib.load(segmentations / f"{path.parent.name}.nii.gz")
+        assert segmentation.shape == image.shape
+        assert np.array_equal(segmentation.affine, image.affine)
+        assert segmentation.get_data_dtype() == np.uint8
+        assert set(np.unique(np.asanyarray(segmentation.dataobj))) <= {0, 1, 2}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,126 @@
+"""What storing probabilities in 8 bits costs in Dice: float maps against the stored ones.
+
+python benchmarks/quantization.py CONFIGFILE
+
+Needs a finished run with that configuration file, such as demos/tunet.yaml. The held-out cases are
+predicted once more, the maps kept in float32, and merged as the run merged the stored ones. Dice is
+that of the native grid, averaged over the cases; differences are 8 bits minus float.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from renal import recipe
+from renal.inferers import infer
+from renal.merge import StageProbabilities, mean_probabilities, merge_case
+from renal.metrics import kits_dice
+from renal.networks import build_network
+from renal.prepare import read_images, read_index
+from renal.targets import probabilities
+from renal.validation import usable
+from renal.volume import read_header, read_label
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def float_maps(results: Path, owner: str, name: str, stage: recipe.Stage, fold: int) -> dict:
+    """Case name to its (maps, z, y, x) float32 in each region, for the cases that a fold holds out.
+
+    Stages on whole volumes alone.
+    """
+    settings = recipe.prediction(stage)
+    network = build_network(settings.network, settings.channels_in, settings.target).eval()
+    network.load_state_dict(load_file(results / owner / name / f"fold{fold}" / "model.safetensors"))
+
+    def predictor(images: torch.Tensor) -> torch.Tensor:
+        return probabilities(network(images)[-1], settings.target)
+
+    grid = f"*-{recipe.settings_hash(stage.geometry)}"
+    intensity = recipe.settings_hash(stage.intensity)
+    maps = {}
+    for folder in results.glob(f"normalized/{grid}/{intensity}/fold{fold}-*"):
+        for case in read_index(folder).values():
+            with torch.inference_mode():
+                maps[case.name] = [
+                    infer(
+                        torch.from_numpy(np.array(image)).float(),
+                        predictor,
+                        settings.inference,
+                        context=settings.channels_in,
+                    ).numpy()
+                    for image in read_images(folder, case)
+                ]
+    return maps
+
+
+def mean_of(members: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Regions of the mean of several predictions of one case."""
+    return [sum(regions) / len(members) for regions in zip(*members, strict=True)]
+
+
+def scores(results: Path, recipes: dict[str, recipe.Method], rows: list[str], fold: int) -> list:
+    """One line a row and held-out case: Dice of both, and voxels whose label differs."""
+    models = {
+        (owner, name)
+        for row in rows
+        for name in recipe.merging(recipes, row).stages
+        for owner in recipe.owners_of(recipes, row, name)
+    }
+    predicted = {
+        (owner, name): float_maps(results, owner, name, recipes[owner].stages[name], fold)
+        for owner, name in models
+    }
+    lines = []
+    for case in usable(sorted(results.glob(f"cases/fold{fold}-*.json"))):
+        truth = read_label(read_header(Path(case.label)))
+        for row in rows:
+            method = recipe.merging(recipes, row)
+            stored: dict[str, StageProbabilities] = {}
+            unrounded: dict[str, StageProbabilities] = {}
+            for name in method.stages:
+                owners = recipe.owners_of(recipes, row, name)
+                folders = [results / o / name / "prediction" / f"fold{fold}" for o in owners]
+                stored[name] = mean_probabilities(folders, case.name)
+                members = [predicted[owner, name][case.name] for owner in owners]
+                unrounded[name] = stored[name][0], mean_of(members)
+            labels = [merge_case(stages, method) for stages in (unrounded, stored)]
+            dice = [value for label in labels for value in kits_dice(label, truth)]
+            lines.append([row, *dice, int((labels[0] != labels[1]).sum())])
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configfile", type=Path)
+    a = parser.parse_args()
+    values = [
+        yaml.safe_load(path.read_text()) for path in (REPOSITORY / "config.yaml", a.configfile)
+    ]
+    configuration = recipe.check_configuration(recipe.merged(*values))
+    recipes = recipe.load_methods(configuration)
+    folds = range(configuration.folds.count)
+    lines = [
+        line
+        for fold in folds
+        for line in scores(configuration.results, recipes, list(configuration.methods), fold)
+    ]
+    columns = ["row", "kidney", "tumour", "kidney8", "tumour8", "voxels"]
+    table = pd.DataFrame(lines, columns=columns)
+    shown = table.groupby("row", sort=False).agg(cases=("row", "size"), kidney=("kidney", "mean"))
+    for organ in ("kidney", "tumour"):
+        shown[organ] = table.groupby("row")[organ].mean()
+        difference = (table[f"{organ}8"] - table[organ]).groupby(table["row"])
+        shown[f"{organ} difference"] = difference.mean()
+        shown[f"{organ} largest"] = difference.agg(lambda values: values.abs().max())
+    shown["voxels"] = table.groupby("row")["voxels"].mean()
+    print(shown.to_string(float_format="{:.5f}".format))
+
+
+if __name__ == "__main__":
+    main()

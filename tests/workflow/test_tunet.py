@@ -1,0 +1,251 @@
+"""TuNet's ten rows: what they share when planned, and a run of TuNet and of its ensembles."""
+
+import re
+from collections import Counter
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from renal import recipe
+from renal.inference import native_mask
+from renal.merges.tumour_within_whole import labelled
+from renal.prepare import read_index
+
+from .conftest import REPOSITORY, Project, make_project
+
+DEMO = yaml.safe_load((REPOSITORY / "demos/tunet.yaml").read_text())
+ROWS = DEMO["methods"]
+TRAINED, ENSEMBLES = ROWS[:8], ROWS[8:]
+VARIANTS = ("tunet", "tunet_median", "tunet_seb", "tunet_seb_median")
+
+# -- what is planned -----------------------------------------------------------------------------
+
+# The sketch has 9 batches, 7 of them labelled; groups for prediction are 5 folds and 2 unlabelled
+# batches. Whatever is asked for by name is segmented, scored and drawn.
+PREPARED = {"validate": 9, "check_cases": 1}
+ONE_ROW = {
+    "merge": 7,
+    "evaluate": 5,
+    "collect_scores": 1,
+    "collect_segmentations": 1,
+    "write_submission": 1,
+    "draw_overlays": 1,
+    "check_segmented": 1,
+}
+
+
+def plan(project: Project, *targets: str) -> dict[str, int]:
+    """Number of planned jobs by rule, the rows' names left out."""
+    jobs = project.plan(*targets)
+    return {name: count for name, count in jobs.items() if name not in ROWS}
+
+
+def trained(project: Project, *targets: str) -> Counter:
+    """Number of planned trainings by method and stage."""
+    planned = project.snakemake("--dry-run", *targets)
+    return Counter(re.findall(r"Training (\w+), stage (\w+),", planned.stdout))
+
+
+def test_all_rows_share_their_preparation(sketch):
+    sketch.configure({"methods": ROWS})
+    assert plan(sketch) == {
+        **PREPARED,
+        "resample": 9 + 9,  # the segmenting nets' grid, and the localization net's
+        "window_normalize": 2 * 9 + 9,  # with and without median
+        "train": 9 * 5,
+        "predict": 9 * 7,
+        "draw_curves": 9,
+        **{rule: 10 * count for rule, count in ONE_ROW.items()},
+        "check_segmented": 1,  # of all rows at once
+        "write_tables": 1,
+        "draw_rule_graph": 1,
+    }
+
+
+def test_trained_rows_share_one_resampling(sketch):
+    sketch.configure({"methods": TRAINED})
+    planned = plan(sketch)
+    assert planned["resample"] == 9
+    assert planned["window_normalize"] == 2 * 9
+    assert planned["train"] == 8 * 5
+
+
+def test_ensemble_by_name(sketch):
+    sketch.configure({"methods": ["tunet_ensemble"]})
+    assert plan(sketch, "tunet_ensemble") == {
+        **PREPARED,
+        "resample": 9,
+        "window_normalize": 2 * 9,
+        "train": 4 * 5,
+        "predict": 4 * 7,
+        **ONE_ROW,
+    }
+    assert trained(sketch, "tunet_ensemble") == {(name, "segment"): 5 for name in VARIANTS}
+
+
+def test_cleaned_ensemble_by_name(sketch):
+    """The variants are trained and predict, but are no rows: nothing of theirs is scored."""
+    sketch.configure({"methods": ["tunet_ensemble_post"]})
+    assert plan(sketch, "tunet_ensemble_post") == {
+        **PREPARED,
+        "resample": 2 * 9,
+        "window_normalize": 3 * 9,
+        "train": 5 * 5,
+        "predict": 5 * 7,
+        "draw_curves": 1,
+        **ONE_ROW,
+    }
+    assert trained(sketch, "tunet_ensemble_post") == {
+        **{(name, "segment"): 5 for name in VARIANTS},
+        ("tunet_ensemble_post", "localize"): 5,
+    }
+
+
+def test_demo_keeps_to_patches():
+    """Patches are smaller than the grid and overlap, and rows differ as they do in the paper."""
+    values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    recipes = recipe.load_methods(recipe.check_configuration(recipe.merged(values, DEMO)))
+    for name in TRAINED:
+        stage = recipes[name].stages["segment"]
+        assert (stage.intensity.median == 3) == name.endswith("median")
+        if "2d" in name:
+            continue
+        size, sampler = stage.geometry.size, stage.training.sampler
+        assert sampler.size == stage.inference.size
+        assert any(side < length for side, length in zip(sampler.size, size, strict=True))
+        for side, length, step, overlap in zip(
+            sampler.size, size, sampler.stride, stage.inference.overlap, strict=True
+        ):
+            assert side == length or (step < side and overlap == side - step)
+
+
+# -- a run ---------------------------------------------------------------------------------------
+
+RUN_ROWS = ["tunet", *ENSEMBLES]
+LEFT_OUT = [f"case_{number:05d}" for number in range(18, 30)]
+
+
+@pytest.fixture(scope="module")
+def ensembled(finished, tmp_path_factory) -> Project:
+    """The demo's TuNets and ensembles on 18 of its cases: about three minutes on two cores."""
+    used = (*VARIANTS, "tunet_ensemble_post")
+    configuration = DEMO | {
+        "data": {"root": str(finished.folder / "results/demo/data"), "exclude": LEFT_OUT},
+        "results": "results",
+        "methods": RUN_ROWS,
+        "overrides": {name: DEMO["overrides"][name] for name in used},
+    }
+    project = make_project(tmp_path_factory.mktemp("tunet"), configuration)
+    run = project.snakemake()
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return project
+
+
+def results(project: Project):
+    return project.folder / "results"
+
+
+def test_it_learns(ensembled):
+    table = pd.read_csv(results(ensembled) / "tables/cv.csv")
+    native = table[table["grid"] == "native"].pivot(index="method", columns="metric", values="mean")
+    assert list(native.index) == sorted(RUN_ROWS)
+    assert native.loc["tunet", "kidney_dice"] >= 0.7
+    assert native.loc["tunet_ensemble", "kidney_dice"] >= 0.75
+    assert native.loc["tunet_ensemble_post", "kidney_dice"] >= 0.75
+    assert native.loc["tunet_ensemble", "tumour_dice"] >= 0.1
+
+
+def test_ensemble_is_the_mean_of_its_members(ensembled):
+    """From the stored maps, in 8 bits within a box, to the label map: step by step."""
+    case, entry = next(
+        iter(read_index(results(ensembled) / "tunet/segment/prediction/fold0").items())
+    )
+    labels = {}
+    total = np.zeros((2, *DEMO_GRID), np.float64)
+    for name in VARIANTS:
+        maps = stored_maps(results(ensembled) / name / "segment/prediction/fold0" / f"{case}.npz")
+        labels[name] = label_of(maps, entry)
+        total += maps
+    labels["mean"] = label_of(total / len(VARIANTS), entry)
+    segmentation = read_labels(results(ensembled) / f"tunet_ensemble/segmentation/{case}.nii.gz")
+    assert labels["mean"].any()
+    np.testing.assert_array_equal(segmentation, labels["mean"])
+    for name in VARIANTS:
+        assert (segmentation != labels[name]).any()
+
+
+DEMO_GRID = tuple(DEMO["overrides"]["tunet"]["stages"]["segment"]["geometry"]["size"])
+
+
+def stored_maps(path):
+    with np.load(path) as arrays:
+        maps = np.zeros(arrays["size0"])
+        place = tuple(slice(low, high) for low, high in arrays["box0"])
+        maps[:, *place] = arrays["levels0"] / 255
+    return maps
+
+
+def label_of(maps, entry):
+    whole, tumour = (native_mask([one.astype(np.float32)], entry) for one in maps)
+    return labelled(whole, tumour)
+
+
+def read_labels(path):
+    """(z, y, x) label map of a file that KiTS19 stores in this order."""
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+@pytest.mark.parametrize("row", RUN_ROWS)
+def test_every_segmentation_has_its_images_geometry(ensembled, finished, row):
+    data = finished.folder / "results/demo/data"
+    segmentations = sorted((results(ensembled) / row / "segmentation").glob("*.nii.gz"))
+    assert len(segmentations) == 18 + 2
+    for path in segmentations:
+        segmentation = nib.load(path)
+        image = nib.load(data / path.name.removesuffix(".nii.gz") / "imaging.nii.gz")
+        assert segmentation.shape == image.shape
+        assert np.array_equal(segmentation.affine, image.affine)
+        assert segmentation.get_data_dtype() == np.uint8
+        assert set(np.unique(np.asanyarray(segmentation.dataobj))) <= {0, 1, 2}
+
+
+def test_threshold_of_the_cleaning_trains_nothing(ensembled):
+    kept = (ensembled.folder / "run.yaml").read_text()
+    ensembled.configure({"overrides": {"tunet_ensemble_post": {"merge": {"threshold": 0.6}}}})
+    try:
+        planned = plan(ensembled)
+    finally:
+        (ensembled.folder / "run.yaml").write_text(kept)
+    # Two folds and the unlabelled cases are merged again; the other rows stay.
+    assert planned == {**ONE_ROW, "merge": 3, "evaluate": 2, "write_tables": 1}
+    assert plan(ensembled) == {}
+
+
+def test_tables_have_all_rows_beside_the_published_figures(ensembled):
+    text = (results(ensembled) / "tables/cv.md").read_text()
+    resampled = text.partition("## Each method's own grid")[2].partition("##")[0]
+    for row, kidney, tumour in (
+        ("tunet", 0.857, 0.308),
+        ("tunet_ensemble", 0.894, 0.331),
+        ("tunet_ensemble_post", 0.902, 0.408),
+    ):
+        (line,) = [line for line in resampled.splitlines() if f"`{row}`" in line]
+        assert f"[{kidney:.3f}" in line and f"[{tumour:.3f}" in line
+    table = pd.read_csv(results(ensembled) / "tables/cv.csv")
+    assert set(table.loc[table["published"].notna(), "grid"]) == {"resampled"}
+
+
+def test_tables_tell_how_checkpoints_were_chosen(ensembled):
+    text = (results(ensembled) / "tables/cv.md").read_text()
+    (note,) = [line for line in text.splitlines() if "steered by cases" in line]
+    assert all(row in note for row in RUN_ROWS)
+    # And it is so: no case that was watched is one that was held out.
+    folds = pd.read_csv(results(ensembled) / "folds.csv", comment="#").set_index("case")["fold"]
+    for fold in (0, 1):
+        path = results(ensembled) / f"tunet/segment/fold{fold}/run.json"
+        watched = yaml.safe_load(path.read_text())["validation_cases"]
+        assert watched
+        assert str(fold) not in set(folds[watched].astype(str))
