@@ -7,7 +7,6 @@ other step's libraries and its log can tell the work's own seconds from those of
 import argparse
 import json
 import logging
-import math
 import sys
 import time
 import traceback
@@ -126,7 +125,11 @@ def download_weights(a: Arguments) -> Work:
 
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
+    from renal.gpus import claim_gpus
+    from renal.slurm import minutes_left
     from renal.training import train
+
+    claim_gpus()
 
     return partial(
         train,
@@ -137,7 +140,7 @@ def train(a: Arguments) -> Work:
         threads=a.threads,
         bfloat16_on_cpu=a.bfloat16_on_cpu,
         name=a.name,
-        minutes=a.minutes,
+        minutes=minutes_left() if a.minutes is None else a.minutes,
         weights=a.weights,
     )
 
@@ -146,7 +149,10 @@ def predict(a: Arguments) -> Work:
     """Apply the mean of some models to prepared cases."""
     import torch  # noqa: F401  (its import is not the step's work)
 
+    from renal.gpus import claim_gpus
     from renal.inference import predict
+
+    claim_gpus()
 
     return partial(
         predict,
@@ -298,7 +304,7 @@ OPTIONS = {
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
     "--maximum-voxels": {"type": int, "help": "largest volume that is read"},
     "--methods": {"nargs": "+", "help": "names of recipes"},
-    "--minutes": {"type": float, "default": math.inf, "help": "stop by itself within this time"},
+    "--minutes": {"type": float, "help": "stop by itself within this time; default: SLURM's limit"},
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
