@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -874,10 +875,19 @@ class Method(Strict):
 # -- What a user edits ------------------------------------------------------------------------
 
 
+def _without_braces(path: Path) -> Path:
+    if set("{}") & set(str(path)):
+        raise ValueError("Snakemake takes braces for wildcards: use a path without { and }")
+    return path
+
+
+Folder = Annotated[Path, AfterValidator(_without_braces)]
+
+
 class Data(Strict):
     """Where the cases lie, and which of them are left out."""
 
-    root: Path
+    root: Folder
     exclude: tuple[str, ...] = ()
     maximum_voxels: PositiveInt
 
@@ -903,7 +913,7 @@ class Configuration(Strict):
     """config.yaml."""
 
     data: Data
-    results: Path
+    results: Folder
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     folds: Folds
     batch_size: PositiveInt
