@@ -48,7 +48,7 @@ rule train:
         "../envs/renal.yaml"
     threads: CONFIGURATION.compute.train_threads
     resources:
-        gpu=1,
+        gpu=lambda w: training_of(w).gpus,
         mem_mb=lambda w, attempt: network_memory(
             RECIPES[w.method].stages[w.stage], training_of(w).batch_size, min(attempt, 2)
         ),

@@ -7,6 +7,7 @@ other step's libraries and its log can tell the work's own seconds from those of
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 import traceback
@@ -125,24 +126,32 @@ def download_weights(a: Arguments) -> Work:
 
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
+    from renal.distributed import joined, start_processes
     from renal.gpus import claim_gpus
     from renal.slurm import minutes_left
     from renal.training import train
 
-    claim_gpus()
+    settings = _settings(recipe.Training, a)
+    if not _started_by_torchrun():
+        gpus = min(claim_gpus(settings.gpus), settings.gpus)
+        if gpus > 1:
+            start_processes(gpus)
 
-    return partial(
-        train,
-        a.prepared,
-        _settings(recipe.Training, a),
-        a.output,
-        seed=a.seed,
-        threads=a.threads,
-        bfloat16_on_cpu=a.bfloat16_on_cpu,
-        name=a.name,
-        minutes=minutes_left() if a.minutes is None else a.minutes,
-        weights=a.weights,
-    )
+    def work() -> None:
+        with joined():
+            train(
+                a.prepared,
+                settings,
+                a.output,
+                seed=a.seed,
+                threads=a.threads,
+                bfloat16_on_cpu=a.bfloat16_on_cpu,
+                name=a.name,
+                minutes=minutes_left() if a.minutes is None else a.minutes,
+                weights=a.weights,
+            )
+
+    return work
 
 
 def predict(a: Arguments) -> Work:
@@ -285,6 +294,10 @@ def draw_rule_graph(a: Arguments) -> Work:
     return partial(draw_rule_graph, a.snakefile, a.methods, a.folds, a.output)
 
 
+def _started_by_torchrun() -> bool:
+    return "RANK" in os.environ
+
+
 def _settings(model: type[recipe.BaseModel], a: Arguments) -> Any:
     try:
         return model.model_validate_json(a.settings)
@@ -373,7 +386,11 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one step; returns the exit status."""
     a = parser().parse_args()
-    _start_log(a.log)
+    if os.environ.get("RANK", "0") == "0":
+        _start_log(a.log)
+    else:  # the first of several processes speaks for all
+        a.log = None
+        log.addHandler(logging.NullHandler())
     try:
         work = a.step(a)
         started = time.monotonic()

@@ -26,7 +26,7 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def claim_gpus(count: int = 1) -> None:
+def claim_gpus(count: int = 1) -> int:
     """Make `count` GPUs the only ones that this process sees, and keep other steps off them.
 
     Waits until so many are free; takes all there are where that is fewer. Must be called before
@@ -36,6 +36,11 @@ def claim_gpus(count: int = 1) -> None:
     ----------
     count : int
         How many GPUs the step uses.
+
+    Returns
+    -------
+    int
+        How many it has.
     """
     names = visible_gpus()
     if names and "SLURM_JOB_ID" not in os.environ:
@@ -43,6 +48,7 @@ def claim_gpus(count: int = 1) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
     if names:
         log.info("GPU %s", ", ".join(names))
+    return len(names)
 
 
 def _wait_for(names: list[str], count: int) -> list[str]:
@@ -65,6 +71,7 @@ def _locked(name: str) -> TextIO | None:
     """The GPU's lock file, open and locked; None while another process has it."""
     path = Path(tempfile.gettempdir()) / f"renal-{os.getuid()}-gpu-{name.replace('/', '-')}.lock"
     stream = path.open("w")
+    os.set_inheritable(stream.fileno(), True)  # kept where the process becomes torchrun's
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -596,7 +596,10 @@ Augmentation = Annotated[
 
 
 class Training(Strict):
-    """Everything that decides a trained model, apart from the data."""
+    """Everything that decides a trained model, apart from the data.
+
+    `gpus` share every batch of `batch_size` examples.
+    """
 
     target: Target
     sampler: Annotated[
@@ -616,6 +619,7 @@ class Training(Strict):
     stopping: Stopping | None = None
     validation: Validation | None = None
     batch_size: PositiveInt
+    gpus: PositiveInt = 1
     augmentation: tuple[Augmentation, ...] = ()
 
     @property
