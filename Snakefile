@@ -16,7 +16,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    store_assignments()
+    begin()
 
 
 rule all:

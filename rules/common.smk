@@ -15,6 +15,8 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from renal import cases as case_list
 from renal import recipe
 from renal.errors import InputError
+from renal.gpus import visible_gpus
+from renal.slurm import refuse_orphans
 from renal.sources import code_hash, component_modules
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -86,6 +88,22 @@ wildcard_constraints:
     weights="|".join(map(re.escape, PRETRAINED)) or "(?!)",
     region=r"[0-9a-z.]+-[0-9a-f]{8}",
     scope="|".join(["all", *METHODS]),
+
+
+# Without a scheduler that hands them out, as many jobs use a GPU at once as there are GPUs.
+if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
+    if gpus := visible_gpus():
+        workflow.register_resource("gpu", len(gpus))
+
+
+def begin():
+    """What comes before the first job of a run."""
+    if not workflow.local_exec:
+        try:
+            refuse_orphans(Path.cwd())
+        except InputError as error:
+            sys.exit(f"error: {error}")
+    store_assignments()
 
 
 def store_assignments():

@@ -29,8 +29,9 @@ rule download_weights:
 
 
 # The running state lies beside the outputs as state.pt: Snakemake deletes outputs before each
-# attempt, and a state among them would never get past its first interval. Within a SLURM job, whose
-# runtime is a limit, training stops by itself before it; the next attempt goes on from the state.
+# attempt, and a state among them would never get past its first interval. Within a SLURM job training
+# stops by itself before the job's time is over; the next attempt goes on from the state, so that
+# attempts are no sign of too little time or memory.
 rule train:
     input:
         prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
@@ -47,9 +48,11 @@ rule train:
         "../envs/renal.yaml"
     threads: CONFIGURATION.compute.train_threads
     resources:
-        gpu=1,
-        mem_mb=lambda w, attempt: training_memory(RECIPES[w.method].stages[w.stage], attempt),
-        runtime=lambda w, attempt: 24 * 60 * attempt,
+        gpu=lambda w: training_of(w).gpus,
+        mem_mb=lambda w, attempt: training_memory(
+            RECIPES[w.method].stages[w.stage], min(attempt, 2)
+        ),
+        runtime=24 * 60,
     params:
         code=training_code,
         settings=lambda w: as_json(training_of(w)),
@@ -61,7 +64,7 @@ rule train:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
         "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal train --prepared {input.prepared:q} --settings {params.settings:q}"
-        " {params.weights:q} --seed {params.seed} {params.bfloat16} ${{SLURM_JOB_ID:+--minutes {resources.runtime}}}"
+        " {params.weights:q} --seed {params.seed} {params.bfloat16}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
 

@@ -614,6 +614,7 @@ def test_run_record(uninterrupted):
         "commit",
         "parameters",
         "device",
+        "processes",
         "threads",
         "peak_memory_mb",
         "python",
@@ -624,7 +625,7 @@ def test_run_record(uninterrupted):
     assert run["cases"] == ["case_0", "case_1", "case_2"]
     assert run["validation_cases"] == []
     assert run["seed"] == 5
-    assert run["threads"] == 1
+    assert run["processes"] == run["threads"] == 1
     assert run["torch"] == torch.__version__
     assert run["seconds"] > 0
     assert run["peak_memory_mb"] > 0

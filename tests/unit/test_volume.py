@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -328,6 +329,7 @@ def set_fields(**values):
         set_fields(sform_code=0, qform_code=1, quatern_b=3, quatern_c=3),
         set_fields(datatype=128, bitpix=24),  # RGB
         set_fields(datatype=1792, bitpix=128),  # complex
+        set_fields(datatype=1536, bitpix=128),  # float128
         set_fields(datatype=999),
         set_fields(magic=b"ni1"),
         set_fields(sizeof_hdr=0),
@@ -361,6 +363,20 @@ def test_content_that_is_shorter_or_longer_than_the_header_says(tmp_path, name, 
     path = tmp_path / name
     path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
     assert "damaged" in refused(path)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_gzip_bomb_is_refused_before_it_fills_memory(path, announced):
+    """A gigabyte of zeros in a megabyte, by a header that says so and one that does not."""
+    size = (3, 1024, 1024, 512, 1, 1, 1, 1) if announced else (3, 5, 6, 7, 1, 1, 1, 1)
+    save_damaged(path, set_fields(dim=size))
+    path.write_bytes(path.read_bytes() + gzip.compress(bytes(1 << 24), 1) * 64)
+    tracemalloc.start()
+    message = refused(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ("maximum_voxels" if announced else "more than its header says") in message
+    assert peak < 1 << 22
 
 
 @pytest.mark.parametrize(
@@ -405,12 +421,13 @@ def read_or_refuse(path: Path):
         else:
             assert array.shape == header.shape
             assert read_header(path.with_name("written.nii.gz")).shape == header.shape
+        assert not list(path.parent.glob(".*.nii.gz"))  # nothing half-written
 
 
 changes = st.dictionaries(st.floats(0, 1, exclude_max=True), st.integers(0, 255), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=1000)
 @given(changed=changes, kept=st.one_of(st.just(1.0), st.floats(0, 1)))
 def test_damaged_bytes_of_the_file_are_read_or_refused(whole, tmp_path_factory, changed, kept):
     raw = bytearray(whole[: int(kept * len(whole))])
@@ -422,7 +439,7 @@ def test_damaged_bytes_of_the_file_are_read_or_refused(whole, tmp_path_factory, 
     read_or_refuse(path)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250, deadline=1000)
 @given(changed=st.dictionaries(st.integers(0, 351), st.integers(0, 255), max_size=6))
 def test_damaged_bytes_of_the_header_are_read_or_refused(whole, tmp_path_factory, changed):
     raw = bytearray(gzip.decompress(whole))
@@ -430,4 +447,30 @@ def test_damaged_bytes_of_the_header_are_read_or_refused(whole, tmp_path_factory
         raw[place] = value
     path = tmp_path_factory.getbasetemp() / "imaging.nii.gz"
     path.write_bytes(gzip.compress(bytes(raw), 0))
+    read_or_refuse(path)
+
+
+# Numbers that fields of a header are unlikely to hold: NaN, infinities, the largest, 0, -1, 1.
+ODD = [b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\0\0\x80\xff", b"\xff\xff\x7f\x7f", bytes(4)]
+ODD += [b"\xff\xff\xff\xff", b"\1\0\0\0"]
+
+
+@settings(max_examples=150, deadline=1000)
+@given(changed=st.dictionaries(st.sampled_from(range(0, 348, 2)), st.sampled_from(ODD), max_size=8))
+def test_odd_numbers_in_the_header_are_read_or_refused(whole, tmp_path_factory, changed):
+    raw = bytearray(gzip.decompress(whole))
+    for place, number in changed.items():
+        raw[place : place + 4] = number
+    path = tmp_path_factory.getbasetemp() / "imaging.nii.gz"
+    path.write_bytes(gzip.compress(bytes(raw), 0))
+    read_or_refuse(path)
+
+
+@settings(max_examples=100, deadline=1000)
+@given(kept=st.floats(0, 1), behind=st.binary(max_size=60), again=st.booleans())
+def test_gzip_streams_that_are_cut_or_continued_are_read_or_refused(
+    whole, tmp_path_factory, kept, behind, again
+):
+    path = tmp_path_factory.getbasetemp() / "imaging.nii.gz"
+    path.write_bytes(whole[: int(kept * len(whole))] + again * whole + behind)
     read_or_refuse(path)

@@ -7,7 +7,7 @@ other step's libraries and its log can tell the work's own seconds from those of
 import argparse
 import json
 import logging
-import math
+import os
 import sys
 import time
 import traceback
@@ -131,27 +131,42 @@ def download_weights(a: Arguments) -> Work:
 
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
+    from renal.distributed import joined, start_processes
+    from renal.gpus import claim_gpus
+    from renal.slurm import minutes_left
     from renal.training import train
 
-    return partial(
-        train,
-        a.prepared,
-        _settings(recipe.Training, a),
-        a.output,
-        seed=a.seed,
-        threads=a.threads,
-        bfloat16_on_cpu=a.bfloat16_on_cpu,
-        name=a.name,
-        minutes=a.minutes,
-        weights=a.weights,
-    )
+    settings = _settings(recipe.Training, a)
+    if not _started_by_torchrun():
+        gpus = min(claim_gpus(settings.gpus), settings.gpus)
+        if gpus > 1:
+            start_processes(gpus)
+
+    def work() -> None:
+        with joined():
+            train(
+                a.prepared,
+                settings,
+                a.output,
+                seed=a.seed,
+                threads=a.threads,
+                bfloat16_on_cpu=a.bfloat16_on_cpu,
+                name=a.name,
+                minutes=minutes_left() if a.minutes is None else a.minutes,
+                weights=a.weights,
+            )
+
+    return work
 
 
 def predict(a: Arguments) -> Work:
     """Apply the mean of some models to prepared cases."""
     import torch  # noqa: F401  (its import is not the step's work)
 
+    from renal.gpus import claim_gpus
     from renal.inference import predict
+
+    claim_gpus()
 
     return partial(
         predict,
@@ -284,6 +299,10 @@ def draw_rule_graph(a: Arguments) -> Work:
     return partial(draw_rule_graph, a.snakefile, a.methods, a.folds, a.output)
 
 
+def _started_by_torchrun() -> bool:
+    return "RANK" in os.environ
+
+
 def _settings(model: type[recipe.BaseModel], a: Arguments) -> Any:
     try:
         return model.model_validate_json(a.settings)
@@ -303,7 +322,7 @@ OPTIONS = {
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
     "--maximum-voxels": {"type": int, "help": "largest volume that is read"},
     "--methods": {"nargs": "+", "help": "names of recipes"},
-    "--minutes": {"type": float, "default": math.inf, "help": "stop by itself within this time"},
+    "--minutes": {"type": float, "help": "stop by itself within this time; default: SLURM's limit"},
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
@@ -372,7 +391,11 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one step; returns the exit status."""
     a = parser().parse_args()
-    _start_log(a.log)
+    if os.environ.get("RANK", "0") == "0":
+        _start_log(a.log)
+    else:  # the first of several processes speaks for all
+        a.log = None
+        log.addHandler(logging.NullHandler())
     try:
         work = a.step(a)
         started = time.monotonic()

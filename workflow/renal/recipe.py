@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -622,7 +623,10 @@ Augmentation = Annotated[
 
 
 class Training(Strict):
-    """Everything that decides a trained model, apart from the data."""
+    """Everything that decides a trained model, apart from the data.
+
+    `gpus` share every batch of `batch_size` examples.
+    """
 
     target: Target
     sampler: Annotated[
@@ -642,6 +646,7 @@ class Training(Strict):
     stopping: Stopping | None = None
     validation: Validation | None = None
     batch_size: PositiveInt
+    gpus: PositiveInt = 1
     augmentation: tuple[Augmentation, ...] = ()
 
     @property
@@ -908,10 +913,19 @@ class Method(Strict):
 # -- What a user edits ------------------------------------------------------------------------
 
 
+def _without_braces(path: Path) -> Path:
+    if set("{}") & set(str(path)):
+        raise ValueError("Snakemake takes braces for wildcards: use a path without { and }")
+    return path
+
+
+Folder = Annotated[Path, AfterValidator(_without_braces)]
+
+
 class Data(Strict):
     """Where the cases lie, and which of them are left out."""
 
-    root: Path
+    root: Folder
     exclude: tuple[str, ...] = ()
     maximum_voxels: PositiveInt
 
@@ -937,7 +951,7 @@ class Configuration(Strict):
     """config.yaml."""
 
     data: Data
-    results: Path
+    results: Folder
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     folds: Folds
     batch_size: PositiveInt

@@ -10,6 +10,7 @@ import platform
 import resource
 import subprocess
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from safetensors.torch import save_file
 from renal.augmentations import augment
 from renal.datasets import Examples, read_cases, split
 from renal.device import choose_device
+from renal.distributed import agreed, in_parallel, processes, rank
 from renal.drawings import drawing_of
 from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
@@ -95,7 +97,7 @@ def train(
         state is stored, or within it if it goes on for long; then an earlier state is there.
     """
     started = time.monotonic()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, threads // processes()))
     device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     torch.manual_seed(seed)
     network = build_network(settings.network, settings.channels_in, settings.target)
@@ -110,7 +112,8 @@ def train(
     fingerprint = fingerprint_of(settings, examples, folders, seed, half)
     output.mkdir(parents=True, exist_ok=True)
     deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
-    with only_writer(output), stop_signal(deadline) as stop:
+    writes = rank() == 0
+    with only_writer(output) if writes else nullcontext(), stop_signal(deadline) as stop:
         state = read_state(output / "state.pt", fingerprint, device)
         if state is not None:
             run.load(state)
@@ -132,19 +135,22 @@ def train(
                 )
             run.keep_best()
             now, last = time.monotonic(), is_over(settings, progress.history)
+            stopping = agreed(stop.is_set)
             if now - last_line > SECONDS_BETWEEN_LINES or last:
                 log.info("%s: %s", name, _progress_line(row, progress, settings.epochs))
                 last_line = now
-            if (now - last_state > SECONDS_BETWEEN_STATES and not last) or stop.is_set:
+            due = (now - last_state > SECONDS_BETWEEN_STATES and not last) or stopping
+            if due and writes:
                 write_state(output / "state.pt", fingerprint, run.state())
                 last_state = now
-            if stop.is_set and not last:
+            if stopping and not last:
                 raise Stopped(
                     f"{name}: stopped after epoch {progress.epoch} of {settings.epochs}: "
                     "run again to go on from there"
                 )
         run.take_best()
-        _write_results(output, run, examples, validation, fingerprint, device)
+        if writes:
+            _write_results(output, run, examples, validation, fingerprint, device)
 
 
 class Run:
@@ -174,6 +180,7 @@ class Run:
         half: bool,
     ) -> None:
         self.network = network
+        self.forward = in_parallel(network)
         self.optimizer = optimizer
         self.drawing = drawing
         self.settings = settings
@@ -247,6 +254,8 @@ def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     epoch = len(history)
     seed = (run.seed << 20) + epoch
     torch.manual_seed(seed)
+    # Dropout on a GPU differs between processes; all else that is drawn is drawn on the CPU.
+    torch.cuda.manual_seed(seed + (rank() << 52))
     rate = learning_rate(settings, history)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
@@ -282,7 +291,7 @@ def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
             _stop_if_overdue(stop, epoch)
             target = encode(label, settings.target)
             with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
-                outputs = run.network(image)
+                outputs = run.forward(image)
             loss = training_loss(outputs, target, settings, epoch)
             found = probabilities(outputs[-1], settings.target) > 0.5
             dice = _dice(found, foreground_maps(target, settings.target), (0, 2, 3, 4))
@@ -295,7 +304,7 @@ def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
 
 
 def _stop_if_overdue(stop: StopFlag, epoch: int) -> None:
-    if stop.is_overdue:
+    if agreed(stop.is_overdue):
         raise Stopped(f"stopped within epoch {epoch + 1}: run again to go on from the last state")
 
 
@@ -313,7 +322,7 @@ def training_step(
     """
     run.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
-        outputs = run.network(image)
+        outputs = run.forward(image)
     loss = training_loss(outputs, target, run.settings, len(run.progress.history))
     loss.backward()
     run.optimizer.step()
@@ -381,6 +390,7 @@ def _write_results(
             "commit": _commit(),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
+            "processes": processes(),
             "threads": torch.get_num_threads(),
             "peak_memory_mb": round(
                 torch.cuda.max_memory_allocated(device) / 2**20

@@ -103,8 +103,8 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
         raise InputError(
             f"{path}: shape {file_shape}, a volume of three axes is needed: store one volume a file"
         )
-    if stored_type.kind not in "iuf":
-        raise InputError(f"{path}: voxels of type {stored_type}: store numbers")
+    if stored_type.kind not in "iuf" or stored_type.itemsize > 8:
+        raise InputError(f"{path}: voxels of type {stored_type}: store numbers of 64 bits at most")
     voxels = int(np.prod(file_shape, dtype=np.int64))
     if maximum_voxels is not None and voxels > maximum_voxels:
         raise InputError(

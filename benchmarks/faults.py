@@ -1,0 +1,164 @@
+"""A small run killed at random moments, or on a disk that is full at random moments.
+
+python benchmarks/faults.py kills [--times 30] [--seed 0]
+python benchmarks/faults.py full-disk [--times 10] [--seed 0]   (as root: mounts a small disk)
+
+Each time the run is started again; at the end models, segmentations, scores and tables must be
+those of an undisturbed run, byte for byte. `kills` ends snakemake and all its jobs with SIGKILL;
+`full-disk` leaves a random amount of space for project, results and Snakemake records: the run
+must end with an error that says so, and go on once there is space.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROGRAM = ("Snakefile", "rules", "workflow", "envs", "config.yaml")
+COMPARED = ("*/*/fold*/model.safetensors", "*/segmentation/*", "*/scores.csv", "tables/cv.*")
+COMMAND = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
+DISK_MB = 400
+
+
+def make_project(folder: Path) -> None:
+    """Two folds of tiny networks on four labelled cases and an unlabelled one."""
+    for name in PROGRAM:
+        source = REPOSITORY / name
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy2(source, folder / name)
+    stage = {
+        "geometry": {"size": [16, 32, 32]},
+        "training": {"network": {"width": 2}, "epochs": 30},
+    }
+    configuration = {
+        "data": {"root": "data"},
+        "methods": ["resvnet"],
+        "folds": {"count": 2},
+        "batch_size": 2,
+        "compute": {"prepare_threads": 1, "train_threads": 1, "predict_threads": 1},
+        "overrides": {"resvnet": {"stages": {"whole": stage, "tumour": stage}}},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(configuration))
+    # A state after every epoch, so that kills among them matter.
+    loop = folder / "workflow/renal/training.py"
+    text = loop.read_text()
+    assert "SECONDS_BETWEEN_STATES = 60.0" in text
+    loop.write_text(text.replace("SECONDS_BETWEEN_STATES = 60.0", "SECONDS_BETWEEN_STATES = 0.0"))
+    phantom = [sys.executable, "-m", "renal", "phantom", "--labelled", "4", "--unlabelled", "1"]
+    phantom += ["--seed", "0", "--size", "64", "--output", "data"]
+    environment = os.environ | {"PYTHONPATH": str(folder / "workflow")}
+    subprocess.run(phantom, cwd=folder, env=environment, check=True)
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def finish(folder: Path) -> float:
+    """Run to the end; returns the seconds that took."""
+    started = time.monotonic()
+    done = snakemake(folder, "--rerun-incomplete")
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    return time.monotonic() - started
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    results = folder / "results"
+    paths = sorted(path for pattern in COMPARED for path in results.glob(pattern))
+    return {
+        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+    }
+
+
+def kill_at_random(folder: Path, seconds: float) -> str:
+    """Start, kill after some seconds, unlock; returns how far it had come."""
+    run = subprocess.Popen(
+        [*COMMAND, "--rerun-incomplete"],
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(seconds)
+    subprocess.run(["pkill", "-9", "--session", str(run.pid)], check=False)
+    run.wait()
+    unlocked = snakemake(folder, "--unlock")
+    assert unlocked.returncode == 0, unlocked.stderr
+    return f"killed after {seconds:.1f} s"
+
+
+def fill_at_random(folder: Path, kilobytes: int) -> str:
+    """Run with so much space left, then give the space back; returns how it ended."""
+    ballast = folder / "ballast"
+    free = shutil.disk_usage(folder).free
+    with ballast.open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, max(1, free - 1024 * kilobytes))
+    run = snakemake(folder, "--rerun-incomplete")
+    ballast.unlink()
+    said = run.stdout + run.stderr
+    assert run.returncode == 0 or "No space left" in said or "free space" in said, said[-3000:]
+    snakemake(folder, "--unlock")
+    hidden = {path.name for path in (folder / "results").rglob(".*") if path.is_file()}
+    assert hidden <= {".snakemake_timestamp"}, f"half-written: {hidden}"
+    return f"{kilobytes} kB free: " + ("failed" if run.returncode else "finished")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("fault", choices=["kills", "full-disk"])
+    parser.add_argument("--times", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args()
+    draw = random.Random(a.seed)
+    with tempfile.TemporaryDirectory() as name:
+        undisturbed, disturbed = (Path(name) / part for part in ("undisturbed", "disturbed"))
+        undisturbed.mkdir()
+        make_project(undisturbed)
+        shutil.copytree(undisturbed, disturbed)
+        seconds = finish(undisturbed)
+        print(f"undisturbed run: {seconds:.0f} s", flush=True)
+        if a.fault == "kills":
+            for number in range(a.times or 30):
+                told = kill_at_random(disturbed, draw.uniform(1, max(10, seconds / 3)))
+                print(f"{number + 1}: {told}", flush=True)
+        else:
+            disk = Path(name) / "disk"
+            disk.mkdir()
+            size = f"size={DISK_MB}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", disk], check=True)
+            try:
+                shutil.copytree(disturbed, disk, dirs_exist_ok=True)
+                for number in range(a.times or 10):
+                    told = fill_at_random(disk, int(10 ** draw.uniform(1, 4)))
+                    print(f"{number + 1}: {told}", flush=True)
+                shutil.rmtree(disturbed)
+                shutil.copytree(disk, disturbed)
+            finally:
+                subprocess.run(["umount", disk], check=True)
+        finish(disturbed)
+        expected, found = checksums(undisturbed), checksums(disturbed)
+    different = [
+        path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path)
+    ]
+    print(f"{len(expected)} files compared, {len(different)} differ", *different, sep="\n  ")
+    sys.exit(bool(different))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""A SLURM of its own for the tests, and a small project to run on it."""
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from renal.phantom import write_phantom
+
+from ..workflow.conftest import REPOSITORY, Project, demo_configuration, make_project
+
+SCRIPT = Path(__file__).with_name("cluster.sh")
+# A second row of the tables, which shares its preparation with the first: eight trainings in all.
+VARIANT = "extends: resvnet\nstages: {whole: {training: {epochs: 120}}}\n"
+METHODS, STAGES, FOLDS = ("resvnet", "variant"), ("whole", "tumour"), (0, 1)
+MODELS = [
+    f"results/{method}/{stage}/fold{fold}/model.safetensors"
+    for method in METHODS
+    for stage in STAGES
+    for fold in FOLDS
+]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running SLURM with partitions `cpu` and `gpu`, and a node of two GPUs."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        return os.environ | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout
+
+    def jobs(self, states: str = "PENDING,RUNNING") -> dict[str, str]:
+        """SLURM's number of each job to the comment that the executor gave it."""
+        listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%i %k")
+        return dict(line.split() for line in listed.splitlines())
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    # Not pytest's folder: a socket's path may not be long.
+    with tempfile.TemporaryDirectory(prefix="slurm-") as name:
+        up = subprocess.run(
+            ["bash", SCRIPT, "up", name], capture_output=True, text=True, check=False, timeout=300
+        )
+        if up.returncode:
+            pytest.skip(f"SLURM cannot be had here: {up.stderr.strip()[-300:]}")
+        try:
+            yield Cluster(Path(name))
+        finally:
+            subprocess.run(["bash", SCRIPT, "down", name], check=True, timeout=60)
+
+
+def small_project(folder: Path) -> Project:
+    """Two methods of tiny networks on two folds of four cases."""
+    configuration = demo_configuration()
+    configuration |= {
+        "data": {"root": "data"},
+        "results": "results",
+        "methods": list(METHODS),
+        "folds": {"count": 2},
+        "batch_size": 4,
+    }
+    for stage in configuration["overrides"]["resvnet"]["stages"].values():
+        stage["geometry"] = {"size": [16, 32, 32]}
+        stage["training"] |= {"network": {"width": 2}, "epochs": 60}
+    # What a method extends must be what the overrides say, too.
+    variant = yaml.safe_load(VARIANT)["stages"]
+    from renal.recipe import merged
+
+    overrides = configuration["overrides"]
+    overrides["variant"] = merged(overrides["resvnet"], {"stages": variant})
+    project = make_project(folder, configuration)
+    (folder / "workflow/methods/variant.yaml").write_text("extends: resvnet\n")
+    write_phantom(folder / "data", labelled=4, unlabelled=0, size=64)
+    # A state after every epoch, and an hour's margin in a minute: faults need not be waited for.
+    loop = folder / "workflow/renal/training.py"
+    text = loop.read_text()
+    for value, shorter in (("BETWEEN_STATES = 60.0", "0.0"), ("BEFORE_THE_LIMIT = 120.0", "45.0")):
+        assert f"SECONDS_{value}" in text
+        text = text.replace(f"SECONDS_{value}", f"SECONDS_{value.split(' = ')[0]} = {shorter}")
+    loop.write_text(text)
+    return project
+
+
+def write_profile(project: Project, **changes: object) -> None:
+    """The profile as it is shipped, for a cluster on which a minute is long."""
+    profile = yaml.safe_load((REPOSITORY / "slurm/profile.yaml").read_text())
+    profile |= {
+        "slurm-init-seconds-before-status-checks": 8,
+        "latency-wait": 5,
+        "retries": 9,
+        "configfile": "run.yaml",
+    }
+    profile["resources"]["runtime"] = 30
+    profile["default-resources"]["slurm_partition"] = "cpu"
+    for rule in ("train", "predict"):
+        profile["set-resources"][rule] = {
+            **profile["set-resources"][rule],
+            "slurm_partition": "gpu",
+            "gpu_model": "fake",
+        }
+    for key, value in changes.items():
+        profile[key] = {**profile[key], **value} if isinstance(value, dict) else value
+    (project.folder / "slurm").mkdir(exist_ok=True)
+    (project.folder / "slurm/profile.yaml").write_text(yaml.safe_dump(profile))
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 180) -> object:
+    """The condition's value once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.3)
+    return value

@@ -1,0 +1,235 @@
+"""What a run will cost, told before anything is submitted: ``python -m renal.costs``.
+
+All arguments are those of Snakemake, such as targets and ``--configfile``. Jobs are those of its
+dry run. Disk use is estimated from the grids of the recipes and the shapes of the images, and GPU
+hours are those that earlier runs into the same results folder took.
+"""
+
+import argparse
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
+
+import yaml
+
+from renal import recipe
+from renal.cases import IMAGE, find_cases
+from renal.errors import InputError
+from renal.resample import extended_box, grid_size, whole_volume
+from renal.volume import Header, read_header
+
+if TYPE_CHECKING:
+    from renal.recipe import Configuration, Geometry, Stage
+
+# Headers that are read to know the shapes; the other cases are taken to be alike.
+SAMPLED = 50
+# Bytes a voxel: image and label, of which the grids of whole volumes are kept before and after
+# normalisation; probabilities of one map, and a label map, compressed, as measured.
+PREPARED, PREDICTED, SEGMENTED = 3, 0.1, 0.005
+# What a region takes of an axis of the CT whose length the recipe leaves to the kidneys.
+SHARE_OF_A_REGION = 0.5
+# A model of 32-bit numbers; while it is trained also Adam's two, and a copy in the running state.
+BYTES_OF_A_PARAMETER, COPIES_IN_TRAINING = 4, 3
+# A folder of segmentations by fold, and the one of the method.
+SEGMENTATIONS_OF_A_METHOD = 2
+GIGA = 1e9
+
+TRAINING = re.compile(r"Training (\w+), stage (\w+), without fold (\d+)")
+PREDICTION = re.compile(r"Predicting ([\w-]+) with (\w+), stage (\w+)")
+
+
+@dataclass(frozen=True)
+class GpuWork:
+    """Planned GPU jobs of a stage, and what such a job took before.
+
+    Attributes
+    ----------
+    step : str
+        What is done, with the method and the stage.
+    jobs : int
+        How many are planned.
+    hours : float or None
+        Mean of earlier ones; None if there were none.
+    """
+
+    step: str
+    jobs: int
+    hours: float | None
+
+
+def planned(arguments: list[str]) -> str:
+    """What Snakemake's dry run says.
+
+    Raises
+    ------
+    InputError
+        With its error.
+    """
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError((done.stderr.strip() or done.stdout.strip()).removeprefix("error: "))
+    return done.stdout + done.stderr
+
+
+def jobs_by_rule(plan: str) -> dict[str, int]:
+    """Number of jobs of each rule in a plan."""
+    table = plan.partition("Job stats:")[2].partition("\ntotal")[0]
+    rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
+    return {rule: int(count) for rule, count in rows}
+
+
+def gpu_work(plan: str, results: Path) -> list[GpuWork]:
+    """GPU jobs of a plan by method and stage, with the hours of earlier ones in `results`."""
+    trainings = Counter(match[:2] for match in TRAINING.findall(plan))
+    predictions = Counter(match[1:] for match in PREDICTION.findall(plan))
+    work = []
+    for (method, stage), jobs in trainings.items():
+        runs = results.glob(f"{method}/{stage}/fold*/run.json")
+        seconds = [json.loads(path.read_text())["seconds"] for path in runs]
+        work.append(GpuWork(f"train {method} {stage}", jobs, _hours(seconds)))
+    for (method, stage), jobs in predictions.items():
+        tables = results.glob(f"benchmarks/predict/{method}-{stage}-*.tsv")
+        seconds = [float(path.read_text().splitlines()[1].split("\t")[0]) for path in tables]
+        work.append(GpuWork(f"predict {method} {stage}", jobs, _hours(seconds)))
+    return work
+
+
+def _hours(seconds: list[float]) -> float | None:
+    return mean(seconds) / 3600 if seconds else None
+
+
+def disk_use(configuration: "Configuration") -> dict[str, float]:
+    """Bytes that a finished run needs, by what they are.
+
+    Grids that methods share are counted once, as they are made once.
+    """
+    data = configuration.data
+    names = list(find_cases(data.root, data.exclude))
+    sample = names[:: math.ceil(len(names) / SAMPLED)]
+    headers = [read_header(data.root / name / IMAGE) for name in sample]
+    cases = len(names)
+    recipes = recipe.load_methods(configuration).values()
+    stages = [stage for settings in recipes for stage in settings.stages.values()]
+    whole = [stage for stage in stages if stage.regions is None]
+    crops = {(s.geometry, s.intensity, s.regions): s for s in stages if s.regions is not None}
+    resampled = sum(_voxels(grid, headers) for grid in {stage.geometry for stage in whole})
+    images = {(stage.geometry, stage.intensity) for stage in whole}
+    normalized = sum(_voxels(grid, headers) for grid, _ in images)
+    # True regions to learn from, and those that the earlier stage found.
+    regions = sum(2 * _stage_voxels(stage, headers) for stage in crops.values())
+    predicted = sum(_stage_voxels(stage, headers) for stage in stages)
+    native = mean(math.prod(header.shape) for header in headers)
+    folds = configuration.folds.count
+    parameters = sum(_parameters(stage) for stage in stages) * folds
+    segmentations = SEGMENTATIONS_OF_A_METHOD * len(configuration.methods)
+    return {
+        "resampled and normalised": (resampled + normalized) * cases * PREPARED,
+        "regions": regions * cases * PREPARED,
+        "predictions": predicted * cases * PREDICTED,
+        "segmentations": native * cases * SEGMENTED * segmentations,
+        "models": parameters * BYTES_OF_A_PARAMETER,
+        "running states, until trained": parameters * BYTES_OF_A_PARAMETER * COPIES_IN_TRAINING,
+    }
+
+
+def _voxels(geometry: "Geometry", headers: list[Header]) -> float:
+    """Mean voxels of a grid over whole volumes, which is what a body's box is taken for."""
+    voxels = []
+    for header in headers:
+        box = whole_volume(header.shape)
+        if geometry.extent_mm is not None:
+            box = extended_box(header.shape, header.spacing, geometry.extent_mm)
+        voxels.append(math.prod(grid_size(geometry, box, header.spacing)))
+    return mean(voxels)
+
+
+def _stage_voxels(stage: "Stage", headers: list[Header]) -> float:
+    """Mean voxels of all that a stage sees of a case."""
+    voxels = _voxels(stage.geometry, headers)
+    if stage.regions is None:
+        return voxels
+    free = sum(size is None for size in stage.geometry.sizes)
+    return stage.regions.count * SHARE_OF_A_REGION**free * voxels
+
+
+def _parameters(stage: "Stage") -> int:
+    import torch
+
+    from renal.networks import build_network
+
+    training = stage.training
+    with torch.device("meta"):
+        network = build_network(training.network, training.channels_in, training.target)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def report(plan: str, configuration: "Configuration") -> str:
+    """What a plan costs, as lines to read."""
+    lines = ["Jobs"]
+    targets = {"all", "catalog", *configuration.methods}
+    jobs = {rule: count for rule, count in jobs_by_rule(plan).items() if rule not in targets}
+    lines += [f"  {rule:<32}{count:>8}" for rule, count in jobs.items()]
+    lines += [f"  {'all':<32}{sum(jobs.values()):>8}", "", "Disk, in GB, once all is done"]
+    use = disk_use(configuration)
+    results = configuration.results
+    lines += [f"  {what:<32}{size / GIGA:>8.2f}" for what, size in use.items()]
+    lines.append(f"  {'all':<32}{sum(use.values()) / GIGA:>8.2f}")
+    there = sum(path.stat().st_size for path in results.rglob("*") if path.is_file())
+    free = shutil.disk_usage(_existing(results)).free
+    lines.append(f"  {'there now':<32}{there / GIGA:>8.2f}")
+    lines.append(f"  {'free on that disk':<32}{free / GIGA:>8.2f}")
+    lines += ["", "GPU hours, from earlier runs in this results folder"]
+    work = gpu_work(plan, results)
+    for part in work:
+        hours = "no earlier run" if part.hours is None else f"{part.jobs * part.hours:.2f}"
+        lines.append(f"  {part.step:<32}{part.jobs:>4} jobs  {hours:>14}")
+    if work and all(part.hours is not None for part in work):
+        total = sum(part.jobs * part.hours for part in work)
+        lines.append(f"  {'all':<32}{sum(p.jobs for p in work):>4} jobs  {total:>14.2f}")
+    return "\n".join(lines if work else lines[:-2])
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def read_configuration(files: list[Path]) -> "Configuration":
+    """config.yaml with some configuration files on top, as Snakemake merges them."""
+    from snakemake.utils import update_config
+
+    values: dict = {}
+    for path in (Path("config.yaml"), *files):
+        try:
+            update_config(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError(f"{path}: cannot be read ({error}): name a YAML file") from error
+    return recipe.check_configuration(values)
+
+
+def main() -> int:
+    """Print what a run would cost; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m renal.costs", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for Snakemake")
+    a, others = parser.parse_known_args()
+    files = ["--configfile", *map(str, a.configfile)] if a.configfile else []
+    try:
+        print(report(planned([*others, *files]), read_configuration(a.configfile)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
