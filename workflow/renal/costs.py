@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from renal import recipe
 from renal.cases import IMAGE, find_cases
 from renal.errors import InputError
+from renal.recipe import check_configuration, load_methods
 from renal.resample import extended_box, grid_size, whole_volume
 from renal.volume import Header, read_header
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SAMPLED = 50
 # Bytes a voxel: image and label, of which the grids of whole volumes are kept before and after
 # normalisation; probabilities of one map, and a label map, compressed, as measured.
-PREPARED, PREDICTED, SEGMENTED = 3, 0.1, 0.005
+PREPARED, FOUND, PREDICTED, SEGMENTED = 3, 2, 0.1, 0.005
 # What a region takes of an axis of the CT whose length the recipe leaves to the kidneys.
 SHARE_OF_A_REGION = 0.5
 # A model of 32-bit numbers; while it is trained also Adam's two, and a copy in the running state.
@@ -117,15 +117,14 @@ def disk_use(configuration: "Configuration") -> dict[str, float]:
     sample = names[:: math.ceil(len(names) / SAMPLED)]
     headers = [read_header(data.root / name / IMAGE) for name in sample]
     cases = len(names)
-    recipes = recipe.load_methods(configuration).values()
+    recipes = load_methods(configuration).values()
     stages = [stage for settings in recipes for stage in settings.stages.values()]
     whole = [stage for stage in stages if stage.regions is None]
     crops = {(s.geometry, s.intensity, s.regions): s for s in stages if s.regions is not None}
     resampled = sum(_voxels(grid, headers) for grid in {stage.geometry for stage in whole})
     images = {(stage.geometry, stage.intensity) for stage in whole}
     normalized = sum(_voxels(grid, headers) for grid, _ in images)
-    # True regions to learn from, and those that the earlier stage found.
-    regions = sum(2 * _stage_voxels(stage, headers) for stage in crops.values())
+    regions = sum(_stage_voxels(stage, headers) for stage in crops.values())
     predicted = sum(_stage_voxels(stage, headers) for stage in stages)
     native = mean(math.prod(header.shape) for header in headers)
     folds = configuration.folds.count
@@ -133,7 +132,8 @@ def disk_use(configuration: "Configuration") -> dict[str, float]:
     segmentations = SEGMENTATIONS_OF_A_METHOD * len(configuration.methods)
     return {
         "resampled and normalised": (resampled + normalized) * cases * PREPARED,
-        "regions": regions * cases * PREPARED,
+        # True ones to learn from, and images of those that the earlier stage found.
+        "regions": regions * cases * (PREPARED + FOUND),
         "predictions": predicted * cases * PREDICTED,
         "segmentations": native * cases * SEGMENTED * segmentations,
         "models": parameters * BYTES_OF_A_PARAMETER,
@@ -212,7 +212,7 @@ def read_configuration(files: list[Path]) -> "Configuration":
             update_config(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except (OSError, yaml.YAMLError) as error:
             raise InputError(f"{path}: cannot be read ({error}): name a YAML file") from error
-    return recipe.check_configuration(values)
+    return check_configuration(values)
 
 
 def main() -> int:
