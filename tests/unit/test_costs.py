@@ -58,11 +58,12 @@ def test_gpu_hours_are_those_of_earlier_runs(tmp_path):
 
 def test_disk_use_by_hand(configuration):
     use = costs.disk_use(configuration)
-    # Four cases; 128x160x160 before and after normalisation, and two regions of 64x96x96 twice.
+    # Four cases; 128x160x160 before and after normalisation; true regions with labels, found ones
+    # without.
     stages = recipe.load_methods(configuration)["resvnet"].stages
     whole, tumour = (np.prod(stages[name].geometry.size) for name in ("whole", "tumour"))
     assert use["resampled and normalised"] == 4 * 2 * whole * 3
-    assert use["regions"] == 4 * 2 * stages["tumour"].regions.count * tumour * 3
+    assert use["regions"] == 4 * stages["tumour"].regions.count * tumour * (3 + 2)
     # Two nets of 9,324,721 parameters in each of two stages, on two folds.
     assert use["models"] == pytest.approx(4 * 9_324_721 * 2 * 2 * 2, rel=0.01)
 
