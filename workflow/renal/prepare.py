@@ -17,7 +17,7 @@ from renal.errors import InputError
 from renal.files import read_array, read_json, write_array, write_json
 from renal.intensity import normalize
 from renal.parallel import for_each
-from renal.regions import body_box, bounding_box, clean, regions_of, widened
+from renal.regions import body_box, bounding_box, clean, joined, regions_of, widened
 from renal.resample import Box, extended_box, grid_size, slices, to_grid, whole_volume
 from renal.validation import CheckedCase
 from renal.volume import read_header, read_label, read_volume
@@ -259,7 +259,7 @@ def true_mask(case: CheckedCase, outer: "Regions | None" = None) -> tuple[np.nda
     extent = whole_volume(mask.shape)
     box = bounding_box(mask)
     if outer is not None and box is not None:
-        (extent,) = regions_of([box], outer, mask.shape, case.spacing, extent)
+        extent = joined(regions_of([box], outer, mask.shape, case.spacing, extent))
     return mask, extent
 
 

@@ -67,13 +67,14 @@ def foreground_maps(encoded: "Tensor", target: "Target") -> "Tensor":
 def probabilities(logits: "Tensor", target: "Target") -> "Tensor":
     """Probabilities of the maps of `target` from a network's logits, (batch, maps, z, y, x) float.
 
-    Of exclusive classes, ``whole`` is kidney or tumour. Where it is more than a half, ``tumour`` is
-    tumour's share of it, so that cutting both at a half gives the more probable of the two; where
-    it is less, ``tumour`` falls to 0 with it.
+    Of exclusive classes, ``whole`` is kidney or tumour, and ``tumour`` the tumour's share of it,
+    though no more than ``whole`` itself: cutting both at a half gives the more probable of kidney
+    and tumour where there is either.
     """
     logits = logits.float()
     if target != "classes":
         return logits.sigmoid()
     shares = logits.softmax(dim=1)
     whole = 1 - shares[:, :1]
-    return _joined([whole, shares[:, 2:] * (1 / whole).clamp(max=2)])
+    share = shares[:, 2:] / whole.clamp(min=1e-6)
+    return _joined([whole, share.minimum(whole)])
