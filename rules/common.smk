@@ -16,7 +16,7 @@ from renal import cases as case_list
 from renal import recipe
 from renal.errors import InputError
 from renal.gpus import visible_gpus
-from renal.slurm import refuse_orphans
+from renal.slurm import refuse_orphans, refuse_unquotable
 from renal.sources import code_hash, component_modules
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -100,6 +100,7 @@ def begin():
     """What comes before the first job of a run."""
     if not workflow.local_exec:
         try:
+            refuse_unquotable(Path.cwd(), ROOT, CONFIGURATION.data.root, RESULTS)
             refuse_orphans(Path.cwd())
         except InputError as error:
             sys.exit(f"error: {error}")

@@ -1,7 +1,9 @@
 """The workflow on a real SLURM, through all that happens to jobs on a cluster."""
 
 import hashlib
+import itertools
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,20 @@ def undisturbed(tmp_path_factory) -> Project:
     run = project.snakemake("--cores", "8", *MODELS, env=environment)
     assert run.returncode == 0, run.stderr[-3000:]
     return project
+
+
+def test_local_trainings_have_a_gpu_each(undisturbed):
+    """Eight trainings on two GPUs and eight cores: no two at once have the same."""
+    spans = []
+    for path in sorted(undisturbed.folder.glob("results/logs/train/*.log")):
+        begun, gpu = re.match(r"([\d-]+ [\d:,]+) GPU (\d)\n", path.read_text()).groups()
+        begun = datetime.strptime(begun, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+        spans.append((gpu, begun, path.stat().st_mtime))
+    assert len(spans) == len(MODELS)
+    assert {gpu for gpu, _, _ in spans} == {"0", "1"}
+    for gpu in "01":
+        ordered = sorted(span[1:] for span in spans if span[0] == gpu)
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ordered))
 
 
 class Watch(threading.Thread):
@@ -208,3 +225,41 @@ def test_every_fault_ends_with_the_same_models(undisturbed, runs, watch):
     assert max(map(len, watch.seen)) == 2
     assert all(len(set(given)) == len(given) for given in watch.seen)
     assert {gpu for given in watch.seen for gpu in given} <= {"0", "1"}
+
+
+@pytest.mark.slow
+def test_a_whole_run_through_faults_at_random(undisturbed, runs):
+    """Any job may be cancelled, requeued or killed; tables and segmentations must not show it."""
+    finished = undisturbed.snakemake("--cores", "8")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    project, cluster = runs.project, runs.cluster
+    write_profile(project)
+    run = runs.start()
+    draw, done = random.Random(0), Counter()
+    deadline = time.monotonic() + 1500
+    while run.poll() is None and time.monotonic() < deadline:
+        time.sleep(draw.uniform(2, 15))
+        running = list(cluster.jobs("RUNNING").items())
+        if not running or sum(done.values()) == 15:
+            continue
+        job, comment = draw.choice(running)
+        fault = draw.choice(["scancel", "requeue", "kill"])
+        command = ["scontrol", "requeue"] if fault == "requeue" else ["scancel"]
+        command += ["--signal=KILL", "--full"] if fault == "kill" else []
+        subprocess.run([*command, job], env=cluster.environment, check=False)
+        done[fault, comment.split("_wildcards")[0]] += 1
+    assert run.returncode == 0, runs.says()[-3000:]
+    assert sum(done.values()) >= 8, done
+    patterns = ("*/*/fold*/model.safetensors", "*/segmentation/*", "*/scores.csv", "tables/cv.*")
+    folders = undisturbed.folder, project.folder
+    names = [
+        sorted(
+            str(path.relative_to(folder))
+            for pattern in patterns
+            for path in folder.glob(f"results/{pattern}")
+        )
+        for folder in folders
+    ]
+    assert names[0] == names[1]
+    assert len(names[0]) == 8 + 2 * 4 + 2 + 4
+    assert checksums(project, names[0]) == checksums(undisturbed, names[0])

@@ -1,11 +1,12 @@
 """What SLURM is asked: a squeue that says what a test wants stands in for the real one."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from renal.errors import InputError
-from renal.slurm import minutes_left, refuse_orphans
+from renal.slurm import minutes_left, refuse_orphans, refuse_unquotable
 
 
 @pytest.fixture
@@ -54,3 +55,10 @@ def test_jobs_of_another_run_here_are_refused(squeue, tmp_path):
         refuse_orphans(tmp_path)
     squeue(f"13|(null)|{tmp_path}")
     refuse_orphans(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a'b", 'a"b', "a$b", "a`b", "a;b", "a&b", "a|b", "a\nb", "a\\b"])
+def test_names_that_a_shell_would_read_are_refused(name):
+    refuse_unquotable(Path("/home/Jürgen M/data-1.0"), Path("results"))
+    with pytest.raises(InputError, match="letters, digits"):
+        refuse_unquotable(Path("/data"), Path("/home") / name)

@@ -297,7 +297,8 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_facto
     assert undisturbed.returncode == 0, undisturbed.stderr[-2000:]
 
     command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
-    for stage in ("tumour", "whole"):
+    moments = ("tumour/fold*/state.pt", "whole/fold*/state.pt", "whole/prediction/*/*.npz")
+    for moment in moments:
         # A session of its own, so that the kill reaches the jobs as well.
         run = subprocess.Popen(
             [*command, "--rerun-incomplete"],
@@ -307,11 +308,11 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_facto
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
-        while not list(results(twin).glob(f"resvnet/{stage}/fold*/state.pt")):
-            assert time.monotonic() < deadline, "no training was seen"
+        while not list(results(twin).glob(f"resvnet/{moment}")):
+            assert time.monotonic() < deadline, f"{moment} was not seen"
             time.sleep(0.05)
         _kill_session(run)
-        assert list(results(twin).glob(f"resvnet/{stage}/fold*/state.pt"))
+        assert list(results(twin).glob(f"resvnet/{moment}"))
         subprocess.run([*command, "--unlock"], cwd=twin.folder, check=True, capture_output=True)
     finished = twin.snakemake("--rerun-incomplete")
     assert finished.returncode == 0, finished.stderr[-2000:]

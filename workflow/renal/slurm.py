@@ -32,6 +32,25 @@ def refuse_orphans(folder: Path) -> None:
         )
 
 
+def refuse_unquotable(*folders: Path) -> None:
+    """Stop where a folder's name means something to a shell.
+
+    Snakemake 9.27 quotes the paths in the commands of its jobs on a cluster as Python does, not as
+    a shell does, so that parts of such a name would be run as commands.
+
+    Raises
+    ------
+    InputError
+        With the folder.
+    """
+    for folder in folders:
+        if not re.fullmatch(r"[\w/.,:=@+ -]*", str(folder)):
+            raise InputError(
+                f"{folder}: on a cluster Snakemake hands this name to a shell, which would take "
+                "parts of it for commands: use letters, digits, spaces and .,:=@+-_ in names"
+            )
+
+
 def minutes_left() -> float:
     """Minutes until SLURM ends the job that this process belongs to; infinite outside of a job.
 
