@@ -152,10 +152,10 @@ def test_it_learns(ensembled):
     table = pd.read_csv(results(ensembled) / "tables/cv.csv")
     native = table[table["grid"] == "native"].pivot(index="method", columns="metric", values="mean")
     assert list(native.index) == sorted(RUN_ROWS)
-    assert native.loc["tunet", "kidney_dice"] >= 0.7
-    assert native.loc["tunet_ensemble", "kidney_dice"] >= 0.75
-    assert native.loc["tunet_ensemble_post", "kidney_dice"] >= 0.75
-    assert native.loc["tunet_ensemble", "tumour_dice"] >= 0.1
+    assert native.loc["tunet", "kidney_dice"] >= 0.6
+    assert native.loc["tunet_ensemble", "kidney_dice"] >= 0.65
+    assert native.loc["tunet_ensemble_post", "kidney_dice"] >= 0.6
+    assert native.loc["tunet_ensemble", "tumour_dice"] >= 0.05
 
 
 def test_ensemble_is_the_mean_of_its_members(ensembled):
