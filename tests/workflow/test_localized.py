@@ -105,6 +105,7 @@ def images(project: Project) -> list:
     return [path for path in paths if path.parent.name not in data["exclude"]]
 
 
+@pytest.mark.slow
 @RUN
 def test_they_learn(localized):
     table = pd.read_csv(localized.folder / "results/tables/cv.csv")
@@ -114,6 +115,7 @@ def test_they_learn(localized):
         assert means[method, "ceiling", "kidney_dice"] > means[method, "native", "kidney_dice"]
 
 
+@pytest.mark.slow
 @RUN
 @pytest.mark.parametrize("method", STAGES)
 def test_every_case_is_segmented_in_its_geometry(localized, method):
@@ -126,6 +128,7 @@ def test_every_case_is_segmented_in_its_geometry(localized, method):
     assert (folder / "submission/prediction_00031.nii.gz").exists()
 
 
+@pytest.mark.slow
 @RUN
 @pytest.mark.parametrize(("method", "least"), [("mrbnet", 0.95), ("damnet", 0.9)])
 def test_regions_hold_the_kidneys(localized, method, least):
@@ -142,6 +145,7 @@ def test_regions_hold_the_kidneys(localized, method, least):
     assert (localized.folder / f"results/{method}/pictures/located.png").exists()
 
 
+@pytest.mark.slow
 @RUN
 @pytest.mark.parametrize("method", STAGES)
 def test_nothing_located_gives_an_empty_segmentation(

@@ -142,6 +142,7 @@ def compared(finished, tmp_path_factory) -> Project:
     return project
 
 
+@pytest.mark.slow
 @RUN
 def test_it_learns(compared):
     table = pd.read_csv(compared.folder / "results/tables/cv.csv")
@@ -153,6 +154,7 @@ def test_it_learns(compared):
     assert means["msvnet", "native", "tumour_dice"] > 0.05
 
 
+@pytest.mark.slow
 @RUN
 @pytest.mark.parametrize("method", RUN_ROWS)
 def test_every_case_is_segmented_in_its_geometry(compared, finished, method):
@@ -168,6 +170,7 @@ def test_every_case_is_segmented_in_its_geometry(compared, finished, method):
     assert (folder / "submission/prediction_00031.nii.gz").exists()
 
 
+@pytest.mark.slow
 @RUN
 def test_hard_slices_are_named(compared):
     stage = compared.folder / "results/msvnet/tumour/fold0"
