@@ -100,11 +100,12 @@ END
 }
 
 down() {
-    squeue --noheader --format=%A 2>/dev/null | xargs --no-run-if-empty scancel --signal=KILL --full 2>/dev/null || true
     squeue --noheader --format=%A 2>/dev/null | xargs --no-run-if-empty scancel 2>/dev/null || true
+    local daemon process
     for daemon in slurmd slurmctld munged; do
-        local file=$folder/$daemon.pid
-        if [ -s "$file" ]; then kill "$(cat "$file")" 2>/dev/null || true; fi
+        process=$(cat "$folder/$daemon.pid" 2>/dev/null) || continue
+        kill "$process" 2>/dev/null || continue
+        while kill -0 "$process" 2>/dev/null; do sleep 0.1; done
     done
 }
 

@@ -54,10 +54,11 @@ def test_local_trainings_have_a_gpu_each(undisturbed):
 
 
 class Watch(threading.Thread):
-    """Looks at all trainings on this machine several times a second: which GPU each was given."""
+    """Looks at a project's trainings several times a second: which GPU each was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
+        self.folder = folder
         self.seen: list[list[str]] = []
         self.ended = False
 
@@ -71,7 +72,7 @@ class Watch(threading.Thread):
     def _gpu_of(self, process: Path) -> str:
         try:
             arguments = (process / "cmdline").read_bytes().split(b"\0")
-            if arguments[1:4] != [b"-m", b"renal", b"train"]:
+            if arguments[1:4] != [b"-m", b"renal", b"train"] or self._is_elsewhere(process):
                 return ""
             environment = (process / "environ").read_bytes()
         except OSError:  # it has ended meanwhile
@@ -79,10 +80,13 @@ class Watch(threading.Thread):
         found = re.search(rb"\0CUDA_VISIBLE_DEVICES=([^\0]*)", environment)
         return found[1].decode() if found else "none"
 
+    def _is_elsewhere(self, process: Path) -> bool:
+        return (process / "cwd").readlink() != self.folder
+
 
 @pytest.fixture
-def watch():
-    watch = Watch()
+def watch(runs):
+    watch = Watch(runs.project.folder)
     watch.start()
     yield watch
     watch.ended = True
