@@ -87,12 +87,18 @@ def small_project(folder: Path) -> Project:
     project = make_project(folder, configuration)
     (folder / "workflow/methods/variant.yaml").write_text("extends: resvnet\n")
     write_phantom(folder / "data", labelled=4, unlabelled=0, size=64)
-    # A state after every epoch, and an hour's margin in a minute: faults need not be waited for.
+    # A state after every epoch, half a minute's margin in a minute, and on the cluster no epoch so
+    # short that a training ends before its fault comes.
     loop = folder / "workflow/renal/training.py"
     text = loop.read_text()
-    for value, shorter in (("BETWEEN_STATES = 60.0", "0.0"), ("BEFORE_THE_LIMIT = 120.0", "45.0")):
-        assert f"SECONDS_{value}" in text
-        text = text.replace(f"SECONDS_{value}", f"SECONDS_{value.split(' = ')[0]} = {shorter}")
+    for line, replacement in (
+        ("SECONDS_BETWEEN_STATES = 60.0\n", "SECONDS_BETWEEN_STATES = 0.0\n"),
+        ("SECONDS_BEFORE_THE_LIMIT = 120.0\n", "SECONDS_BEFORE_THE_LIMIT = 30.0\n"),
+        ("progress.epoch += 1\n", "progress.epoch += 1; time.sleep(0.25 if ON_CLUSTER else 0)\n"),
+        ("\nlog = ", "\nimport os\n\nON_CLUSTER = 'SLURM_JOB_ID' in os.environ\nlog = "),
+    ):
+        assert text.count(line) == 1
+        text = text.replace(line, replacement)
     loop.write_text(text)
     return project
 
