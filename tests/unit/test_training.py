@@ -1,11 +1,13 @@
 """Tests of training: it learns, repeats to the byte, and survives being stopped and killed."""
 
 import csv
+import errno
 import itertools
 import json
 import logging
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -736,7 +738,7 @@ def remembering(prepared, tmp_path_factory) -> Path:
 def test_hard_drawing_says_how_hard_its_examples_were(remembering, prepared):
     with (remembering / "drawing.csv").open() as stream:
         drawn = list(csv.DictReader(stream))
-    assert list(drawn[0]) == ["case", "place", "dice", "weight"]
+    assert list(drawn[0]) == ["case", "place", "case_dice", "dice", "weight"]
     learned = read_run(remembering)["cases"]
     assert [row["case"] for row in drawn] == [name for name in learned for _ in range(2)]
     assert any(float(row["dice"]) > 0 for row in drawn)
@@ -998,6 +1000,34 @@ def test_a_second_process_in_the_same_folder_is_refused(prepared, tmp_path):
         assert not (tmp_path / "model.safetensors").exists()
         other.stdin.close()
     train(prepared, tmp_path, epochs=1)  # the lock went with the process
+
+
+def test_without_locks_it_trains_and_says_so(prepared, tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(run_state.fcntl, "flock", flock)
+    train(prepared, tmp_path, epochs=1)
+    assert "locks are not known here" in caplog.text
+    assert (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("between", [0.0, 60.0], ids=["state.pt", "model.safetensors"])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    prepared, tmp_path, monkeypatch, uninterrupted, between, request
+):
+    name = request.node.callspec.id
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_STATES", between)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
+    try:
+        with pytest.raises(InputError, match=f"{name}: cannot be written .*free space"):
+            train(prepared, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert {path.name for path in tmp_path.iterdir()} <= {"state.lock"}
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
 
 
 def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """The running state of a training: what a stopped run needs to go on as if it had not stopped."""
 
+import errno
 import fcntl
 import hashlib
+import io
 import json
 import logging
 import math
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SECONDS_TO_END_AN_EPOCH = 10.0
+# What file systems say that were mounted without locks, as some clusters' are.
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @dataclass
@@ -78,8 +82,10 @@ def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, 
 
 def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
     """Store the state in one step, so that a kill leaves the old one or the new one."""
+    content = io.BytesIO()  # torch's own writing to a full disk ends in no OSError
+    torch.save({"fingerprint": fingerprint, **state}, content)
     with replacing(path) as temporary:
-        torch.save({"fingerprint": fingerprint, **state}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 @contextmanager
@@ -92,6 +98,10 @@ def only_writer(output: Path) -> Iterator[None]:
             raise InputError(
                 f"{output}: another process is training here: wait for it, or stop it"
             ) from error
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            log.warning("%s: locks are not known here: start no second run beside this", output)
         yield
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from renal.augmentations import augment
 from renal.datasets import Examples, read_cases, split
@@ -366,7 +366,7 @@ def _write_results(
             "lower the learning rate in config.yaml's overrides"
         )
     with replacing(output / "model.safetensors") as temporary:
-        save_file(network.state_dict(), temporary)
+        temporary.write_bytes(save(network.state_dict()))
     rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
     _write_csv(output / "history.csv", rows)
     drawn = run.drawing.table()
