@@ -185,13 +185,15 @@ def test_a_stored_state_goes_on_as_it_was(tmp_path):
     assert drawing.table() == again.table()
 
 
-def test_the_table_has_a_row_for_every_example():
+def test_the_table_has_a_row_for_every_example_hard_ones_first():
     drawing = recorded()
     drawing.order(2)
-    assert drawing.table() == [
-        {"case": "case_0", "place": "0 5", "dice": "1.0000", "weight": "0.2000"},
-        {"case": "case_1", "place": "0 1", "dice": "0.5000", "weight": "0.4500"},
-        {"case": "case_0", "place": "0 6", "dice": "0.0000", "weight": "1.2000"},
-        {"case": "case_1", "place": "0 2", "dice": "0.9000", "weight": "0.2100"},
-        {"case": "case_1", "place": "0 3", "dice": "0.1000", "weight": "1.0100"},
+    drawing.record([1], torch.tensor([0.4]))  # its weight is still that of 0.5
+    assert [" ".join(row.values()) for row in drawing.table()] == [
+        "case_1 0 3 0.4667 0.1000 1.0100",
+        "case_1 0 1 0.4667 0.4000 0.4500",
+        "case_1 0 2 0.4667 0.9000 0.2100",
+        "case_0 0 6 0.5000 0.0000 1.2000",
+        "case_0 0 5 0.5000 1.0000 0.2000",
     ]
+    assert list(drawing.table()[0]) == ["case", "place", "case_dice", "dice", "weight"]

@@ -170,8 +170,9 @@ def test_every_case_is_segmented_in_its_geometry(compared, finished, method):
 def test_hard_slices_are_named(compared):
     stage = compared.folder / "results/msvnet/tumour/fold0"
     drawn = pd.read_csv(stage / "drawing.csv")
-    assert drawn.columns.tolist() == ["case", "place", "dice", "weight"]
+    assert drawn.columns.tolist() == ["case", "place", "case_dice", "dice", "weight"]
     assert not drawn.duplicated(["case", "place"]).any()
+    assert drawn["case_dice"].is_monotonic_increasing
     held_out = set(pd.read_csv(compared.folder / "results/msvnet/scores/fold0.csv")["case"])
     assert not held_out & set(drawn["case"])
     # Of a weight of at least 0.2; a slice that was never right weighs most.

@@ -49,11 +49,7 @@ class Drawing:
 
     def order(self, epoch: int) -> list[int]:
         if epoch and epoch % self.epochs == 0:
-            dice = self.state["dice"]
-            if self.unit == "case":
-                sums = torch.zeros(len(self.examples.cases), dtype=dice.dtype)
-                counts = torch.bincount(self.cases, minlength=len(sums)).clamp(min=1)
-                dice = (sums.index_add(0, self.cases, dice) / counts)[self.cases]
+            dice = self._mean_of_case() if self.unit == "case" else self.state["dice"]
             self.state["weight"] = self.least + (1 - dice) ** self.strength
         weights = self.state["weight"]
         return torch.multinomial(weights, len(weights), replacement=True).tolist()
@@ -64,9 +60,25 @@ class Drawing:
         self.state["dice"].numpy()[indices] = scores.double().cpu().numpy()
 
     def table(self) -> list[dict[str, Any]]:
-        """One row an example: its case, its place in it, its last Dice and its weight."""
+        """One row an example: its case and place, its last Dice and the weight it was drawn with.
+
+        The hardest case comes first, by the mean Dice of its examples, and in it the hardest.
+        """
+        columns = {"case_dice": self._mean_of_case(), **self.state}
+        order = sorted(
+            range(len(self.examples)),
+            key=lambda i: (columns["case_dice"][i], self.cases[i], columns["dice"][i]),
+        )
         rows = []
-        for index, (number, place) in enumerate(self.examples.entries):
+        for index in order:
+            number, place = self.examples.entries[index]
             row = {"case": self.examples.cases[number].name, "place": " ".join(map(str, place))}
-            rows.append(row | {key: f"{self.state[key][index]:.4f}" for key in self.state})
+            rows.append(row | {key: f"{values[index]:.4f}" for key, values in columns.items()})
         return rows
+
+    def _mean_of_case(self) -> Tensor:
+        """The mean Dice of each example's case, (examples,) float64."""
+        dice = self.state["dice"]
+        sums = torch.zeros(len(self.examples.cases), dtype=dice.dtype)
+        counts = torch.bincount(self.cases, minlength=len(sums)).clamp(min=1)
+        return (sums.index_add(0, self.cases, dice) / counts)[self.cases]
