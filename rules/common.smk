@@ -67,7 +67,7 @@ HELD_OUT = [f"fold{fold}" for fold in FOLDS]
 
 def pretrained_of(stage):
     """The weights that a stage's network begins with; None for most."""
-    return getattr(stage.training.network, "pretrained", None) or None
+    return getattr(stage.training.network, "pretrained", None)
 
 
 PRETRAINED = {

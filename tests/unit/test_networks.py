@@ -30,6 +30,34 @@ def layers_of(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, kind)]
 
 
+# The figures of docs/recipes.md.
+COUNTS = {
+    ("resvnet", "whole"): 9_324_721 * 2 + 432,
+    ("resvnet", "tumour"): 9_324_721 * 2 + 432,
+    ("mrbnet", "zrange"): 21_278_913,
+    ("mrbnet", "locate"): 21_967_553,
+    ("mrbnet", "segment"): 14_550_111,
+    ("damnet", "coarse"): 1_021_505,
+    ("damnet", "fine"): 28_956_892,
+    ("tunet", "segment"): 4_088_097 + 4_088_529,
+    ("tunet_seb", "segment"): 4_133_981 + 4_134_413,
+    ("tunet_ensemble_post", "localize"): 4_082_049,
+    ("tunet_unet3d", "segment"): 4_082_082,
+    ("tunet_unet2d", "segment"): 1_363_074,
+    ("msvnet", "kidney"): 9_498_260,
+    ("msvnet", "tumour"): 5_092_421,
+    ("msvnet_vnet", "tumour"): 5_037_937,
+}
+
+
+@pytest.mark.parametrize(("method", "stage"), COUNTS)
+def test_a_recipes_network_has_as_many_parameters_as_the_docs_say(method, stage):
+    training = recipe.load_method(method, {}).stages[stage].training
+    with torch.device("meta"):
+        network = build_network(training.network, training.channels_in, training.target)
+    assert parameter_count(network) == COUNTS[method, stage]
+
+
 def test_parameter_count_is_that_of_the_public_code():
     # The meta device makes shapes without numbers: 18.6 million of them would take a second.
     with torch.device("meta"):

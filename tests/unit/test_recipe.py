@@ -133,10 +133,20 @@ def test_every_recipe_of_the_repository_trains_or_takes_stages(everything):
         assert merging.family == method.family
 
 
+def demonstrated(demo: str) -> dict[str, recipe.Method]:
+    """The recipes of a demonstration, as it changes them."""
+    values = recipe.merged(configuration_values(), configuration_values(demo))
+    return recipe.load_methods(recipe.check_configuration(values))
+
+
+DEMOS = ("demo.yaml", "demos/tunet.yaml", "demos/localized.yaml", "demos/msvnet.yaml")
+
+
 def test_what_augmentation_fills_in_is_what_the_mask_leaves_outside(everything):
     scan = np.array([[[-1000, 0, 1000]]], np.int16)  # air, water and bone
     filled = {}
-    for method in everything.values():
+    demos = [method for demo in DEMOS for method in demonstrated(demo).values()]
+    for method in (*everything.values(), *demos):
         for stage in method.stages.values():
             if stage.regions is None or not stage.regions.mask:
                 continue
@@ -167,10 +177,122 @@ def test_mrbnet_looks_for_the_box_within_the_range_of_slices(everything):
     assert stages["segment"].regions.margin_mm[0] == 0
 
 
-def test_damnets_patches_hold_a_kidney_in_training_and_in_prediction(everything):
-    fine = everything["damnet"].stages["fine"]
-    assert fine.training.sampler.size == fine.inference.size == (32, 160, 160)
-    assert fine.inference.overlap == (16, 80, 80)
+# What the papers say of each method, by the recipe's keys.
+PAPERS = {
+    "mrbnet": {
+        "zrange.training.network.name": "resnet34_slices",
+        "zrange.training.target": "slices",
+        "locate.training.network.dimensions": 2,
+        "locate.training.target": "whole",
+        "segment.geometry.spacing": (1, 1, 1),
+        "segment.training.network.name": "mrb_unet",
+        "segment.training.sampler.size": (80, 128, 128),
+        "segment.training.loss.name": "dice_cross_entropy",
+        "segment.training.loss.activation": "sigmoid",
+        "segment.inference.size": (80, 128, 128),
+        **{
+            f"{stage}.{key}": value
+            for stage in ("zrange", "locate", "segment")
+            for key, value in {
+                "intensity.window": (-100, 350),
+                "training.optimizer.name": "sgd",
+                "training.optimizer.learning_rate": 0.01,
+                "training.schedule.name": "plateau",
+                "training.schedule.factor": 0.1,
+                "training.schedule.patience": 3,
+                "training.stopping.patience": 30,
+                "training.stopping.minimum_rate": 1e-6,
+                "training.augmentation.0.degrees": 30,
+                "training.augmentation.1.name": "flip",
+            }.items()
+        },
+    },
+    "damnet": {
+        "coarse.geometry.size": (None, 256, 256),
+        "coarse.training.network.dimensions": 3,
+        "coarse.training.loss": recipe.TverskyLoss(
+            name="tversky", false_negatives=0.7, false_positives=0.3
+        ),
+        "coarse.components.minimum_voxels": 4001,
+        "coarse.components.keep": 2,
+        "fine.geometry.size": None,
+        "fine.geometry.spacing": None,
+        "fine.regions.count": 2,
+        "fine.training.network.backbone": "resnet34",
+        "fine.training.network.paths": ("two_d", "three_d", "adapted"),
+        "fine.training.network.pretrained.sha256": "b627a593",
+        **{
+            f"{stage}.{key}": value
+            for stage in ("coarse", "fine")
+            for key, value in {
+                "intensity.window": (-100, 300),
+                "intensity.rescale": (-1, 1),
+                "training.optimizer.name": "adam",
+                "training.optimizer.learning_rate": 1e-3,
+                "training.stopping.patience": 5,
+                "training.validation.share": 21 / 168,
+                "training.validation.keep": "best",
+                "training.epochs": 100,
+                "training.augmentation": (),
+            }.items()
+        },
+    },
+    "msvnet": {
+        "kidney.geometry.spacing": (2, None, None),
+        "kidney.geometry.size": (None, 256, 256),
+        "kidney.training.sampler": recipe.WindowSampler(
+            name="windows", length=64, around="kidney", extend=50
+        ),
+        "kidney.training.network.supervised": True,
+        "kidney.training.loss.name": "dice",
+        "kidney.training.supervision": recipe.DecayingSupervision(
+            weight=0.33, factor=0.8, epochs=15
+        ),
+        "kidney.training.epochs": 500,
+        "kidney.training.augmentation.0.axes": ("y", "x"),
+        "kidney.inference": recipe.WindowInference(
+            name="windows", length=64, step=32, keep=(16, 48)
+        ),
+        "tumour.geometry.spacing": (1, None, None),
+        "tumour.geometry.size": (None, 512, 512),
+        "tumour.training.sampler.only": "kidney",
+        "tumour.training.drawing.name": "hard",
+        "tumour.training.network.multi_scale": True,
+        "tumour.training.network.attention": True,
+        "tumour.training.network.dilations": (2, 3, 5),
+        "tumour.training.loss.name": "focal_dice",
+        "tumour.components.keep": 1,
+    },
+}
+
+
+def value_of(section: object, key: str) -> object:
+    for part in key.split("."):
+        section = section[int(part)] if part.isdigit() else getattr(section, part)
+    return section
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_recipe_says_what_its_paper_says(everything, name):
+    stages = everything[name].stages
+    assert list(stages) == list(dict.fromkeys(key.partition(".")[0] for key in PAPERS[name]))
+    found = {}
+    for path in PAPERS[name]:
+        stage, _, key = path.partition(".")
+        found[path] = value_of(stages[stage], key)
+    assert found == PAPERS[name]
+
+
+def test_damnets_published_scores_are_the_papers(everything):
+    published = everything["damnet"].published
+    assert (published.kidney[0], published.tumour[0]) == (0.9655, 0.7520)
+    assert published.composite[0] == 0.8587
+
+
+def test_a_stage_predicts_in_patches_of_the_size_it_learned_from(everything):
+    for name, stage in (("mrbnet", "segment"), ("damnet", "fine"), ("tunet", "segment")):
+        settings = everything[name].stages[stage]
+        assert settings.inference.size == settings.training.sampler.size
 
 
 def test_tunets_dice_is_smoothed_below_alone(everything):
@@ -472,19 +594,16 @@ def test_config_yaml_is_valid():
         recipe.load_method(name, configuration.overrides.get(name, {}))
 
 
-def test_demo_yaml_is_valid_on_top_of_config_yaml():
-    values = recipe.merged(configuration_values(), configuration_values("demo.yaml"))
-    configuration = recipe.check_configuration(values)
-    assert configuration.overrides
+@pytest.mark.parametrize("demo", DEMOS)
+def test_demos_are_the_papers_methods_with_less_of_everything(demo, everything):
     # What somebody sets in config.yaml for the real data does not reach the demonstration.
     assert {"data", "results", "methods", "folds", "batch_size", "compute"} <= set(
-        configuration_values("demo.yaml")
+        configuration_values(demo)
     )
-    for name in configuration.methods:
-        method = recipe.load_method(name, configuration.overrides.get(name, {}))
-        paper = recipe.load_method(name, {})
-        assert method != paper
-        # The demonstration takes the same way as the paper, with less of everything.
+    for name, method in demonstrated(demo).items():
+        paper = everything[name]
+        assert method != paper or not paper.stages
+        # The demonstration takes the same way as the paper.
         assert list(method.stages) == list(paper.stages)
         assert method.merge == paper.merge
 
@@ -973,10 +1092,10 @@ def test_regions_are_moved_about_where_examples_are_drawn_from_them(tmp_path, na
     regions = {"stage": "first", "count": 1}
     steady = stage_values(regions=regions, **changes)
     assert load(tmp_path, method_values(first=stage_values(), second=steady)).stages
-    moved = stage_values(regions={**regions, "jitter_mm": [0, 0, 1]}, **changes)
+    moved = stage_values(regions={**regions, "jitter_mm": [1, 0, 0]}, **changes)
     values = method_values(first=stage_values(), second=moved)
     if possible:
-        assert load(tmp_path, values).stages["second"].regions.jitter_mm == (0, 0, 1)
+        assert load(tmp_path, values).stages["second"].regions.jitter_mm == (1, 0, 0)
         return
     with pytest.raises(InputError) as error:
         load(tmp_path, values)
@@ -985,6 +1104,42 @@ def test_regions_are_moved_about_where_examples_are_drawn_from_them(tmp_path, na
         "mine.yaml: stages.second: ",
         "regions.jitter_mm is for sampler slices, or patches with per_case",
     )
+
+
+def test_slices_are_moved_about_along_z_alone(everything):
+    with pytest.raises(InputError) as error:
+        recipe.load_method("mrbnet", nested("stages.locate.regions.jitter_mm", [0, 0, 1]))
+    assert_one_line(error, "overrides.mrbnet: stages.locate: regions.jitter_mm", "[z, 0, 0]")
+
+
+def test_patches_drawn_at_random_cannot_be_hard_one_by_one(tmp_path):
+    hard = {"name": "hard", "epochs": 5, "strength": 2, "least": 0.2}
+    for unit in ("case", "example"):
+        change = nested("stages.segment.training.drawing", {**hard, "unit": unit})
+        if unit == "case":
+            assert recipe.load_method("mrbnet", change)
+            continue
+        with pytest.raises(InputError) as error:
+            recipe.load_method("mrbnet", change)
+        assert_one_line(error, "stages.segment.training: drawing.unit must be case")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, "pretrained: Input should be a valid dictionary"),
+        ({"file": "a", "url": "https://b", "sha256": "xyz"}, "pretrained.sha256: String should"),
+        ({"url": "http://b"}, "pretrained.url: String should"),
+    ],
+)
+def test_a_fault_in_pretrained_weights_is_told_once(value, expected):
+    with pytest.raises(InputError) as error:
+        recipe.load_method("damnet", nested("stages.fine.training.network.pretrained", value))
+    assert_one_line(error, expected)
+    assert "; " not in str(error.value)
+    without = nested("stages.fine.training.network.pretrained", False)
+    stages = recipe.load_method("damnet", without).stages
+    assert stages["fine"].training.network.pretrained is None
 
 
 def test_what_a_mask_leaves_needs_a_mask(tmp_path):

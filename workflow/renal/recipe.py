@@ -14,6 +14,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -384,7 +385,7 @@ class MRBUNet(Strict):
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
     alpha: PositiveFloat
     extra_up: NonNegativeInt
-    normalization: Literal["batch"]
+    normalization: Literal["batch", "instance"]
 
     outputs: ClassVar[int | None] = None
     flat: ClassVar[bool] = False
@@ -419,7 +420,9 @@ class DamNet(Strict):
 
     name: Literal["dam_net"]
     backbone: Literal["resnet34"]
-    pretrained: Pretrained | Literal[False]
+    pretrained: Annotated[
+        Pretrained | None, BeforeValidator(lambda given: None if given is False else given)
+    ]
     rgb: Literal["repeat", "neighbours"]
     paths: Annotated[
         tuple[Literal["two_d", "three_d", "adapted"], ...], Field(min_length=1, max_length=3)
@@ -671,6 +674,9 @@ class Training(Strict):
         softmax = getattr(self.loss, "activation", "sigmoid") == "softmax"
         if softmax != (self.target == "classes"):
             raise ValueError("target classes goes with a loss whose activation is softmax")
+        random = getattr(self.sampler, "per_case", None) is not None
+        if random and getattr(self.drawing, "unit", "case") == "example":
+            raise ValueError("drawing.unit must be case: patches per_case are new ones each time")
         return self
 
 
@@ -774,6 +780,8 @@ class Stage(Strict):
                 raise ValueError(
                     "regions.jitter_mm is for sampler slices, or patches with per_case"
                 )
+            if any(regions.jitter_mm[1:]) and training.sampler.name == "slices":
+                raise ValueError("regions.jitter_mm of slices must be [z, 0, 0]: they are not cut")
             if regions.count > 1 and stacked and not regions.repeat:
                 raise ValueError(
                     "regions.repeat must be true where regions.count is more than 1: "
