@@ -55,8 +55,8 @@ rule check_cases:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("collect"),
     message:
@@ -84,8 +84,8 @@ rule check_segmented:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("collect"),
     message:

@@ -73,8 +73,8 @@ rule collect_scores:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("collect"),
     message:
@@ -97,8 +97,8 @@ rule collect_segmentations:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("collect"),
     message:
@@ -122,8 +122,8 @@ rule write_submission:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("collect"),
     message:
@@ -152,8 +152,8 @@ rule write_tables:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("tables"),
         settings=json.dumps({m: recipe.as_values(recipe.row(RECIPES, m)) for m in METHODS}),

@@ -23,7 +23,7 @@ rule draw_overlays:
     threads: 1
     resources:
         mem_mb=lambda w, attempt: volume_memory(LABELLED, 1, attempt) + 500,
-        runtime=30,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code_hash("figures"),
         folder=lambda w, output: Path(output[0]).parent,
@@ -52,8 +52,8 @@ rule draw_curves:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("figures"),
     message:
@@ -83,8 +83,8 @@ rule draw_located:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("figures"),
     message:
@@ -113,8 +113,8 @@ rule draw_rule_graph:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code_hash("figures"),
         methods=list(METHODS),

@@ -42,10 +42,10 @@ def configuration(shared_kits19, tmp_path):
 
 
 def test_gpu_hours_are_those_of_earlier_runs(tmp_path):
-    for fold, seconds in enumerate((3600, 7200)):
+    for fold, (seconds, processes) in enumerate(((3600, 1), (3600, 2))):
         folder = tmp_path / f"resvnet/tumour/fold{fold}"
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"seconds": seconds}))
+        (folder / "run.json").write_text(json.dumps({"seconds": seconds, "processes": processes}))
     table = tmp_path / "benchmarks/predict/resvnet-whole-fold0.tsv"
     table.parent.mkdir(parents=True)
     table.write_text("s\th:m:s\n360.0\t0:06:00\n")

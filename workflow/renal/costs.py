@@ -1,6 +1,6 @@
 """What a run will cost, told before anything is submitted: ``python -m renal.costs``.
 
-All arguments are those of Snakemake, such as targets and ``--configfile``. Jobs are those of its
+Targets and ``--configfile`` are Snakemake's. Jobs are those of its
 dry run. Disk use is estimated from the grids of the recipes and the shapes of the images, and GPU
 hours are those that earlier runs into the same results folder took.
 """
@@ -94,7 +94,8 @@ def gpu_work(plan: str, results: Path) -> list[GpuWork]:
     work = []
     for (method, stage), jobs in trainings.items():
         runs = results.glob(f"{method}/{stage}/fold*/run.json")
-        seconds = [json.loads(path.read_text())["seconds"] for path in runs]
+        found = [json.loads(path.read_text()) for path in runs]
+        seconds = [run["seconds"] * run["processes"] for run in found]  # a GPU each
         work.append(GpuWork(f"train {method} {stage}", jobs, _hours(seconds)))
     for (method, stage), jobs in predictions.items():
         tables = results.glob(f"benchmarks/predict/{method}-{stage}-*.tsv")
@@ -220,11 +221,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m renal.costs", description=__doc__.splitlines()[0]
     )
+    parser.add_argument("targets", nargs="*", help="what to make; by default all")
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for Snakemake")
-    a, others = parser.parse_known_args()
+    a = parser.parse_args()
     files = ["--configfile", *map(str, a.configfile)] if a.configfile else []
     try:
-        print(report(planned([*others, *files]), read_configuration(a.configfile)))
+        print(report(planned([*a.targets, *files]), read_configuration(a.configfile)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
