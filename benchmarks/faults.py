@@ -24,7 +24,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAM = ("Snakefile", "rules", "workflow", "envs", "config.yaml")
-COMPARED = ("*/*/fold*/model.safetensors", "*/segmentation/*", "*/scores.csv", "tables/cv.*")
+COMPARED = ("*/*/fold*/model.safetensors", "*/segmentation/*.nii.gz", "*/scores.csv", "tables/cv.*")
 COMMAND = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
 DISK_MB = 400
 
@@ -86,8 +86,8 @@ def checksums(folder: Path) -> dict[str, str]:
     }
 
 
-def kill_at_random(folder: Path, seconds: float) -> str:
-    """Start, kill after some seconds, unlock; returns how far it had come."""
+def kill_at_random(folder: Path, seconds: float) -> bool:
+    """Start, kill after some seconds, unlock; False where the run had ended before."""
     run = subprocess.Popen(
         [*COMMAND, "--rerun-incomplete"],
         cwd=folder,
@@ -96,11 +96,14 @@ def kill_at_random(folder: Path, seconds: float) -> str:
         stderr=subprocess.DEVNULL,
     )
     time.sleep(seconds)
-    subprocess.run(["pkill", "-9", "--session", str(run.pid)], check=False)
+    if run.poll() is not None:
+        assert run.returncode == 0, f"exit status {run.returncode}"
+        return False
+    subprocess.run(["pkill", "-9", "--session", str(run.pid)], check=True)
     run.wait()
     unlocked = snakemake(folder, "--unlock")
     assert unlocked.returncode == 0, unlocked.stderr
-    return f"killed after {seconds:.1f} s"
+    return True
 
 
 def fill_at_random(folder: Path, kilobytes: int) -> str:
@@ -119,6 +122,14 @@ def fill_at_random(folder: Path, kilobytes: int) -> str:
     return f"{kilobytes} kB free: " + ("failed" if run.returncode else "finished")
 
 
+def differences(expected: dict[str, str], folder: Path) -> list[str]:
+    """Files of a finished run that are missing, too many or not as expected."""
+    found = checksums(folder)
+    return [
+        path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("fault", choices=["kills", "full-disk"])
@@ -126,19 +137,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     draw = random.Random(a.seed)
-    with tempfile.TemporaryDirectory() as name:
-        undisturbed, disturbed = (Path(name) / part for part in ("undisturbed", "disturbed"))
+    with tempfile.TemporaryDirectory() as temporary:
+        undisturbed, disturbed = (Path(temporary) / part for part in ("undisturbed", "disturbed"))
         undisturbed.mkdir()
         make_project(undisturbed)
         shutil.copytree(undisturbed, disturbed)
         seconds = finish(undisturbed)
+        expected, different = checksums(undisturbed), []
         print(f"undisturbed run: {seconds:.0f} s", flush=True)
         if a.fault == "kills":
-            for number in range(a.times or 30):
-                told = kill_at_random(disturbed, draw.uniform(1, max(10, seconds / 3)))
-                print(f"{number + 1}: {told}", flush=True)
+            kills = 0
+            while kills < (a.times or 30):
+                after = draw.uniform(1, max(10, seconds / 3))
+                if kill_at_random(disturbed, after):
+                    kills += 1
+                    print(f"{kills}: killed after {after:.1f} s", flush=True)
+                    continue
+                different += differences(expected, disturbed)
+                print(f"finished; {len(different)} files differ; once more", flush=True)
+                for name in ("results", ".snakemake"):
+                    shutil.rmtree(disturbed / name)
         else:
-            disk = Path(name) / "disk"
+            disk = Path(temporary) / "disk"
             disk.mkdir()
             size = f"size={DISK_MB}m"
             subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", disk], check=True)
@@ -152,10 +172,7 @@ def main() -> None:
             finally:
                 subprocess.run(["umount", disk], check=True)
         finish(disturbed)
-        expected, found = checksums(undisturbed), checksums(disturbed)
-    different = [
-        path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path)
-    ]
+        different += differences(expected, disturbed)
     print(f"{len(expected)} files compared, {len(different)} differ", *different, sep="\n  ")
     sys.exit(bool(different))
 

@@ -1,8 +1,9 @@
 """Seconds of a training step with data and augmentation against one on a resident batch.
 
-python benchmarks/training_step.py [--stage STAGE] [--size Z Y X] [--steps N] [--width W]
+python benchmarks/training_step.py [--method M] [--stage S] [--size Z Y X] [--steps N] [--width W]
 
-Writes synthetic prepared cases of the stage's size, then times steps on them (reading,
+Writes synthetic prepared cases of the stage's size, or of `--size` where the recipe leaves an axis
+to the scan, then times steps on them (reading,
 augmentation, forward, backward, update) in turn with steps on one batch that is already there, so
 that both meet the same machine. The project's bound for the ratio is 1.05.
 """
@@ -44,17 +45,17 @@ def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stage", default="whole", choices=["whole", "tumour"])
+    parser.add_argument("--method", default="resvnet")
+    parser.add_argument("--stage", default="whole")
     parser.add_argument("--size", type=int, nargs=3)
-    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--width", type=int)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bfloat16", action="store_true")
     a = parser.parse_args()
-    changes = {"training": {"network": {"width": a.width}}}
-    if a.size:
-        changes["geometry"] = {"size": a.size}
-    stage = recipe.load_method("resvnet", {"stages": {a.stage: changes}}).stages[a.stage]
+    changes = {"training": {"network": {"width": a.width}}} if a.width else {}
+    stage = recipe.load_method(a.method, {"stages": {a.stage: changes}}).stages[a.stage]
+    size = tuple(a.size or stage.geometry.sizes)
     settings = stage.training
     torch.set_num_threads(a.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,7 +65,7 @@ def main() -> None:
     seconds = {"data": [], "resident": []}
     with tempfile.TemporaryDirectory() as folder:
         regions = stage.regions.count if stage.regions else 1
-        write_cases(Path(folder), stage.geometry.size, regions, settings.batch_size * 3)
+        write_cases(Path(folder), size, regions, settings.batch_size * 3)
         examples = Examples(read_cases([Path(folder)], device), settings, device)
         run = Run(network, optimizer, drawing_of(settings.drawing, examples), settings, 0, half)
         image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
@@ -90,7 +91,7 @@ def main() -> None:
         if device.type == "cuda"
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     )
-    print(f"stage {a.stage}, size {stage.geometry.size}, batch {settings.batch_size}, {device}")
+    print(f"{a.method} {a.stage}, volumes {size}, batch {settings.batch_size}, {device}")
     print(f"step with data and augmentation  {data:8.3f} s")
     print(f"step on a resident batch         {resident_seconds:8.3f} s")
     print(f"ratio                            {data / resident_seconds:8.3f}")
