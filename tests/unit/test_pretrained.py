@@ -139,10 +139,11 @@ def test_a_file_is_fetched_and_checked(tmp_path, monkeypatch):
 def test_another_file_than_expected_is_not_kept(tmp_path, monkeypatch):
     answer(monkeypatch, b"page")
     path = tmp_path / "weights.pth"
-    with pytest.raises(InputError, match="its SHA-256 is ") as error:
+    with pytest.raises(InputError, match=f"{URL} gave another file") as error:
         pretrained.download(settings_for(b"weights"), path)
     message = str(error.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and URL in message
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    assert f"put the right file at {path}" in message and "pretrained: false" in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -291,7 +291,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_facto
     text = loop.read_text()
     assert "SECONDS_BETWEEN_STATES = 60.0" in text
     loop.write_text(text.replace("SECONDS_BETWEEN_STATES = 60.0", "SECONDS_BETWEEN_STATES = 0.0"))
-    longer = {"training": {"epochs": 12}}
+    longer = {"training": {"epochs": 60}}
     small.configure({"overrides": {"resvnet": {"stages": {"whole": longer, "tumour": longer}}}})
     twin = Project(tmp_path_factory.mktemp("twin"))
     shutil.copytree(small.folder, twin.folder, dirs_exist_ok=True)

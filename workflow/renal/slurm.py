@@ -69,7 +69,8 @@ def minutes_left() -> float:
 
 def _squeue(*options: str) -> list[str]:
     """Lines of squeue on jobs that have not ended; none where there is no SLURM."""
-    command = ["squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED", *options]
+    states = "--states=PENDING,RUNNING,SUSPENDED,COMPLETING"
+    command = ["squeue", "--noheader", states, *options]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):

@@ -43,7 +43,13 @@ def download(settings: "Pretrained", output: Path) -> None:
             f"{output}: cannot be downloaded ({error}): fetch {settings.url} on a machine with a "
             f"network and put it at {output}, or set pretrained: false in the recipe's network"
         ) from error
-    _check_sum(output, hashlib.sha256(content).hexdigest(), settings)
+    found = hashlib.sha256(content).hexdigest()
+    if not found.startswith(settings.sha256):
+        raise InputError(
+            f"{output}: {settings.url} gave another file, perhaps a proxy's page: its SHA-256 is "
+            f"{found}, but must begin with {settings.sha256}: put the right file at {output}, or "
+            "set pretrained: false in the recipe's network"
+        )
     with replacing(output) as temporary:
         temporary.write_bytes(content)
 
@@ -70,7 +76,11 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}): put {settings.url} there") from error
-    _check_sum(path, found, settings)
+    if not found.startswith(settings.sha256):
+        raise InputError(
+            f"{path}: its SHA-256 is {found}, but must begin with {settings.sha256}: "
+            f"put {settings.url} there"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are not its own
@@ -84,11 +94,3 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
         network.load_pretrained(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _check_sum(path: Path, found: str, settings: "Pretrained") -> None:
-    if not found.startswith(settings.sha256):
-        raise InputError(
-            f"{path}: its SHA-256 is {found}, but must begin with {settings.sha256}: "
-            f"put {settings.url} there"
-        )
