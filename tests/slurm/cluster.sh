@@ -35,7 +35,7 @@ up() {
         --pid-file="$folder/munged.pid" --log-file="$folder/munge/log" --seed-file="$folder/munge/seed" 2>"$folder/munged.err"
     slurmctld
     slurmd
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         if sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then exit 0; fi
         sleep 0.2
     done
@@ -58,6 +58,8 @@ print(*(s.getsockname()[1] for s in sockets))'))
 NodeName=$host Name=gpu Type=fake File=$folder/gpu0 Flags=nvidia_gpu_env
 NodeName=$host Name=gpu Type=fake File=$folder/gpu1 Flags=nvidia_gpu_env
 END
+    # MinJobAge: squeue knows of ended jobs for as long as a test asks. cred_expire: a job that is put
+    # back into the queue starts again after so many seconds, where 120 are usual.
     cat >"$folder/slurm.conf" <<END
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -65,7 +67,7 @@ SlurmctldPort=${ports[0]}
 SlurmdPort=${ports[1]}
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
-AuthInfo=socket=$folder/munge.socket
+AuthInfo=socket=$folder/munge.socket,cred_expire=20
 CredType=cred/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
@@ -84,6 +86,7 @@ GresTypes=gpu
 ReturnToService=2
 DefMemPerCPU=500
 KillWait=5
+MinJobAge=3600
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherParams=OverMemoryKill
 JobAcctGatherFrequency=1

@@ -13,10 +13,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ..workflow.conftest import Project
@@ -53,6 +55,59 @@ def test_local_trainings_have_a_gpu_each(undisturbed):
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ordered))
 
 
+@dataclass(frozen=True)
+class Training:
+    """A running process that trains a network."""
+
+    process: psutil.Process
+    parent: int
+    job: str
+    gpu: str
+    output: Path
+
+    @property
+    def name(self) -> str:
+        """Method, stage and fold as its log is named."""
+        return "-".join(self.output.parts[-3:])
+
+    def has_stored_a_state(self) -> bool:
+        """Whether it has done so itself, and not the one before it."""
+        try:
+            return (self.output / "state.pt").stat().st_mtime > self.process.create_time()
+        except FileNotFoundError:
+            return False
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """The processes whose working folder this is."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if process.cwd() == str(folder):
+                found.append(process)
+    return found
+
+
+def trainings_in(folder: Path) -> list[Training]:
+    """The trainings of a project that are running."""
+    found = {}
+    for process in processes_in(folder):
+        with suppress(psutil.Error):
+            arguments = process.cmdline()
+            if arguments[1:4] != ["-m", "renal", "train"]:
+                continue
+            variables = process.environ()
+            found[process.pid] = Training(
+                process,
+                process.ppid(),
+                variables["SLURM_JOB_ID"],
+                variables.get("CUDA_VISIBLE_DEVICES", "none"),
+                folder / arguments[arguments.index("--output") + 1],
+            )
+    # What a training starts looks like the training itself until it has become its own program.
+    return [training for training in found.values() if training.parent not in found]
+
+
 class Watch(threading.Thread):
     """Looks at a project's trainings several times a second: which GPU each was given."""
 
@@ -64,24 +119,8 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.ended:
-            self.seen.append(
-                [given for given in map(self._gpu_of, Path("/proc").glob("[0-9]*")) if given]
-            )
+            self.seen.append([training.gpu for training in trainings_in(self.folder)])
             time.sleep(0.2)
-
-    def _gpu_of(self, process: Path) -> str:
-        try:
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
-            if arguments[1:4] != [b"-m", b"renal", b"train"] or self._is_elsewhere(process):
-                return ""
-            environment = (process / "environ").read_bytes()
-        except OSError:  # it has ended meanwhile
-            return ""
-        found = re.search(rb"\0CUDA_VISIBLE_DEVICES=([^\0]*)", environment)
-        return found[1].decode() if found else "none"
-
-    def _is_elsewhere(self, process: Path) -> bool:
-        return (process / "cwd").readlink() != self.folder
 
 
 @pytest.fixture
@@ -135,71 +174,95 @@ def runs(cluster, undisturbed, tmp_path):
         runs.kill(run)
     if jobs := cluster.jobs():
         cluster.run("scancel", *jobs)
+    # What a failed test leaves behind need not end with its job.
+    for process in processes_in(tmp_path):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 class Faults:
-    """Each fault is done to another training, as soon as it runs and has stored a state."""
+    """Each is done to another training, as soon as it has stored a state.
+
+    It has come about once SLURM shows it: only then may the next one follow, which might hide it.
+    """
 
     def __init__(self, project: Project, cluster: Cluster) -> None:
         self.project = project
         self.cluster = cluster
         self.hit: set[str] = set()
 
-    def next_training(self) -> tuple[str, str]:
-        """SLURM's number of a running training, and method_stage_fold."""
-        return wait_until(self._training, f"a training that is none of {self.hit}")
+    def next_training(self) -> Training:
+        training = wait_until(self._training, f"a training that is none of {self.hit}")
+        self.hit.add(training.name)
+        return training
 
-    def _training(self) -> tuple[str, str] | None:
-        for job, comment in self.cluster.jobs("RUNNING").items():
-            _, _, name = comment.partition("rule_train_wildcards_")
-            method, stage, fold = name.split("_") if name else ("", "", "")
-            state = self.project.folder / f"results/{method}/{stage}/fold{fold}/state.pt"
-            # The limits on time and memory are faults enough for the variant.
-            if method == "resvnet" and name not in self.hit and state.exists():
-                self.hit.add(name)
-                return job, name
+    def _training(self) -> Training | None:
+        for training in trainings_in(self.project.folder):
+            if training.name not in self.hit and training.has_stored_a_state():
+                return training
         return None
 
-    def scancel(self) -> None:
-        job, _ = self.next_training()
-        self.cluster.run("scancel", job)
-
-    def requeue(self) -> None:
-        job, _ = self.next_training()
-        self.cluster.run("scontrol", "requeue", job)
-
-    def kill_process(self) -> None:
-        _, name = self.next_training()
-        method, stage, fold = name.split("_")
-        subprocess.run(
-            ["pkill", "-9", "-f", f"renal train .*--output results/{method}/{stage}/fold{fold} "],
-            check=True,
+    def wait_for(self, training: Training, **told: str) -> None:
+        """Wait until SLURM tells this of the training's job."""
+        wait_until(
+            lambda: all(self.cluster.told(training.job, n) == told[n] for n in told),
+            f"{told} of job {training.job}, which trains {training.name}",
         )
 
-    def kill_step(self) -> None:
-        job, _ = self.next_training()
-        self.cluster.run("scancel", "--signal=KILL", f"{job}.0")
-
     def node_down(self) -> None:
-        wait_until(lambda: self.cluster.jobs("RUNNING"), "a running job")
+        training = self.next_training()
         node = f"nodename={socket.gethostname().partition('.')[0]}"
         self.cluster.run("scontrol", "update", node, "state=down", "reason=test")
+        self.wait_for(training, Restarts="1")
         # The daemon of the node, which is well, reports it back.
-        wait_until(lambda: "idle" in self.cluster.run("sinfo", "--noheader", "--format=%T"), "node")
+        wait_until(
+            lambda: "down" not in self.cluster.run("sinfo", "--noheader", "--format=%T"), "node"
+        )
+
+    def exceed_time(self) -> Training:
+        """A training that does not stop by itself; SLURM ends it within two minutes."""
+        training = self.next_training()
+        training.process.suspend()
+        self.cluster.run("scontrol", "update", f"jobid={training.job}", "timelimit=1")
+        return training
+
+    def requeue(self) -> None:
+        training = self.next_training()
+        self.cluster.run("scontrol", "requeue", training.job)
+        self.wait_for(training, Restarts="1")
+
+    def scancel(self) -> None:
+        training = self.next_training()
+        self.cluster.run("scancel", training.job)
+        self.wait_for(training, JobState="CANCELLED")
+
+    def kill_process(self) -> None:
+        training = self.next_training()
+        training.process.kill()
+        self.wait_for(training, JobState="FAILED")
+
+    def kill_step(self) -> None:
+        training = self.next_training()
+        self.cluster.run("scancel", "--signal=KILL", f"{training.job}.0")
+        self.wait_for(training, JobState="FAILED")
 
 
 def kill_main(runs: Runs, run: subprocess.Popen) -> subprocess.Popen:
     """Kill -9 of snakemake itself; then what its messages say, until it goes on."""
+    cluster = runs.cluster
+    folder = runs.project.folder
+    wait_until(lambda: any(t.has_stored_a_state() for t in trainings_in(folder)), "a training")
     runs.kill(run)
-    assert runs.start(*MODELS).wait(60) == 1
+    assert runs.start(*MODELS).wait(300) == 1
     assert "LockException" in runs.says() and "--unlock" in runs.says()
-    assert runs.start("--unlock").wait(60) == 0
-    before = set(runs.cluster.jobs())
-    assert runs.start(*MODELS).wait(60) == 1
+    assert runs.start("--unlock").wait(300) == 0
+    before = set(cluster.jobs())
+    assert runs.start(*MODELS).wait(300) == 1
     (cancel,) = re.findall(r"`(scancel [\d ]+)`", runs.says())
     # Some may have ended meanwhile.
-    assert set(runs.cluster.jobs()) <= set(cancel.split()[1:]) <= before
-    runs.cluster.run(*cancel.split())
+    assert set(cluster.jobs()) <= set(cancel.split()[1:]) <= before
+    cluster.run(*cancel.split())
+    wait_until(lambda: not cluster.jobs(), "the end of what was cancelled")
     return runs.start(*MODELS)
 
 
@@ -211,23 +274,31 @@ def test_every_fault_ends_with_the_same_models(undisturbed, runs, watch):
     }
     gpu_job = {"slurm_partition": "gpu", "gpu_model": "fake", "nodes": 1}
     write_profile(project, **{"set-resources": {"train": {**gpu_job, **limits}}})
-    run = runs.start(*MODELS)
+    assert runs.start(*MODELS, "--omit-from", "train").wait(1800) == 0, runs.says()[-3000:]
+    prepared = cluster.jobs("all")
+    run = kill_main(runs, runs.start(*MODELS))
     faults = Faults(project, cluster)
-    faults.scancel()
+    faults.node_down()
+    overdue = faults.exceed_time()
     faults.requeue()
-    run = kill_main(runs, run)
+    faults.scancel()
     faults.kill_process()
     faults.kill_step()
-    faults.node_down()
-    assert run.wait(400) == 0, runs.says()[-3000:]
+    faults.wait_for(overdue, JobState="TIMEOUT")
+    assert run.wait(1800) == 0, runs.says()[-3000:]
 
     assert checksums(project, MODELS) == checksums(undisturbed, MODELS)
-    # The variant's second stage was killed for want of memory before it had a state.
-    for name in MODELS[:6]:
-        log = project.folder / "results/logs/train" / f"{'-'.join(name.split('/')[1:4])}.log"
+    for name in faults.hit:
+        log = project.folder / f"results/logs/train/{name}.log"
         assert "going on after epoch" in log.read_text(), name
-    done = Counter(cluster.jobs("all").values())
-    assert {n for c, n in done.items() if "train" not in c and "window" not in c} == {1}
+    # The variant had too little memory at first, and for its first stage always too little time.
+    logs = (project.folder / "results/logs/slurm/rule_train").glob("variant_*/*.log")
+    failed = [log.read_text() for log in logs]
+    assert any("exceeded memory limit" in said for said in failed)
+    assert any("stopped after epoch" in said and "CANCELLED" not in said for said in failed)
+    # Nothing was done again.
+    jobs = cluster.jobs("all")
+    assert {job: jobs[job] for job in jobs if "rule_train" not in jobs[job]} == prepared
     assert max(map(len, watch.seen)) == 2
     assert all(len(set(given)) == len(given) for given in watch.seen)
     assert {gpu for given in watch.seen for gpu in given} <= {"0", "1"}
