@@ -312,15 +312,16 @@ def volume_memory(batches, threads, attempt):
 
 
 def network_memory(network, size, batch):
-    """MB for a network's activations on a CPU, for a batch of so many voxels (z, y, x)."""
+    """MB that training keeps of a network's activations on a CPU, for a batch of so many voxels (z, y, x)."""
     voxels = math.prod(size[1:] if network.flat else size)
-    return 1500 + 1.5 * network.kilobytes * voxels * batch / 1000
+    return 1.5 * network.kilobytes * voxels * batch / 1000
 
 
 def training_memory(stage, attempt):
     training = stage.training
     size, _ = stage.seen
-    return int(network_memory(training.network, size, training.batch_size) * attempt)
+    activations = network_memory(training.network, size, training.batch_size)
+    return int((1500 + activations) * attempt)
 
 
 def prediction_memory(stage, group, attempt):
@@ -328,4 +329,6 @@ def prediction_memory(stage, group, attempt):
     _, size = stage.seen
     batch = getattr(stage.inference, "batch", 1)
     arrays = volume_memory(GROUPS[group], 1, 1)
-    return int((network_memory(stage.training.network, size, batch) + arrays) * attempt)
+    # Without gradients less than half is needed, measured in 32 bits.
+    activations = network_memory(stage.training.network, size, batch) / 2
+    return int((1500 + activations + arrays) * attempt)
