@@ -171,13 +171,14 @@ def draw_located(scores: Path, name: str, output: Path) -> None:
     native = table[table["grid"] == "native"].sort_values(["located_kidney", "case"])
     figure, panel = plt.subplots(figsize=(8, 3.6), layout="constrained")
     panel.set_title(f"{name}: what the located regions hold")
-    places = np.arange(len(native))
+    places = np.arange(1, len(native) + 1)
     for value, (part, column) in enumerate(
         (("kidney", "located_kidney"), ("tumour", "located_tumour")), start=1
     ):
         marker = "o" if value == 1 else "v"
         panel.plot(places, native[column], marker, color=COLOURS[value], label=part, markersize=5)
     panel.set_xlabel("cases, from the worst to the best located")
+    panel.xaxis.get_major_locator().set_params(integer=True)
     panel.set_ylabel("share of voxels inside")
     panel.set_ylim(-0.05, 1.05)
     panel.grid(alpha=0.3)
