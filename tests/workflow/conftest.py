@@ -88,7 +88,7 @@ def demo_on(finished: Project, name: str, changes: dict) -> dict:
 
 def assert_segmented_in_native_geometry(segmentations: Path, images: list[Path]) -> None:
     """Each image has a segmentation of its shape and affine, uint8, with labels 0 to 2."""
-    assert len(list(segmentations.iterdir())) == len(images)
+    assert len(list(segmentations.glob("[!.]*"))) == len(images)
     for path in images:
         image = nib.load(path)
         segmentation = nib.load(segmentations / f"{path.parent.name}.nii.gz")
