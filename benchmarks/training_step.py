@@ -3,9 +3,9 @@
 python benchmarks/training_step.py [--method M] [--stage S] [--size Z Y X] [--steps N] [--width W]
 
 Writes synthetic prepared cases of the stage's size, or of `--size` where the recipe leaves an axis
-to the scan, then times steps on them (reading,
-augmentation, forward, backward, update) in turn with steps on one batch that is already there, so
-that both meet the same machine. The project's bound for the ratio is 1.05.
+to the scan, then times steps on them (reading, augmentation, forward, backward, update) in turn
+with steps on one batch that is already there, so that both meet the same machine. The project's
+bound for the ratio is 1.05.
 """
 
 import argparse

@@ -311,8 +311,8 @@ def volume_memory(batches, threads, attempt):
     return int((300 + threads * (200 + 7 * largest_image_mb(tuple(batches)))) * attempt)
 
 
-def network_memory(network, size, batch):
-    """MB that training keeps of a network's activations on a CPU, for a batch of so many voxels (z, y, x)."""
+def activation_memory(network, size, batch):
+    """MB of activations that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
     voxels = math.prod(size[1:] if network.flat else size)
     return 1.5 * network.kilobytes * voxels * batch / 1000
 
@@ -320,7 +320,7 @@ def network_memory(network, size, batch):
 def training_memory(stage, attempt):
     training = stage.training
     size, _ = stage.seen
-    activations = network_memory(training.network, size, training.batch_size)
+    activations = activation_memory(training.network, size, training.batch_size)
     return int((1500 + activations) * attempt)
 
 
@@ -330,5 +330,5 @@ def prediction_memory(stage, group, attempt):
     batch = getattr(stage.inference, "batch", 1)
     arrays = volume_memory(GROUPS[group], 1, 1)
     # Without gradients less than half is needed, measured in 32 bits.
-    activations = network_memory(stage.training.network, size, batch) / 2
+    activations = activation_memory(stage.training.network, size, batch) / 2
     return int((1500 + activations + arrays) * attempt)
