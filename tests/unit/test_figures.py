@@ -249,6 +249,17 @@ def test_levels_go_down_from_rules_without_an_input():
     }
 
 
+def test_an_edge_goes_around_the_boxes_of_the_rows_it_crosses():
+    level = {"a": 0, "b": 1, "c": 1, "d": 2}
+    crossing = ("a", "d", 1)
+    crossings = {("a", "b"): [], ("a", "c"): [], ("b", "d"): [], ("a", "d"): [crossing]}
+    place = figures._places(level, crossings)
+    assert {node: -y for node, (_, y) in place.items()} == {**level, crossing: 1}
+    row = sorted(place[node][0] for node in ("b", "c", crossing))
+    assert min(b - a for a, b in zip(row, row[1:], strict=False)) >= 0.65  # a box is one wide
+    assert place["a"][0] == place["d"][0] == 0
+
+
 PLANNED = """digraph snakemake_dag {
     graph[bgcolor=white, margin=0];
     node[shape=box, style=rounded];

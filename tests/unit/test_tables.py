@@ -194,7 +194,10 @@ def test_markdown_by_hand():
         "0.725 (0.318)",
     ]
     assert found[tables.GRIDS["ceiling"]][2] == ours
-    assert "-" in found["Further metrics, native grid"][2]
+    further = dict(zip(*found["Further metrics, native grid"][::2], strict=True))
+    assert further["Kidney HD95, mm"] == "6.000 (1.414), n=3"
+    assert further["Tumours found"] == "0.333, n=3"  # the other fold has no tumour
+    assert (further["Tumour HD95, mm"], further["Cases"]) == ("-", "4")
 
 
 def test_markdown_columns_are_balanced_whatever_the_title():

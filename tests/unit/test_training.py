@@ -924,6 +924,21 @@ def test_a_state_of_other_settings_is_not_used(prepared, tmp_path, monkeypatch, 
     assert_same_bytes(tmp_path / "fresh", tmp_path / "stopped")
 
 
+def test_a_state_outlives_a_schema_that_grows(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "renal")
+    stopped_run(prepared, tmp_path / "stopped", monkeypatch)
+
+    class Grown(recipe.Training):
+        added: float | None = None
+
+    monkeypatch.setattr(recipe, "Training", Grown)
+    train(prepared, tmp_path / "stopped")
+    assert "going on after epoch" in caplog.text
+    assert_same_bytes(uninterrupted, tmp_path / "stopped")
+
+
 def test_a_state_of_other_data_is_not_used(tmp_path, monkeypatch, prepared):
     copy = tmp_path / "prepared"
     copy.mkdir()

@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -254,32 +256,57 @@ def _without_shortcuts(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
 def _draw_graph(edges: set[tuple[str, str]], output: Path) -> None:
     rules = {rule for edge in edges for rule in edge}
     level = {rule: _level(rule, edges, frozenset()) for rule in rules}
-    rows: dict[int, list[str]] = {}
-    for rule in sorted(rules, key=lambda rule: (level[rule], rule)):
-        rows.setdefault(level[rule], []).append(rule)
-    place = {
-        rule: (position - (len(row) - 1) / 2, -depth)
-        for depth, row in rows.items()
-        for position, rule in enumerate(row)
+    # An edge has a place in each row that it crosses, and so goes around the boxes there.
+    crossings = {
+        (a, b): [(a, b, depth) for depth in range(level[a] + 1, level[b])] for a, b in sorted(edges)
     }
-    widest = max(map(len, rows.values()))
-    figure, panel = plt.subplots(figsize=(2.4 * widest, 0.75 * len(rows)), layout="constrained")
-    panel.set_xlim(-widest / 2 - 0.1, widest / 2 + 0.1)
-    panel.set_ylim(-len(rows) + 0.4, 0.6)
+    place = _places(level, crossings)
+    left, right = (pick(x for x, _ in place.values()) for pick in (min, max))
+    depth = max(level.values())
+    size = (2.4 * (right - left + 1), 0.75 * (depth + 1))
+    figure, panel = plt.subplots(figsize=size, layout="constrained")
+    panel.set_xlim(left - 0.6, right + 0.6)
+    panel.set_ylim(-depth - 0.6, 0.6)
     panel.axis("off")
     style = {"boxstyle": "round,pad=0.35", "facecolor": "#e8f1fa", "edgecolor": "#2c6fad"}
     boxes = {
-        rule: panel.text(x, y, rule, ha="center", va="center", fontsize=9, bbox=style)
-        for rule, (x, y) in place.items()
+        rule: panel.text(*place[rule], rule, ha="center", va="center", fontsize=9, bbox=style)
+        for rule in sorted(rules)
     }
-    for start, end in sorted(edges):
+    for (start, end), crossed in crossings.items():
+        way = [place[node] for node in (start, *crossed)]
+        panel.plot(*zip(*way, strict=True), color="#888", linewidth=1, zorder=1)
         # Up again is the way of a later stage, which starts from what an earlier one predicted.
-        up = place[end][1] > place[start][1]
-        arrow = {"arrowstyle": "-|>", "color": "#888", "shrinkA": 2, "shrinkB": 2}
-        arrow |= {"patchA": boxes[start].get_bbox_patch(), "patchB": boxes[end].get_bbox_patch()}
+        up = level[end] < level[start]
+        arrow = {"arrowstyle": "-|>", "color": "#888", "shrinkA": 0 if crossed else 2, "shrinkB": 2}
+        arrow |= {"patchA": None if crossed else boxes[start].get_bbox_patch()}
+        arrow |= {"patchB": boxes[end].get_bbox_patch()}
         arrow |= {"connectionstyle": "arc3,rad=0.25" if up else "arc3"}
-        panel.annotate("", xy=place[end], xytext=place[start], arrowprops=arrow)
+        panel.annotate("", xy=place[end], xytext=way[-1], arrowprops=arrow)
     _save(figure, output)
+
+
+def _places(
+    level: dict[str, int], crossings: dict[tuple[str, str], list[tuple[str, str, int]]]
+) -> dict[Any, tuple[float, float]]:
+    """Where rules and crossings lie: a row for each level, each below what leads to it."""
+    above: dict[Any, list[Any]] = {rule: [] for rule in level}
+    rows: list[list[Any]] = [[] for _ in range(max(level.values()) + 1)]
+    for rule in sorted(level):
+        rows[level[rule]].append(rule)
+    for (start, end), crossed in crossings.items():
+        for a, b in pairwise([start, *crossed, end]):
+            above.setdefault(b, []).append(a)
+        for node in crossed:
+            rows[node[2]].append(node)
+    place: dict[Any, tuple[float, float]] = {}
+    for depth, row in enumerate(rows):
+        known = {node: [place[a][0] for a in above[node] if a in place] for node in row}
+        row = sorted(row, key=lambda node: np.mean(known[node] or 0))
+        widths = [1 if node in level else 0.3 for node in row]
+        for node, width, end in zip(row, widths, accumulate(widths), strict=True):
+            place[node] = (end - width / 2 - sum(widths) / 2, -depth)
+    return place
 
 
 def _level(rule: str, edges: set[tuple[str, str]], seen: frozenset[str]) -> int:

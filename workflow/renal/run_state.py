@@ -52,7 +52,8 @@ def fingerprint_of(
     """Hash of all that decides the model: a state with another one is not continued."""
     digest = hashlib.sha256()
     names = [case.name for case in examples.cases]
-    values: dict[str, Any] = settings.model_dump(mode="json")
+    # Without defaults, so that a schema that grows by an optional key does not end a run.
+    values: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True)
     digest.update(json.dumps([values, names, seed, half], sort_keys=True).encode())
     digest.update(code_hash("training", *component_modules(settings)).encode())
     for folder in sorted(folders):

@@ -43,8 +43,9 @@ NOTES = (
     'Mean (SD over the folds of the folds\' means). "Kidney" is kidney and tumour together, as in '
     "the official metric; two empty masks score 1, one empty mask 0. HD95 as MONAI defines it, "
     "over the cases in which both masks exist. Volume error is (predicted - true) / true. "
-    "A tumour counts as found if a predicted voxel overlaps it. Every case was predicted by the "
-    "model that had not seen it."
+    "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
+    "fewer cases than the row has, n says for how many. Every case was predicted by the model that "
+    "had not seen it."
 )
 
 
@@ -104,16 +105,18 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
     for name, method in methods.items():
         part = table[(table["method"] == name) & (table["grid"] == grid)].set_index("metric")
         row = {"Method": f"{method.title} (`{name}`)"}
+        counts = part[["cases", "folds"]].max()
         for metric, title in metrics.items():
             row[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
+            if 0 < part.loc[metric, "cases"] < counts["cases"]:
+                row[title] += f", n={part.loc[metric, 'cases']}"
             if pd.notna(part.loc[metric, "published"]):
                 figure = _figure(method, metric)
                 row[title] += (
                     f" [{_cell(*(np.nan if value is None else value for value in figure))}]"
                 )
-        counts = part.loc[list(metrics)]
-        row["Cases"] = str(counts["cases"].max())
-        row["Folds"] = str(counts["folds"].max())
+        row["Cases"] = str(counts["cases"])
+        row["Folds"] = str(counts["folds"])
         rows.append(row)
     return pd.DataFrame(rows)
 
