@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PROGRAM = ("Snakefile", "rules", "workflow", "envs", "config.yaml")
+PROGRAM = ("Snakefile", "rules", "workflow", "envs", "profiles", "config.yaml")
 COMPARED = ("*/*/fold*/model.safetensors", "*/segmentation/*.nii.gz", "*/scores.csv", "tables/cv.*")
 COMMAND = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
 DISK_MB = 400
@@ -71,7 +71,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def finish(folder: Path) -> float:
     """Run to the end; returns the seconds that took."""
     started = time.monotonic()
-    done = snakemake(folder, "--rerun-incomplete")
+    done = snakemake(folder)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
     return time.monotonic() - started
@@ -89,7 +89,7 @@ def checksums(folder: Path) -> dict[str, str]:
 def kill_at_random(folder: Path, seconds: float) -> bool:
     """Start, kill after some seconds, unlock; False where the run had ended before."""
     run = subprocess.Popen(
-        [*COMMAND, "--rerun-incomplete"],
+        COMMAND,
         cwd=folder,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -112,7 +112,7 @@ def fill_at_random(folder: Path, kilobytes: int) -> str:
     free = shutil.disk_usage(folder).free
     with ballast.open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, max(1, free - 1024 * kilobytes))
-    run = snakemake(folder, "--rerun-incomplete")
+    run = snakemake(folder)
     ballast.unlink()
     said = run.stdout + run.stderr
     assert run.returncode == 0 or "No space left" in said or "free space" in said, said[-3000:]

@@ -33,6 +33,7 @@ try:
     # Rows of the tables, and all recipes: rows may take stages from recipes that are none.
     METHODS = CONFIGURATION.methods
     RECIPES = recipe.load_methods(CONFIGURATION)
+    recipe.check_sizes(CONFIGURATION, RECIPES)
     recipe.check_precision(CONFIGURATION, RECIPES)
     RESULTS = CONFIGURATION.results
     FOLDS = range(CONFIGURATION.folds.count)

@@ -59,7 +59,7 @@ def test_the_index_has_a_row_for_every_case(checked, tmp_path):
     assert table[3]["kidney_ml"] == table[3]["tumour_ml"] == ""
 
 
-def test_bad_labelled_cases_are_told_all_at_once_and_nothing_is_written(checked, tmp_path):
+def test_with_a_bad_labelled_case_all_are_told_at_once_and_nothing_is_written(checked, tmp_path):
     cases = list(checked)
     cases[2] = replace(cases[2], fault="c/imaging.nii.gz: damaged: copy it again")
     cases[0] = replace(cases[0], fault='a/seg.nii.gz: label values [3], "odd": mend it')
@@ -67,9 +67,9 @@ def test_bad_labelled_cases_are_told_all_at_once_and_nothing_is_written(checked,
     with pytest.raises(InputError) as told:
         check_cases(in_batches(cases), tmp_path / "cases.csv")
     lines = str(told.value).splitlines()
-    assert lines[:2] == [cases[0].fault, cases[2].fault]
-    assert lines[2].startswith("2 of 4 cases cannot be used") and "data.exclude" in lines[2]
-    assert len(lines) == 3
+    assert lines[:3] == [cases[0].fault, cases[2].fault, cases[3].fault]
+    assert lines[3].startswith("3 of 4 cases cannot be used") and "data.exclude" in lines[3]
+    assert len(lines) == 4
     assert list(tmp_path.iterdir()) == []
 
 

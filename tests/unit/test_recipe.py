@@ -467,6 +467,31 @@ def test_bfloat16_on_the_cpu_is_refused_on_shallow_grids():
     assert_one_line(error, "bfloat16_on_cpu", "stage whole of resvnet", "32 slices")
 
 
+@pytest.mark.parametrize(
+    ("stage", "size"), [("whole", [1 << 14] * 3), ("tumour", [1 << 20, 1 << 10, 1 << 10])]
+)
+def test_a_grid_of_more_voxels_than_any_volume_is_refused(stage, size):
+    configuration = recipe.check_configuration(configuration_values())
+    recipe.check_sizes(configuration, recipe.load_methods(configuration))
+    huge = recipe.load_method("resvnet", nested(f"stages.{stage}.geometry.size", size))
+    with pytest.raises(InputError) as error:
+        recipe.check_sizes(configuration, {"resvnet": huge})
+    assert_one_line(error, f"stage {stage} of resvnet", "data.maximum_voxels")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("stages.whole.training.optimizer.learning_rate", True, "learning_rate"),
+        ("stages.whole.geometry.size", [16, True, 16], "geometry.size.1"),
+    ],
+)
+def test_true_is_no_number(key, value, told):
+    with pytest.raises(InputError) as error:
+        recipe.load_method("resvnet", nested(key, value))
+    assert_one_line(error, "config.yaml: overrides.resvnet", told, "a number is expected (is True)")
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize(
     "key",
@@ -622,6 +647,8 @@ def test_demos_are_the_papers_methods_with_less_of_everything(demo, everything):
         ("compute.seed", 2**40, "compute.seed: "),
         ("compute.seed", -1, "compute.seed: "),
         ("overrides", {"other": 3}, "overrides.other: "),
+        ("compute.train_threads", True, "compute.train_threads: a number is expected (is True)"),
+        ("methods", ["resvnet", "tunet", "resvnet"], "methods: resvnet is named twice"),
     ],
 )
 def test_faults_of_the_configuration_are_told_with_their_key(key, value, expected):

@@ -81,6 +81,8 @@ def test_an_unlabelled_case_has_no_volumes(shared_kits19):
         (lambda a: np.where(a > -300, -1000, a), "not Hounsfield units"),
         (lambda a: np.where(a == a.max(), 30000, a), "not Hounsfield units"),
         (lambda a: np.where(np.indices(a.shape)[0] > 3, -1000, a), "no body in the middle slice"),
+        # A table alone: two rows of pixels.
+        (lambda a: np.where(np.indices(a.shape)[1] // 2 == 20, 100, -1000 + 0 * a), "no body"),
         (lambda a: np.where(a == a.max(), np.nan, a), "NaN or infinite voxels"),
         (lambda a: a[0], "three axes"),
     ],

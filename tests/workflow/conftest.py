@@ -17,7 +17,7 @@ from renal.phantom import write_phantom
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 METHODS = REPOSITORY / "workflow/methods"
-PROGRAM = ("Snakefile", "rules", "workflow", "envs", "config.yaml", "demo.yaml")
+PROGRAM = ("Snakefile", "rules", "workflow", "envs", "profiles", "config.yaml", "demo.yaml")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import zipfile
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -251,6 +251,11 @@ def test_data_without_unlabelled_cases_and_with_an_excluded_one(small):
 
 
 def test_second_run_in_the_same_folder_is_told_so(small):
+    # In the middle of a step, whose folder is there already.
+    steps = small.folder / "workflow/renal/prepare.py"
+    text, end = steps.read_text(), '    write_json(folder / "cases.json"'
+    assert text.count(end) == 1
+    steps.write_text(text.replace(end, f"    import time\n\n    time.sleep(300)\n{end}"))
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "1"],
         cwd=small.folder,
@@ -258,14 +263,14 @@ def test_second_run_in_the_same_folder_is_told_so(small):
         stderr=subprocess.DEVNULL,
     )
     try:
-        locks = small.folder / ".snakemake/locks"
         deadline = time.monotonic() + 60
-        while not (locks.is_dir() and any(locks.iterdir())) and time.monotonic() < deadline:
+        while not list(results(small).glob("resampled/*/*/*.npy")) and time.monotonic() < deadline:
             time.sleep(0.1)
         second = small.snakemake()
     finally:
-        first.send_signal(signal.SIGTERM)
-        first.wait(120)
+        for process in [*psutil.Process(first.pid).children(recursive=True), first]:
+            process.kill()
+        first.wait()
     assert second.returncode == 1
     assert "--unlock" in second.stderr
 
@@ -303,7 +308,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_facto
     for moment in moments:
         # A session of its own, so that the kill reaches the jobs as well.
         run = subprocess.Popen(
-            [*command, "--rerun-incomplete"],
+            command,
             cwd=twin.folder,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
@@ -316,7 +321,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_facto
         _kill_session(run)
         assert list(results(twin).glob(f"resvnet/{moment}"))
         subprocess.run([*command, "--unlock"], cwd=twin.folder, check=True, capture_output=True)
-    finished = twin.snakemake("--rerun-incomplete")
+    finished = twin.snakemake()
     assert finished.returncode == 0, finished.stderr[-2000:]
     logs = [path.read_text() for path in results(twin).glob("logs/train/*.log")]
     assert any("going on after epoch" in log for log in logs)

@@ -33,7 +33,7 @@ def check_cases(batches: dict[str, list[CheckedCase]], output: Path) -> list[str
     Raises
     ------
     InputError
-        With all bad labelled cases at once, a line each.
+        With all bad cases at once, a line each, if a labelled one is among them.
     """
     cases = sorted(
         ((batch, case) for batch, members in batches.items() for case in members),

@@ -7,6 +7,7 @@ the part of a recipe that it uses, so that a change re-runs the steps it concern
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -976,9 +977,34 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
         With the key, what it holds and what was expected.
     """
     configuration = _validated(Configuration, values, "config.yaml")
-    for name in set(configuration.methods) & set(RESERVED):
-        raise InputError(f"config.yaml: methods: {name}: results of another kind have this name")
+    for name in configuration.methods:
+        if name in RESERVED:
+            raise InputError(
+                f"config.yaml: methods: {name}: results of another kind have this name"
+            )
+        if configuration.methods.count(name) > 1:
+            raise InputError(f"config.yaml: methods: {name} is named twice: name it once")
     return configuration
+
+
+def check_sizes(configuration: Configuration, methods: dict[str, Method]) -> None:
+    """Refuse a grid of more voxels than the largest volume that is read.
+
+    Raises
+    ------
+    InputError
+        With the method and stage.
+    """
+    limit = configuration.data.maximum_voxels
+    for name, method in methods.items():
+        for stage_name, stage in method.stages.items():
+            for size in (stage.geometry.sizes, *stage.seen):
+                voxels = math.prod(length or 1 for length in size)
+                if voxels > limit:
+                    raise InputError(
+                        f"config.yaml: stage {stage_name} of {name} has a grid of {voxels} voxels, "
+                        f"more than data.maximum_voxels ({limit}): choose a smaller size"
+                    )
 
 
 def check_precision(configuration: Configuration, methods: dict[str, Method]) -> None:
@@ -1189,7 +1215,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _validated(model: type[BaseModel], values: Any, source: str) -> Any:
     try:
-        return model.model_validate(values)
+        taken = model.model_validate(values)
     except ValidationError as error:
         faults = []
         for fault in error.errors():
@@ -1203,6 +1229,21 @@ def _validated(model: type[BaseModel], values: Any, source: str) -> Any:
                 message = f"choose from {fault['ctx']['expected_tags']}"
             faults.append(f"{key}: {message}"[:300] + given[:80] if key else message)
         raise InputError(f"{source}: {'; '.join(faults)}: mend it") from error
+    for key, given in _taken_for_numbers(values, taken.model_dump()):
+        raise InputError(f"{source}: {key}: a number is expected (is {given!r}): mend it")
+    return taken
+
+
+def _taken_for_numbers(given: Any, taken: Any, key: str = "") -> Iterator[tuple[str, bool]]:
+    """Keys of true and false that pydantic took for 1 and 0."""
+    if isinstance(given, bool) and type(taken) in (int, float):
+        yield key.removeprefix("."), given
+    elif isinstance(given, dict) and isinstance(taken, dict):
+        for name in given:
+            yield from _taken_for_numbers(given[name], taken.get(name), f"{key}.{name}")
+    elif isinstance(given, list | tuple) and isinstance(taken, list | tuple):
+        for number, pair in enumerate(zip(given, taken, strict=False)):
+            yield from _taken_for_numbers(*pair, f"{key}.{number}")
 
 
 def _key_of(fault: ErrorDetails, values: Any) -> str:

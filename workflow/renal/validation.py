@@ -12,6 +12,7 @@ from renal.cases import IMAGE, LABEL, listed_spacings
 from renal.errors import InputError
 from renal.files import read_json, write_json
 from renal.parallel import for_each
+from renal.regions import largest_piece
 from renal.volume import Header, read_header, read_label, read_volume
 
 AFFINE_TOLERANCE_MM = 1e-3
@@ -20,6 +21,9 @@ SPACING_TOLERANCE_MM = 1e-2
 # 0..255 or to 0..1 does not.
 AIR_HU = -200
 LARGEST_PLAUSIBLE_HU = 20000
+# A table is thinner than twice this, no body is.
+TABLE_MM = 10
+SMALLEST_BODY = 0.01  # of the slice
 
 
 @dataclass
@@ -112,7 +116,7 @@ def check_case(
         header = read_header(folder / IMAGE, maximum_voxels)
         case.shape, case.spacing = list(header.shape), list(header.spacing)
         _check_listed_spacing(header, listed.get(name))
-        _check_intensities(header.path, read_volume(header))
+        _check_intensities(header, read_volume(header))
         if labelled:
             _check_label(case, header, maximum_voxels)
         paths = [folder / IMAGE] + ([folder / LABEL] if labelled else [])
@@ -137,7 +141,8 @@ def _check_listed_spacing(header: Header, listed: Any) -> None:
         )
 
 
-def _check_intensities(path: Path, volume: np.ndarray) -> None:
+def _check_intensities(header: Header, volume: np.ndarray) -> None:
+    path = header.path
     smallest, largest = int(volume.min()), int(volume.max())
     if smallest == largest:
         raise InputError(f"{path}: every voxel is {smallest}: export the image again")
@@ -146,8 +151,9 @@ def _check_intensities(path: Path, volume: np.ndarray) -> None:
             f"{path}: values {smallest} to {largest} are not Hounsfield units: "
             "export the CT without rescaling"
         )
-    # The middle slice is where the body is looked for; a volume of air has none.
-    if (volume[len(volume) // 2] > AIR_HU).mean() < 0.01:
+    # The middle slice is where the body is looked for; a volume of air and table has none.
+    middle = volume[len(volume) // 2]
+    if largest_piece(middle > AIR_HU, header.spacing, TABLE_MM).mean() < SMALLEST_BODY:
         raise InputError(f"{path}: no body in the middle slice: exclude the case")
 
 
@@ -195,7 +201,7 @@ def usable(paths: list[Path]) -> list[CheckedCase]:
     Raises
     ------
     InputError
-        With the faults of all labelled cases: nothing is learned from what is left.
+        With all faults, if a labelled case has one: nothing is learned from what is left.
     """
     cases = [case for path in paths for case in read_checked(path).values()]
     refuse_labelled_faults(cases)
@@ -203,9 +209,9 @@ def usable(paths: list[Path]) -> list[CheckedCase]:
 
 
 def refuse_labelled_faults(cases: list[CheckedCase]) -> None:
-    """Raise an InputError with all labelled cases that cannot be used, a line each."""
-    bad = [case.fault for case in cases if case.fault and case.labelled]
-    if bad:
+    """Raise an InputError with all cases that cannot be used, if a labelled one is among them."""
+    bad = [case.fault for case in cases if case.fault]
+    if any(case.fault and case.labelled for case in cases):
         raise InputError(
             "\n".join(bad) + f"\n{len(bad)} of {len(cases)} cases cannot be used: mend them, "
             "or name them under data.exclude in config.yaml"
