@@ -64,7 +64,7 @@ rule window_normalize:
         "../envs/renal.yaml"
     threads: CONFIGURATION.compute.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: (500 + 500 * threads) * attempt,
+        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code_hash("prepare"),
