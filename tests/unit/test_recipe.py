@@ -483,7 +483,7 @@ def test_a_grid_of_more_voxels_than_any_volume_is_refused(stage, size):
     ("key", "value", "told"),
     [
         ("stages.whole.training.optimizer.learning_rate", True, "learning_rate"),
-        ("stages.whole.geometry.size", [16, True, 16], "geometry.size.1"),
+        ("stages.whole.intensity.window", [-200, True], "intensity.window.1"),
     ],
 )
 def test_true_is_no_number(key, value, told):
