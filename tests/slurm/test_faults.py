@@ -211,6 +211,7 @@ class Faults:
 
     def node_down(self) -> None:
         training = self.next_training()
+        running = self._processes()
         node = f"nodename={socket.gethostname().partition('.')[0]}"
         self.cluster.run("scontrol", "update", node, "state=down", "reason=test")
         self.wait_for(training, Restarts="1")
@@ -218,6 +219,11 @@ class Faults:
         wait_until(
             lambda: "down" not in self.cluster.run("sinfo", "--noheader", "--format=%T"), "node"
         )
+        # All trainings of the node end with it, some a while after SLURM says so.
+        wait_until(lambda: running.isdisjoint(self._processes()), "the end of all that ran on it")
+
+    def _processes(self) -> set[int]:
+        return {training.process.pid for training in trainings_in(self.project.folder)}
 
     def exceed_time(self) -> Training:
         """A training that does not stop by itself; SLURM ends it within two minutes."""
