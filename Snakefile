@@ -15,23 +15,18 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
-onstart:
-    begin()
-
-
 rule all:
     default_target: True
     input:
-        TABLES,
+        plan.tables,
         RESULTS / "segmented/all.txt",
-        RESULTS / "report/rule_graph.png",
 
 
-for method in METHODS:
+for method in plan.methods:
 
     rule:
         name:
             method
         input:
-            results_of(method),
+            plan.results_of(method),
             RESULTS / "segmented" / f"{method}.txt",

@@ -25,21 +25,16 @@ STEPS = ("prepare", "regions", "merge")
 def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
     """Run one step on one case in this process."""
     from renal import recipe
-    from renal.inference import write_probabilities
-    from renal.merge import merge
-    from renal.prepare import (
-        crop_body,
-        crop_roi,
-        read_index,
-        read_labels,
-        resample,
-        true_mask,
-        window_normalize,
-        write_index,
-    )
-    from renal.targets import foreground
-    from renal.validation import CheckedCase
-    from renal.volume import read_header
+    from renal.evaluate.merge import merge
+    from renal.handover.checked import CheckedCase
+    from renal.handover.predictions import write_probabilities
+    from renal.handover.prepared import read_index, read_labels, write_index
+    from renal.image.volume import read_header
+    from renal.learn.targets import foreground
+    from renal.prepare.crop_body import crop_body
+    from renal.prepare.crop_roi import crop_roi, true_mask
+    from renal.prepare.resample import resample
+    from renal.prepare.window_normalize import window_normalize
 
     recipes = {"resvnet": recipe.load_method("resvnet", {})}
     stages = recipes["resvnet"].stages

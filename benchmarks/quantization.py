@@ -17,14 +17,16 @@ import yaml
 from safetensors.torch import load_file
 
 from renal import recipe
-from renal.inferers import infer
-from renal.merge import StageProbabilities, mean_probabilities, merge_case
-from renal.metrics import kits_dice
-from renal.networks import build_network
-from renal.prepare import read_images, read_index
-from renal.targets import probabilities
-from renal.validation import usable
-from renal.volume import read_header, read_label
+from renal.evaluate.merge import merge_case
+from renal.evaluate.metrics import kits_dice
+from renal.handover.checked import usable
+from renal.handover.predictions import StageProbabilities, mean_probabilities
+from renal.handover.prepared import read_images, read_index
+from renal.image.volume import read_header, read_label
+from renal.learn.inferers import infer
+from renal.learn.networks import build_network
+from renal.learn.targets import probabilities
+from renal.settings import settings_hash
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -41,8 +43,8 @@ def float_maps(results: Path, owner: str, name: str, stage: recipe.Stage, fold: 
     def predictor(images: torch.Tensor) -> torch.Tensor:
         return probabilities(network(images)[-1], settings.target)
 
-    grid = f"*-{recipe.settings_hash(stage.geometry)}"
-    intensity = recipe.settings_hash(stage.intensity)
+    grid = f"*-{settings_hash(stage.geometry)}"
+    intensity = settings_hash(stage.intensity)
     maps = {}
     for folder in results.glob(f"normalized/{grid}/{intensity}/fold{fold}-*"):
         for case in read_index(folder).values():

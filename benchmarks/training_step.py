@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 from renal import recipe
-from renal.augmentations import augment
-from renal.datasets import Examples, read_cases
-from renal.drawings import drawing_of
 from renal.files import write_array
-from renal.networks import build_network
-from renal.optimizers import build_optimizer
-from renal.prepare import PreparedCase, write_index
-from renal.targets import encode
-from renal.training import Run, training_step
+from renal.handover.prepared import PreparedCase, write_index
+from renal.learn.augmentations import augment
+from renal.learn.datasets import Examples, read_cases
+from renal.learn.drawings import drawing_of
+from renal.learn.networks import build_network
+from renal.learn.optimizers import build_optimizer
+from renal.learn.targets import encode
+from renal.learn.training import Run, training_step
 
 
 def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: int) -> None:

@@ -3,36 +3,28 @@
 # the run that repeats them, what else has changed. A step by itself refuses a bad labelled case too.
 rule validate:
     input:
-        images=lambda w: [
-            path
-            for name in BATCHES[w.batch]
-            for path in (
-                CONFIGURATION.data.root / name / case_list.IMAGE,
-                CONFIGURATION.data.root / name / case_list.LABEL,
-            )
-            if path.exists()
-        ],
+        files=lambda w: files_of(w.batch),
     output:
         RESULTS / "cases/{batch}.json",
     log:
-        log_of("validate", "{batch}"),
+        plan.log("validate", "{batch}"),
     benchmark:
-        benchmark_of("validate", "{batch}")
+        plan.benchmark("validate", "{batch}")
     priority: 10
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
         # A resource, not a parameter: a higher limit is no reason to check, and train, again.
-        maximum_voxels=CONFIGURATION.data.maximum_voxels,
+        maximum_voxels=plan.configuration.data.maximum_voxels,
     params:
-        code=code_hash("validation"),
-        root=CONFIGURATION.data.root,
-        cases=lambda w: BATCHES[w.batch],
+        code=plan.code("validate"),
+        root=plan.configuration.data.root,
+        cases=lambda w: plan.batches[w.batch],
         # What kits.json says of these cases: mended there, they are checked again.
-        listed=lambda w: [LISTED_SPACINGS.get(name) for name in BATCHES[w.batch]],
+        listed=lambda w: plan.listed_spacings(w.batch),
     message:
         "Checking the files of {wildcards.batch}"
     shell:
@@ -43,13 +35,13 @@ rule validate:
 # All bad cases are listed at once, and stop the run before anything is trained.
 rule check_cases:
     input:
-        checked=checked(BATCHES),
+        checked=plan.checked(plan.batches),
     output:
         RESULTS / "cases.csv",
     log:
-        log_of("check_cases"),
+        plan.log("check_cases"),
     benchmark:
-        benchmark_of("check_cases")
+        plan.benchmark("check_cases")
     priority: 10
     conda:
         "../envs/renal.yaml"
@@ -58,7 +50,7 @@ rule check_cases:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("collect"),
+        code=plan.code("check_cases"),
     message:
         "Listing all cases"
     shell:
@@ -70,16 +62,20 @@ rule check_cases:
 rule check_segmented:
     input:
         listed=RESULTS / "cases.csv",
-        checked=checked(BATCHES),
-        segmentations=lambda w: [segmentations_of(method)[0] for method in methods_of(w.scope)],
-        results=lambda w: [path for method in methods_of(w.scope) for path in results_of(method)]
-        + (TABLES if w.scope == "all" else []),
+        checked=plan.checked(plan.batches),
+        segmentations=lambda w: [
+            plan.segmentations_of(method)[0] for method in plan.methods_of(w.scope)
+        ],
+        results=lambda w: [
+            path for method in plan.methods_of(w.scope) for path in plan.results_of(method)
+        ]
+        + (plan.tables if w.scope == "all" else []),
     output:
         RESULTS / "segmented/{scope}.txt",
     log:
-        log_of("check_segmented", "{scope}"),
+        plan.log("check_segmented", "{scope}"),
     benchmark:
-        benchmark_of("check_segmented", "{scope}")
+        plan.benchmark("check_segmented", "{scope}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -87,7 +83,7 @@ rule check_segmented:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("collect"),
+        code=plan.code("check_segmented"),
     message:
         "Checking that every case was segmented"
     shell:

@@ -1,63 +1,69 @@
 # From the stages' probabilities to segmentations and scores.
 rule merge:
     input:
-        checked=lambda w: checked(GROUPS[w.group]),
-        predictions=lambda w: merged_predictions(w.method, w.group),
+        checked=lambda w: plan.checked(plan.groups[w.group]),
+        predictions=lambda w: sum(plan.merged_predictions(w.method, w.group).values(), []),
     output:
         directory(RESULTS / "{method}/merged/{group}"),
     log:
-        log_of("merge", "{method}", "{group}"),
+        plan.log("merge", "{method}", "{group}"),
     benchmark:
-        benchmark_of("merge", "{method}", "{group}")
+        plan.benchmark("merge", "{method}", "{group}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory(
+            plan.groups[w.group], threads, attempt
+        ),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        code=lambda w: merging_code("merge", w.method),
-        settings=lambda w: as_json(merging_of(w.method)),
+        predictions=lambda w: named(plan.merged_predictions(w.method, w.group)),
+        code=lambda w: plan.code("merge", w.method),
+        settings=lambda w: as_json(plan.merging(w.method)),
     message:
         "Merging the stages of {wildcards.method} for {wildcards.group}"
     shell:
-        "renal merge --checked {input.checked:q} --predictions {input.predictions:q}"
+        "renal merge --checked {input.checked:q} --predictions {params.predictions:q}"
         " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule evaluate:
     input:
-        checked=lambda w: checked(GROUPS[f"fold{w.fold}"]),
+        checked=lambda w: plan.checked(plan.groups[f"fold{w.fold}"]),
         segmentations=RESULTS / "{method}/merged/fold{fold}",
-        truths=lambda w: evaluated_truths(w.method, f"fold{w.fold}"),
-        located=lambda w: located_predictions(w.method, f"fold{w.fold}"),
+        truths=lambda w: sum(plan.evaluated_truths(w.method, f"fold{w.fold}").values(), []),
+        located=lambda w: plan.located_predictions(w.method, f"fold{w.fold}"),
     output:
         RESULTS / "{method}/scores/fold{fold}.csv",
     log:
-        log_of("evaluate", "{method}", "fold{fold}"),
+        plan.log("evaluate", "{method}", "fold{fold}"),
     benchmark:
-        benchmark_of("evaluate", "{method}", "fold{fold}")
+        plan.benchmark("evaluate", "{method}", "fold{fold}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[f"fold{w.fold}"], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory(
+            plan.groups[f"fold{w.fold}"], threads, attempt
+        ),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        code=lambda w: merging_code("evaluation", w.method),
-        settings=lambda w: as_json(merging_of(w.method)),
+        truths=lambda w: named(plan.evaluated_truths(w.method, f"fold{w.fold}")),
+        code=lambda w: plan.code("evaluate", w.method),
+        settings=lambda w: as_json(plan.merging(w.method)),
         located=lambda w, input: ["--located", input.located] if input.located else [],
     message:
         "Scoring {wildcards.method} on fold {wildcards.fold}"
     shell:
         "renal evaluate --checked {input.checked:q} --segmentations {input.segmentations:q}"
-        " --truths {input.truths:q} --settings {params.settings:q} --name {wildcards.method}"
+        " --truths {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
         " --fold {wildcards.fold} {params.located:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule collect_scores:
     input:
-        scores=[RESULTS / "{method}/scores" / f"fold{fold}.csv" for fold in FOLDS],
+        scores=[RESULTS / "{method}/scores" / f"{fold}.csv" for fold in plan.held_out],
     output:
         report(
             RESULTS / "{method}/scores.csv",
@@ -66,9 +72,9 @@ rule collect_scores:
             labels={"method": "{method}"},
         ),
     log:
-        log_of("collect_scores", "{method}"),
+        plan.log("collect_scores", "{method}"),
     benchmark:
-        benchmark_of("collect_scores", "{method}")
+        plan.benchmark("collect_scores", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -76,7 +82,7 @@ rule collect_scores:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("collect"),
+        code=plan.code("collect_scores"),
     message:
         "Collecting the scores of {wildcards.method}"
     shell:
@@ -85,14 +91,14 @@ rule collect_scores:
 
 rule collect_segmentations:
     input:
-        checked=checked(BATCHES),
-        segmentations=[RESULTS / "{method}/merged" / group for group in GROUPS],
+        checked=plan.checked(plan.batches),
+        segmentations=[RESULTS / "{method}/merged" / group for group in plan.groups],
     output:
         directory(RESULTS / "{method}/segmentation"),
     log:
-        log_of("collect_segmentations", "{method}"),
+        plan.log("collect_segmentations", "{method}"),
     benchmark:
-        benchmark_of("collect_segmentations", "{method}")
+        plan.benchmark("collect_segmentations", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -100,24 +106,28 @@ rule collect_segmentations:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("collect"),
+        checked=named({group: plan.checked(batches) for group, batches in plan.groups.items()}),
+        segmentations=lambda w, input: named(
+            {group: [path] for group, path in zip(plan.groups, input.segmentations)}
+        ),
+        code=plan.code("collect_segmentations"),
     message:
         "Collecting the segmentations of {wildcards.method}"
     shell:
-        "renal collect_segmentations --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        "renal collect_segmentations --checked {params.checked:q} --segmentations {params.segmentations:q}"
         " --output {output:q} --log {log:q}"
 
 
 rule write_submission:
     input:
-        checked=checked(UNLABELLED),
+        checked=plan.checked(plan.unlabelled),
         segmentations=RESULTS / "{method}/segmentation",
     output:
         directory(RESULTS / "{method}/submission"),
     log:
-        log_of("write_submission", "{method}"),
+        plan.log("write_submission", "{method}"),
     benchmark:
-        benchmark_of("write_submission", "{method}")
+        plan.benchmark("write_submission", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -125,7 +135,7 @@ rule write_submission:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("collect"),
+        code=plan.code("write_submission"),
     message:
         "Writing the challenge submission of {wildcards.method}"
     shell:
@@ -135,19 +145,19 @@ rule write_submission:
 
 rule write_tables:
     input:
-        scores=[scores_of(method) for method in METHODS],
+        scores=[plan.scores_of(method) for method in plan.methods],
     output:
-        TABLES[:3],
+        plan.tables[:3],
         report(
-            TABLES[3],
+            plan.tables[3],
             caption="../workflow/report/tables.rst",
             category="Cross-validation",
             labels={"table": "mean (SD) over folds"},
         ),
     log:
-        log_of("write_tables"),
+        plan.log("write_tables"),
     benchmark:
-        benchmark_of("write_tables")
+        plan.benchmark("write_tables")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -155,8 +165,8 @@ rule write_tables:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("tables"),
-        settings=json.dumps({m: recipe.as_values(recipe.row(RECIPES, m)) for m in METHODS}),
+        code=plan.code("write_tables"),
+        settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
         "Writing the cross-validation tables"

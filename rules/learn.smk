@@ -6,9 +6,9 @@ rule download_weights:
     output:
         "{weights}",
     log:
-        log_of("download_weights", "{weights}"),
+        plan.log("download_weights", "{weights}"),
     benchmark:
-        benchmark_of("download_weights", "{weights}")
+        plan.benchmark("download_weights", "{weights}")
     localrule: True
     conda:
         "../envs/renal.yaml"
@@ -17,7 +17,7 @@ rule download_weights:
         mem_mb=1000,
         runtime=60,
     params:
-        settings=lambda w: as_json(PRETRAINED[w.weights]),
+        settings=lambda w: as_json(plan.pretrained[w.weights]),
     message:
         "Downloading {wildcards.weights}"
     shell:
@@ -34,31 +34,31 @@ rule download_weights:
 # attempts are no sign of too little time or memory.
 rule train:
     input:
-        prepared=lambda w: true_inputs(w.method, w.stage, training_batches(w.fold)),
-        weights=weights_of,
+        prepared=lambda w: plan.true_inputs(
+            w.method, w.stage, plan.training_batches(f"fold{w.fold}")
+        ),
+        weights=lambda w: plan.weights_of(w.method, w.stage),
     output:
         model=RESULTS / "{method}/{stage}/fold{fold}/model.safetensors",
         history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",
         run=RESULTS / "{method}/{stage}/fold{fold}/run.json",
     log:
-        log_of("train", "{method}", "{stage}", "fold{fold}"),
+        plan.log("train", "{method}", "{stage}", "fold{fold}"),
     benchmark:
-        benchmark_of("train", "{method}", "{stage}", "fold{fold}")
+        plan.benchmark("train", "{method}", "{stage}", "fold{fold}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.train_threads
+    threads: COMPUTE.train_threads
     resources:
-        gpu=lambda w: training_of(w).gpus,
-        mem_mb=lambda w, attempt: training_memory(
-            RECIPES[w.method].stages[w.stage], min(attempt, 2)
-        ),
+        gpu=lambda w: plan.training(w.method, w.stage).gpus,
+        mem_mb=lambda w, attempt: plan.training_memory(w.method, w.stage, min(attempt, 2)),
         runtime=24 * 60,
     params:
-        code=training_code,
-        settings=lambda w: as_json(training_of(w)),
+        code=lambda w: plan.code("train", w.method, w.stage),
+        settings=lambda w: as_json(plan.training(w.method, w.stage)),
         folder=lambda w, output: Path(output.model).parent,
         weights=lambda w, input: ["--weights", input.weights] if input.weights else [],
-        seed=CONFIGURATION.compute.seed,
+        seed=COMPUTE.seed,
         bfloat16=BFLOAT16,
     message:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
@@ -71,27 +71,24 @@ rule train:
 
 rule predict:
     input:
-        prepared=lambda w: seen_inputs(w.method, w.stage, w.group),
-        models=lambda w: models_for(w.method, w.stage, w.group),
+        prepared=lambda w: plan.seen_inputs(w.method, w.stage, w.group),
+        models=lambda w: plan.models_for(w.method, w.stage, w.group),
     output:
         directory(RESULTS / "{method}/{stage}/prediction/{group}"),
     log:
-        log_of("predict", "{method}", "{stage}", "{group}"),
+        plan.log("predict", "{method}", "{stage}", "{group}"),
     benchmark:
-        benchmark_of("predict", "{method}", "{stage}", "{group}")
+        plan.benchmark("predict", "{method}", "{stage}", "{group}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.predict_threads
+    threads: COMPUTE.predict_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: prediction_memory(
-            RECIPES[w.method].stages[w.stage], w.group, attempt
-        ),
+        mem_mb=lambda w, attempt: plan.prediction_memory(w.method, w.stage, w.group, attempt),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:
-        code=prediction_code,
-        # Only what decides a prediction: another learning rate reaches it through the model.
-        settings=lambda w: as_json(recipe.prediction(RECIPES[w.method].stages[w.stage])),
+        code=lambda w: plan.code("predict", w.method, w.stage),
+        settings=lambda w: plan.prediction_settings(w.method, w.stage),
         bfloat16=BFLOAT16,
     message:
         "Predicting {wildcards.group} with {wildcards.method}, stage {wildcards.stage}"

@@ -5,18 +5,18 @@ rule crop_body:
     output:
         RESULTS / "body/{hash}/{batch}.json",
     log:
-        log_of("crop_body", "{hash}", "{batch}"),
+        plan.log("crop_body", "{hash}", "{batch}"),
     benchmark:
-        benchmark_of("crop_body", "{hash}", "{batch}")
+        plan.benchmark("crop_body", "{hash}", "{batch}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        code=code_hash("prepare"),
-        settings=lambda w: as_json(BODIES[w.hash]),
+        code=plan.code("crop_body"),
+        settings=lambda w: as_json(plan.bodies[w.hash]),
     message:
         "Finding the body in {wildcards.batch}"
     shell:
@@ -27,22 +27,22 @@ rule crop_body:
 rule resample:
     input:
         checked=RESULTS / "cases/{batch}.json",
-        boxes=body_boxes,
+        boxes=lambda w: plan.body_boxes(w.grid, w.batch),
     output:
         directory(RESULTS / "resampled/{grid}/{batch}"),
     log:
-        log_of("resample", "{grid}", "{batch}"),
+        plan.log("resample", "{grid}", "{batch}"),
     benchmark:
-        benchmark_of("resample", "{grid}", "{batch}")
+        plan.benchmark("resample", "{grid}", "{batch}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        code=code_hash("prepare"),
-        settings=lambda w: as_json(GRIDS[w.grid]),
+        code=plan.code("resample"),
+        settings=lambda w: as_json(plan.grids[w.grid]),
         boxes=lambda w, input: ["--boxes", input.boxes] if input.boxes else [],
     message:
         "Resampling {wildcards.batch} to {wildcards.grid}"
@@ -57,18 +57,18 @@ rule window_normalize:
     output:
         directory(RESULTS / "normalized/{grid}/{hash}/{batch}"),
     log:
-        log_of("window_normalize", "{grid}", "{hash}", "{batch}"),
+        plan.log("window_normalize", "{grid}", "{hash}", "{batch}"),
     benchmark:
-        benchmark_of("window_normalize", "{grid}", "{hash}", "{batch}")
+        plan.benchmark("window_normalize", "{grid}", "{hash}", "{batch}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        code=code_hash("prepare"),
-        settings=lambda w: as_json(IMAGES[w.grid, w.hash]),
+        code=plan.code("window_normalize"),
+        settings=lambda w: as_json(plan.images[w.grid, w.hash]),
     message:
         "Windowing and normalising {wildcards.batch}"
     shell:
@@ -83,18 +83,18 @@ rule crop_true_roi:
     output:
         directory(RESULTS / "true_roi/{region}/{batch}"),
     log:
-        log_of("crop_true_roi", "{region}", "{batch}"),
+        plan.log("crop_true_roi", "{region}", "{batch}"),
     benchmark:
-        benchmark_of("crop_true_roi", "{region}", "{batch}")
+        plan.benchmark("crop_true_roi", "{region}", "{batch}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory([w.batch], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        code=code_hash("prepare"),
-        settings=lambda w: as_json(REGIONS[w.region]),
+        code=plan.code("crop_true_roi"),
+        settings=lambda w: as_json(plan.regions[w.region]),
     message:
         "Cropping {wildcards.batch} to the true regions"
     shell:
@@ -105,23 +105,25 @@ rule crop_true_roi:
 # Regions that a stage found, for the next one to predict on.
 rule crop_roi:
     input:
-        checked=lambda w: checked(GROUPS[w.group]),
+        checked=lambda w: plan.checked(plan.groups[w.group]),
         prediction=RESULTS / "{method}/{stage}/prediction/{group}",
     output:
         directory(RESULTS / "{method}/{stage}/roi/{region}/{group}"),
     log:
-        log_of("crop_roi", "{method}", "{stage}", "{region}", "{group}"),
+        plan.log("crop_roi", "{method}", "{stage}", "{region}", "{group}"),
     benchmark:
-        benchmark_of("crop_roi", "{method}", "{stage}", "{region}", "{group}")
+        plan.benchmark("crop_roi", "{method}", "{stage}", "{region}", "{group}")
     conda:
         "../envs/renal.yaml"
-    threads: CONFIGURATION.compute.prepare_threads
+    threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: volume_memory(GROUPS[w.group], threads, attempt),
+        mem_mb=lambda w, threads, attempt: plan.volume_memory(
+            plan.groups[w.group], threads, attempt
+        ),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        code=code_hash("prepare", "inference"),
-        settings=lambda w: as_json(REGIONS[w.region]),
+        code=plan.code("crop_roi"),
+        settings=lambda w: as_json(plan.regions[w.region]),
     message:
         "Cropping {wildcards.group} to the regions that {wildcards.method} found"
     shell:

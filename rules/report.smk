@@ -1,7 +1,7 @@
 # Pictures for people, and for `snakemake --report`.
 rule draw_overlays:
     input:
-        checked=checked(LABELLED),
+        checked=plan.checked(plan.labelled),
         scores=RESULTS / "{method}/scores.csv",
         segmentations=RESULTS / "{method}/segmentation",
     output:
@@ -15,17 +15,17 @@ rule draw_overlays:
             for rank in RANKS
         ),
     log:
-        log_of("draw_overlays", "{method}"),
+        plan.log("draw_overlays", "{method}"),
     benchmark:
-        benchmark_of("draw_overlays", "{method}")
+        plan.benchmark("draw_overlays", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: volume_memory(LABELLED, 1, attempt) + 500,
+        mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 500,
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        code=code_hash("figures"),
+        code=plan.code("draw_overlays"),
         folder=lambda w, output: Path(output[0]).parent,
     message:
         "Drawing the best, median and worst case of {wildcards.method}"
@@ -36,7 +36,7 @@ rule draw_overlays:
 
 rule draw_curves:
     input:
-        histories=[RESULTS / "{method}/{stage}" / fold / "history.csv" for fold in HELD_OUT],
+        histories=[RESULTS / "{method}/{stage}" / fold / "history.csv" for fold in plan.held_out],
     output:
         report(
             RESULTS / "{method}/pictures/curves_{stage}.png",
@@ -45,9 +45,9 @@ rule draw_curves:
             labels={"method": "{method}", "stage": "{stage}"},
         ),
     log:
-        log_of("draw_curves", "{method}", "{stage}"),
+        plan.log("draw_curves", "{method}", "{stage}"),
     benchmark:
-        benchmark_of("draw_curves", "{method}", "{stage}")
+        plan.benchmark("draw_curves", "{method}", "{stage}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -55,7 +55,7 @@ rule draw_curves:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("figures"),
+        code=plan.code("draw_curves"),
     message:
         "Drawing the training curves of {wildcards.method}, stage {wildcards.stage}"
     shell:
@@ -76,9 +76,9 @@ rule draw_located:
             labels={"method": "{method}"},
         ),
     log:
-        log_of("draw_located", "{method}"),
+        plan.log("draw_located", "{method}"),
     benchmark:
-        benchmark_of("draw_located", "{method}")
+        plan.benchmark("draw_located", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -86,41 +86,9 @@ rule draw_located:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        code=code_hash("figures"),
+        code=plan.code("draw_located"),
     message:
         "Drawing what the regions of {wildcards.method} hold"
     shell:
         "renal draw_located --scores {input.scores:q} --name {wildcards.method}"
         " --output {output:q} --log {log:q}"
-
-
-rule draw_rule_graph:
-    input:
-        snakefile=ROOT / "Snakefile",
-        rules=sorted((ROOT / "rules").glob("*.smk")),
-    output:
-        report(
-            RESULTS / "report/rule_graph.png",
-            caption="../workflow/report/rule_graph.rst",
-            category="Rules",
-            labels={"picture": "rule graph"},
-        ),
-    log:
-        log_of("draw_rule_graph"),
-    benchmark:
-        benchmark_of("draw_rule_graph")
-    conda:
-        "../envs/renal.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
-    params:
-        code=code_hash("figures"),
-        methods=list(METHODS),
-        folds=len(FOLDS),
-    message:
-        "Drawing the graph of the rules"
-    shell:
-        "renal draw_rule_graph --snakefile {input.snakefile:q} --methods {params.methods}"
-        " --folds {params.folds} --output {output:q} --log {log:q}"

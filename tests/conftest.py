@@ -5,8 +5,8 @@ import shutil
 import pytest
 from hypothesis import settings
 
-from renal.phantom import write_phantom
-from renal.validation import check_case
+from renal.data.phantom import write_phantom
+from renal.data.validation import check_case
 
 # The same examples in every run: a change of the code is what may fail a test, not a new draw.
 settings.register_profile("repeatable", derandomize=True)

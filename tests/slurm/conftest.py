@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from renal.phantom import write_phantom
+from renal.data.phantom import write_phantom
 
 from ..workflow.conftest import REPOSITORY, Project, demo_configuration, make_project
 

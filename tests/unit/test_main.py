@@ -11,6 +11,8 @@ import pytest
 from renal import __main__ as command_line
 from renal import evaluation, inference, merge, phantom, prepare, recipe, training, validation
 from renal.errors import InputError, Stopped
+from renal.evaluate.settings import Merging
+from renal.prepare.settings import RegionCrop
 
 ARGUMENTS = ["phantom", "--labelled", "1", "--unlabelled", "0", "--seed", "0", "--size", "64"]
 
@@ -126,7 +128,7 @@ def test_merging_gets_the_folders_of_each_stages_members(handed):
         "segment": [Path("one/segment"), Path("two/segment")],
         "localize": [Path("three/localize")],
     }
-    assert settings == recipe.Merging.model_validate_json(MERGING)
+    assert settings == Merging.model_validate_json(MERGING)
 
 
 def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
@@ -146,7 +148,7 @@ def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
     assert (seen["name"], seen["fold"], seen["located"]) == ("tiny", 3, Path("roi"))
 
 
-REGION = recipe.RegionCrop(
+REGION = RegionCrop(
     geometry={},
     intensity={},
     regions={"stage": "localize", "axes": ["y", "x"]},

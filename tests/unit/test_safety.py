@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from renal import recipe
-from renal.cases import find_cases, read_assignments
+from renal.data.cases import find_cases, read_assignments
 from renal.errors import InputError
-from renal.run_state import read_state, write_state
+from renal.learn.run_state import read_state, write_state
 
 
 class Bomb:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from renal.phantom import write_phantom
+from renal.data.phantom import write_phantom
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 METHODS = REPOSITORY / "workflow/methods"

@@ -14,8 +14,8 @@ import yaml
 from safetensors.torch import load_file
 
 from renal import inference, merge, prepare, recipe, validation
-from renal.networks.resnet import ResNet34
-from renal.phantom import write_phantom
+from renal.data.phantom import write_phantom
+from renal.learn.networks.resnet import ResNet34
 
 from .conftest import (
     Project,

@@ -9,7 +9,7 @@ import yaml
 from scipy import ndimage
 
 from renal import merge, recipe
-from renal.prepare import PreparedCase
+from renal.handover.prepared import PreparedCase
 
 from .conftest import (
     REPOSITORY,

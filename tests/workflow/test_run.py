@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from renal import inference, merge, prepare, recipe, validation
-from renal.phantom import write_phantom
+from renal.data.phantom import write_phantom
 
 from .conftest import Project, demo_configuration, make_project
 

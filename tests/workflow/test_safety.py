@@ -4,7 +4,7 @@ import shutil
 
 import yaml
 
-from renal.phantom import write_phantom
+from renal.data.phantom import write_phantom
 
 from .conftest import make_project
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from renal import recipe
-from renal.inference import native_mask
-from renal.merges.tumour_within_whole import labelled
-from renal.prepare import read_index
+from renal.evaluate.merges.nested import labelled
+from renal.handover.predictions import native_mask
+from renal.handover.prepared import read_index
 
 from .conftest import REPOSITORY, Project, make_project
 

@@ -20,14 +20,18 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from renal.cases import IMAGE, find_cases
+from renal.data.cases import IMAGE, find_cases
 from renal.errors import InputError
-from renal.recipe import check_configuration, load_methods
-from renal.resample import extended_box, grid_size, whole_volume
-from renal.volume import Header, read_header
+from renal.image.boxes import extended_box, whole_volume
+from renal.image.grids import grid_size
+from renal.image.volume import Header, read_header
+from renal.recipe import load_methods
+from renal.recipe.configuration import check_configuration
 
 if TYPE_CHECKING:
-    from renal.recipe import Configuration, Geometry, Stage
+    from renal.image.settings import Geometry
+    from renal.recipe.configuration import Configuration
+    from renal.recipe.method import Stage
 
 # Headers that are read to know the shapes; the other cases are taken to be alike.
 SAMPLED = 50
@@ -165,7 +169,7 @@ def _stage_voxels(stage: "Stage", headers: list[Header]) -> float:
 def _parameters(stage: "Stage") -> int:
     import torch
 
-    from renal.networks import build_network
+    from renal.learn.networks import build_network
 
     training = stage.training
     with torch.device("meta"):

@@ -7,12 +7,10 @@ change of code re-runs what uses it. Imports are read from the source without ru
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from renal.recipe import Training
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 
@@ -24,15 +22,15 @@ def sources_of(*modules: str) -> list[Path]:
     Parameters
     ----------
     *modules : str
-        Names relative to the package, such as ``"training"`` or ``"networks.res_vnet"``.
+        Names relative to the package, such as ``"learn.training"``.
     """
     found: set[Path] = set()
-    waiting = [_file_of(module) for module in modules]
+    waiting = [path for module in modules for path in _files_of(module)]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [_file_of(name) for name in _imports(path)]
+            waiting += [file for name in _imports(path) for file in _files_of(name)]
     return sorted(found)
 
 
@@ -45,23 +43,26 @@ def code_hash(*modules: str) -> str:
     return digest.hexdigest()[:8]
 
 
-def component_modules(training: "Training") -> list[str]:
+def component_modules(training: Any) -> list[str]:
     """Modules of the components that a recipe's training section names."""
-    transforms = [f"augmentations.{transform.name}" for transform in training.augmentation]
+    transforms = [f"learn.augmentations.{transform.name}" for transform in training.augmentation]
     return [
-        f"samplers.{training.sampler.name}",
-        f"drawings.{training.drawing.name}",
-        f"networks.{training.network.name}",
-        f"losses.{training.loss.name}",
-        f"optimizers.{training.optimizer.name}",
-        f"schedules.{training.schedule.name}",
+        f"learn.samplers.{training.sampler.name}",
+        f"learn.drawings.{training.drawing.name}",
+        f"learn.networks.{training.network.name}",
+        f"learn.losses.{training.loss.name}",
+        f"learn.optimizers.{training.optimizer.name}",
+        f"learn.schedules.{training.schedule.name}",
         *transforms,
     ]
 
 
-def _file_of(module: str) -> Path:
+def _files_of(module: str) -> list[Path]:
+    """What Python runs to import a module: its own file, and the packages that it lies in."""
     path = PACKAGE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    own = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    packages = [parent / "__init__.py" for parent in path.parents if parent.is_relative_to(PACKAGE)]
+    return [own, *packages]
 
 
 @cache
@@ -75,10 +76,24 @@ def _imports(path: Path) -> frozenset[str]:
         for statement in block.body
         for node in ast.walk(statement)
     }
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node not in typing_only:
-            package, _, module = (node.module or "").partition(".")
+    nodes = (node for node in ast.walk(tree) if node not in typing_only)
+    return frozenset(name for node in nodes for name in _imported(node))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """Modules of this package that a statement imports."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            package, _, module = alias.name.partition(".")
             if package == "renal" and module:
-                names.add(module)
-    return frozenset(names)
+                yield module
+    elif isinstance(node, ast.ImportFrom):
+        package, _, module = (node.module or "").partition(".")
+        if package == "renal":
+            if module:
+                yield module
+            # A name may be that of a module: `from renal.learn.losses import dice`.
+            for alias in node.names:
+                name = f"{module}.{alias.name}".removeprefix(".")
+                if _files_of(name)[0].exists():
+                    yield name

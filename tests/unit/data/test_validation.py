@@ -1,0 +1,209 @@
+"""Validation: what is wrong with a case is recorded in one line, for all cases at once."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from renal.data.cases import listed_spacings
+from renal.data.validation import check_case, validate
+from renal.errors import InputError
+from renal.handover.checked import read_checked, usable
+
+LIMIT = 10**7
+NAME = "case_00000"
+
+
+def check(root, name=NAME, **changed):
+    arguments = {"maximum_voxels": LIMIT, "listed": listed_spacings(root), **changed}
+    return check_case(name, root=root, **arguments)
+
+
+def rewrite(path, change=None, change_affine=None):
+    """Store a volume anew after `change` of its array and `change_affine` of its affine."""
+    image = nib.load(path)
+    array, affine = np.asarray(image.dataobj).copy(), image.affine.copy()
+    array = array if change is None else change(array)
+    affine = affine if change_affine is None else change_affine(affine)
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def moved(by):
+    def change(affine):
+        affine[:3, 3] += by
+        return affine
+
+    return change
+
+
+def fault_of(case, about):
+    assert about in case.fault and "\n" not in case.fault
+    return case.fault
+
+
+@pytest.fixture
+def image(kits19):
+    return kits19 / NAME / "imaging.nii.gz"
+
+
+@pytest.fixture
+def label(kits19):
+    return kits19 / NAME / "segmentation.nii.gz"
+
+
+def test_a_good_case_is_described(shared_kits19):
+    case = check(shared_kits19)
+    assert case.fault == "" and case.notes == [] and case.labelled
+    stored = nib.load(shared_kits19 / NAME / "segmentation.nii.gz")
+    assert case.shape == list(stored.shape)
+    assert case.spacing == pytest.approx(stored.header.get_zooms())
+    voxel = np.prod(stored.header.get_zooms()) / 1000
+    array = np.asarray(stored.dataobj)
+    assert case.kidney_ml == pytest.approx((array > 0).sum() * voxel, abs=1e-3)
+    assert case.tumour_ml == pytest.approx((array == 2).sum() * voxel, abs=1e-3)
+    assert len(case.checksum.split("-")) == 2
+
+
+def test_an_unlabelled_case_has_no_volumes(shared_kits19):
+    case = check(shared_kits19, "case_00003")
+    assert case.fault == "" and not case.labelled
+    assert case.kidney_ml is None and case.tumour_ml is None
+    assert "-" not in case.checksum
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        (lambda a: np.full_like(a, 40), "every voxel is 40"),
+        (lambda a: ((a + 1024) / 4).clip(0, 255).astype(np.uint8), "not Hounsfield units"),
+        (lambda a: ((a + 1024) / 4000).astype(np.float32), "every voxel is 0"),
+        (lambda a: (a + 1024).astype(np.uint16), "not Hounsfield units"),
+        (lambda a: np.where(a > -300, -1000, a), "not Hounsfield units"),
+        (lambda a: np.where(a == a.max(), 30000, a), "not Hounsfield units"),
+        (lambda a: np.where(np.indices(a.shape)[0] > 3, -1000, a), "no body in the middle slice"),
+        # A table alone: two rows of pixels.
+        (lambda a: np.where(np.indices(a.shape)[1] // 2 == 20, 100, -1000 + 0 * a), "no body"),
+        (lambda a: np.where(a == a.max(), np.nan, a), "NaN or infinite voxels"),
+        (lambda a: a[0], "three axes"),
+    ],
+)
+def test_an_image_that_is_no_ct_of_an_abdomen(kits19, image, change, about):
+    rewrite(image, change)
+    assert str(image) in fault_of(check(kits19), about)
+
+
+@pytest.mark.parametrize(
+    ("change", "change_affine", "about"),
+    [
+        (lambda a: a[:-1], None, "but the image has"),
+        (lambda a: a.transpose(0, 2, 1)[:, :, :-1], None, "but the image has"),
+        (None, moved(1.5), "affine differs from the image's by 1.5"),
+        (None, lambda a: a @ np.diag([-1, 1, 1, 1]), "affine differs"),
+        (lambda a: a * 0, None, "empty label"),
+        (lambda a: a * 2, None, "label values [4]"),
+        (lambda a: a[..., None].repeat(2, 3), None, "three axes"),
+    ],
+)
+def test_a_label_that_does_not_fit(kits19, label, change, change_affine, about):
+    rewrite(label, change, change_affine)
+    case = check(kits19)
+    assert str(label) in fault_of(case, about)
+    assert case.labelled
+
+
+def test_an_affine_within_rounding_is_accepted(kits19, label):
+    rewrite(label, change_affine=moved(5e-4))
+    assert check(kits19).fault == ""
+
+
+def test_a_label_without_tumour_is_legal_and_noted(kits19, label):
+    rewrite(label, lambda a: np.minimum(a, 1))
+    case = check(kits19)
+    assert case.fault == "" and case.tumour_ml == 0 and case.kidney_ml > 0
+    assert case.notes == ["no tumour in the label"]
+
+
+def test_a_folder_without_an_image(kits19, image):
+    image.unlink()
+    assert str(image) in fault_of(check(kits19), "missing")
+
+
+def test_a_truncated_image(kits19, image):
+    image.write_bytes(image.read_bytes()[:-1000])
+    assert str(image) in fault_of(check(kits19), "damaged")
+
+
+def test_the_limit_of_voxels(kits19):
+    fault_of(check(kits19, maximum_voxels=1000), "data.maximum_voxels (1000)")
+
+
+def test_a_spacing_other_than_the_listed_one(kits19):
+    listing = kits19 / "kits.json"
+    entries = json.loads(listing.read_text())
+    entries[0]["voxel_spacing"]["z_spacing"] += 0.5
+    entries[1]["voxel_spacing"]["x_spacing"] += 1e-3  # as rounded as other lists are
+    entries[2] = {"case_id": "case_00002"}
+    listing.write_text(json.dumps(entries))
+    fault_of(check(kits19), "kits.json says")
+    assert check(kits19, "case_00001").fault == check(kits19, "case_00002").fault == ""
+
+
+@pytest.mark.parametrize("spacing", [3, "thick", [5, 1, 1], {"z_spacing": "5 mm"}, {"z": 5}])
+def test_a_listed_spacing_that_is_not_one(kits19, spacing):
+    others = {"y_spacing": 1.0, "x_spacing": 1.0}
+    spacing = {**others, **spacing} if isinstance(spacing, dict) else spacing
+    fault_of(check(kits19, listed={NAME: spacing}), "kits.json says")
+
+
+def test_the_list_is_optional_but_must_be_one(kits19):
+    listing = kits19 / "kits.json"
+    for content in ("{}", '"text"', "not JSON"):
+        listing.write_text(content)
+        with pytest.raises(InputError, match=r"kits\.json"):
+            listed_spacings(kits19)
+    for content in ("[]", "[1, null]", '[{"case_id": null}, {"case_id": [1]}, {"other": 1}]'):
+        listing.write_text(content)
+        assert check(kits19).fault == ""
+    listing.unlink()
+    assert listed_spacings(kits19) == {}
+    assert check(kits19).fault == ""
+
+
+@pytest.mark.parametrize("name", ["imaging.nii.gz", "segmentation.nii.gz"])
+def test_a_changed_file_changes_the_checksum(kits19, name):
+    def one_voxel_more(array):
+        place = np.argwhere(array == 1)[0]
+        array[tuple(place)] = 2
+        return array
+
+    before = check(kits19).checksum
+    assert check(kits19).checksum == before
+    rewrite(kits19 / NAME / name, one_voxel_more)
+    after = check(kits19)
+    assert after.fault == "" and after.checksum != before
+
+
+def test_all_cases_are_recorded_the_bad_ones_too(kits19, image, tmp_path):
+    rewrite(image, np.zeros_like)
+    rewrite(kits19 / "case_00002" / "segmentation.nii.gz", np.zeros_like)
+    names = [f"case_0000{number}" for number in range(4)]
+    records = [tmp_path / "one.json", tmp_path / "two.json"]
+    validate(kits19, names[:1], records[0], maximum_voxels=LIMIT)
+    validate(kits19, names[1:], records[1], maximum_voxels=LIMIT, threads=2)
+    found = {**read_checked(records[1]), **read_checked(records[0])}
+    assert sorted(found) == names
+    fault_of(found["case_00000"], "every voxel is 0")
+    fault_of(found["case_00002"], "empty label")
+    assert found["case_00001"] == check(kits19, "case_00001")
+    with pytest.raises(InputError, match="2 of 4 cases cannot be used"):
+        usable(records)
+
+
+def test_bad_case_without_label_is_left_out(kits19, image, tmp_path):
+    rewrite(image, np.zeros_like)
+    (image.parent / "segmentation.nii.gz").unlink()
+    validate(
+        kits19, ["case_00003", "case_00000", "case_00001"], tmp_path / "a", maximum_voxels=LIMIT
+    )
+    assert [case.name for case in usable([tmp_path / "a"])] == ["case_00001", "case_00003"]

@@ -1,0 +1,1 @@
+"""The machine and the cluster that a step runs on."""

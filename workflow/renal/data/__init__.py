@@ -1,0 +1,1 @@
+"""Where the cases come from: the data set, its folds, and what was found on checking it."""

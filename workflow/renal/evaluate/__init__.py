@@ -1,0 +1,1 @@
+"""From the probabilities of a method's stages to segmentations and scores."""

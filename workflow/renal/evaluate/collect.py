@@ -1,0 +1,82 @@
+"""Bringing together what groups of cases made."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+from renal.errors import InputError
+from renal.files import replacing, write_text
+from renal.handover.checked import CheckedCase
+from renal.handover.segmentations import segmentation_of
+
+
+def collect_scores(parts: list[Path], output: Path) -> None:
+    """Join the folds' CSV files, which have the same columns, into one, sorted by case."""
+    lines = [path.read_text(encoding="utf-8").splitlines() for path in parts]
+    header = lines[0][0]
+    position = header.split(",").index("case")
+    rows = sorted((row for part in lines for row in part[1:]), key=lambda r: r.split(",")[position])
+    write_text(output, "\n".join([header, *rows]) + "\n")
+
+
+def collect_segmentations(groups: dict[Path, list[CheckedCase]], output: Path) -> None:
+    """Copy every case's segmentation into one folder.
+
+    Copies, so that a correction that somebody saves there is not taken for what was predicted.
+
+    Parameters
+    ----------
+    groups : dict
+        Folder of segmentations to the cases that are to be in it.
+    output : Path
+        Folder to write.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for folder, cases in groups.items():
+        for case in cases:
+            with replacing(output / f"{case.name}.nii.gz") as temporary:
+                shutil.copyfile(segmentation_of(folder, case.name), temporary)
+
+
+def check_segmented(cases: list[CheckedCase], folders: list[Path], output: Path) -> None:
+    """Look whether each case has its segmentation in each folder, and write a file if so.
+
+    Raises
+    ------
+    InputError
+        With the faults of all cases that could not be segmented, or the first that is missing.
+    """
+    for folder in folders:
+        for case in cases:
+            if not case.fault:
+                segmentation_of(folder, case.name)
+    faults = [case.fault for case in cases if case.fault]
+    if faults:
+        raise InputError(
+            "\n".join(faults) + f"\ncases that were not segmented: {len(faults)}; all others were: "
+            "mend these, or name them under data.exclude in config.yaml"
+        )
+    write_text(output, f"all {len(cases)} cases were segmented\n")
+
+
+def write_submission(segmentations: Path, cases: list[str], output: Path) -> None:
+    """Copy the unlabelled cases' segmentations as the challenge names them, and zip them.
+
+    Parameters
+    ----------
+    segmentations : Path
+        Folder of ``case_XXXXX.nii.gz``.
+    cases : list of str
+        The unlabelled cases.
+    output : Path
+        Folder for ``prediction_XXXXX.nii.gz`` and ``submission.zip``.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    # NIfTI files are compressed already, and a fixed date keeps the archive's bytes the same.
+    with replacing(output / "submission.zip") as temporary, zipfile.ZipFile(temporary, "w") as z:
+        for case in sorted(cases):
+            image = segmentation_of(segmentations, case).read_bytes()
+            name = f"{case.replace('case_', 'prediction_', 1)}.nii.gz"
+            with replacing(output / name) as target:
+                target.write_bytes(image)
+            z.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), image)

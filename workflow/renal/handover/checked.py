@@ -1,0 +1,82 @@
+"""Records of checked cases: the only door to the data."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from renal.errors import InputError
+from renal.files import read_json, write_json
+
+
+@dataclass
+class CheckedCase:
+    """What is known of a case once its files were read.
+
+    Attributes
+    ----------
+    name : str
+        Case name.
+    image, label : str
+        Paths; label is None for an unlabelled case.
+    shape : list of int
+        (z, y, x) voxels of the image.
+    spacing : list of float
+        (z, y, x) mm.
+    volumes_ml : dict of str to float
+        Volume of each region by its name; empty for an unlabelled case.
+    checksum : str
+        CRC-32 of the image and label files, so that a changed file changes this record and
+        with it all that is made from it.
+    fault : str
+        Why the case cannot be used, as one line; empty if it can.
+    notes : list of str
+        What is unusual but legal.
+    """
+
+    name: str
+    image: str
+    label: str | None = None
+    shape: list[int] | None = None
+    spacing: list[float] | None = None
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+    checksum: str = ""
+    fault: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def labelled(self) -> bool:
+        return self.label is not None
+
+
+def write_checked(path: Path, cases: list[CheckedCase]) -> None:
+    """Write what `read_checked` reads."""
+    write_json(path, [asdict(case) for case in cases])
+
+
+def read_checked(path: Path) -> dict[str, CheckedCase]:
+    """Read the record of a batch: name to `CheckedCase`."""
+    return {entry["name"]: CheckedCase(**entry) for entry in read_json(path)}
+
+
+def usable(paths: list[Path]) -> list[CheckedCase]:
+    """The cases without a fault in the records of several batches, in order of name.
+
+    Cases that are only to be segmented are left out where they have a fault.
+
+    Raises
+    ------
+    InputError
+        With all faults, if a labelled case has one: nothing is learned from what is left.
+    """
+    cases = [case for path in paths for case in read_checked(path).values()]
+    refuse_labelled_faults(cases)
+    return sorted((case for case in cases if not case.fault), key=lambda case: case.name)
+
+
+def refuse_labelled_faults(cases: list[CheckedCase]) -> None:
+    """Raise an InputError with all cases that cannot be used, if a labelled one is among them."""
+    bad = [case.fault for case in cases if case.fault]
+    if any(case.fault and case.labelled for case in cases):
+        raise InputError(
+            "\n".join(bad) + f"\n{len(bad)} of {len(cases)} cases cannot be used: mend them, "
+            "or name them under data.exclude in config.yaml"
+        )

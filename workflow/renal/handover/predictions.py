@@ -1,0 +1,143 @@
+"""Predictions: the probabilities of a stage's maps in each of a case's regions.
+
+A folder of predictions holds ``cases.json`` (as prepared folders do) and ``<case>.npz`` with, for
+each region, the probabilities of the target's maps in 8 bits, cropped to where they are not zero.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from renal.errors import InputError
+from renal.files import replacing
+from renal.handover.checked import CheckedCase
+from renal.handover.prepared import PreparedCase, entry_of, read_index
+from renal.image.boxes import Box, bounding_box, inside, joined, slices, whole_volume
+from renal.image.grids import to_native
+
+LEVELS = 255  # 8 bits: probabilities are kept to 0.4 %
+FOREGROUND = 0.5
+# What numpy raises for an archive that is cut off, empty or altered.
+DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+# A case's regions and its (maps, z, y, x) float32 probabilities in each.
+StageProbabilities = tuple[PreparedCase, list[np.ndarray]]
+
+
+def write_probabilities(folder: Path, case: PreparedCase, maps: list[np.ndarray]) -> None:
+    """Store a case's probabilities, (maps, z, y, x) float for each region, in 8 bits."""
+    arrays = {}
+    for number, probability in enumerate(maps):
+        levels = _levels(probability)
+        box = bounding_box(levels.any(axis=0)) or ((0, 0),) * 3
+        arrays[f"box{number}"] = np.array(box)
+        arrays[f"levels{number}"] = levels[:, *slices(box)]
+        arrays[f"size{number}"] = np.array(levels.shape)
+    with replacing(folder / f"{case.name}.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def _levels(probability: np.ndarray) -> np.ndarray:
+    """Probabilities in 8 bits; slice by slice, because a region may be most of a scan."""
+    levels = np.empty(probability.shape, np.uint8)
+    for number in range(probability.shape[1]):
+        levels[:, number] = np.rint(probability[:, number] * LEVELS)
+    return levels
+
+
+def read_probabilities(folder: Path, case: PreparedCase) -> list[np.ndarray]:
+    """A case's probabilities: (maps, z, y, x) float32 on the stage's grid for each region."""
+    path = Path(folder) / f"{case.name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            maps = []
+            for number in range(len(case.boxes)):
+                probability = np.zeros(arrays[f"size{number}"], np.float32)
+                box = tuple(tuple(side) for side in arrays[f"box{number}"].tolist())
+                probability[:, *slices(box)] = arrays[f"levels{number}"] / np.float32(LEVELS)
+                maps.append(probability)
+            return maps
+    except DAMAGED as error:
+        raise InputError(
+            f"{path}: missing or damaged ({error}): delete the folder {folder} "
+            "and run the workflow again"
+        ) from error
+
+
+def mean_probabilities(folders: list[Path], case: str) -> StageProbabilities:
+    """A case's regions and probabilities, averaged voxel by voxel over folders of predictions.
+
+    Raises
+    ------
+    InputError
+        If the case is missing in one of them, or lies elsewhere.
+    """
+    entries = [entry_of(read_index(folder), folder, case) for folder in folders]
+    if any(entry.boxes != entries[0].boxes for entry in entries):
+        raise InputError(
+            f"{folders[0]}: {case} covers another part of the scan than in "
+            f"{', '.join(map(str, folders[1:]))}: delete these folders and run the workflow again"
+        )
+    total = read_probabilities(folders[0], entries[0])
+    for folder, entry in zip(folders[1:], entries[1:], strict=True):
+        for region, maps in zip(total, read_probabilities(folder, entry), strict=True):
+            region += maps
+    return entries[0], [region / len(folders) for region in total]
+
+
+def native_mask(probabilities: list[np.ndarray], case: PreparedCase) -> np.ndarray:
+    """Foreground on the native grid: probabilities interpolated back, then thresholded.
+
+    Parameters
+    ----------
+    probabilities : list of numpy.ndarray
+        (z, y, x) float32 of each region; (z, 1, 1) for what is known of slices alone. Where
+        regions overlap, the larger probability counts.
+    case : PreparedCase
+        Boxes of the regions, and shape of the native volume.
+
+    Returns
+    -------
+    numpy.ndarray
+        (z, y, x) bool of the native shape, z fastest in memory as in KiTS19's files.
+    """
+    mask = np.zeros(case.shape, bool, order="F")
+    for probability, box in zip(probabilities, case.boxes, strict=True):
+        if probability.shape[1:] == (1, 1):
+            rows, *_ = box
+            column, column_box = to_native(probability, (rows, (0, 1), (0, 1)))
+            column, _ = _within(column, column_box, (case.shape[0], 1, 1))
+            mask[slices(inside(box, case.shape))] |= column > FOREGROUND
+            continue
+        window = bounding_box(probability)
+        if window is not None:
+            native, native_box = to_native(probability, box, window)
+            native, native_box = _within(native, native_box, case.shape)
+            mask[slices(native_box)] |= native > FOREGROUND
+    return mask
+
+
+def _within(native: np.ndarray, box: Box, shape: tuple[int, int, int]) -> tuple[np.ndarray, Box]:
+    """The part of an array at `box` that lies in a volume of `shape`, and its box."""
+    cut = inside(box, shape)
+    start = [low for low, _ in box]
+    part = tuple((low - s, high - s) for (low, high), s in zip(cut, start, strict=True))
+    return native[slices(part)], cut
+
+
+def native_mask_of(folder: Path, case: CheckedCase) -> tuple[np.ndarray, Box]:
+    """Native mask of the first map of a case from a folder of predictions, and what was looked at.
+
+    Returns
+    -------
+    mask : numpy.ndarray
+        (z, y, x) bool.
+    extent : Box
+        The box round all regions, cut at the volume; the whole volume if there was none.
+    """
+    prepared = entry_of(read_index(folder), folder, case.name)
+    mask = native_mask([maps[0] for maps in read_probabilities(folder, prepared)], prepared)
+    boxes = prepared.boxes or [whole_volume(prepared.shape)]
+    return mask, inside(joined(boxes), prepared.shape)

@@ -1,0 +1,1 @@
+"""What all phases do with voxels: files, grids, boxes and components."""

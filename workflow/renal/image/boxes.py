@@ -1,0 +1,117 @@
+"""Boxes of voxels: where a part of a volume lies, and the regions that a stage looks at."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from renal.image.settings import Regions
+
+# ((z0, z1), (y0, y1), (x0, x1)) in voxels, ends excluded.
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def slices(box: Box) -> tuple[slice, slice, slice]:
+    """`box`, ((z0, z1), (y0, y1), (x0, x1)) in voxels with ends excluded, as slices."""
+    return tuple(slice(start, stop) for start, stop in box)
+
+
+def whole_volume(shape: tuple[int, int, int]) -> Box:
+    """The box of a whole volume of `shape` (z, y, x) voxels."""
+    return tuple((0, int(length)) for length in shape)
+
+
+def extended_box(
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    extent_mm: tuple[float, float, float],
+) -> Box:
+    """A box of at least `extent_mm` centred on a volume, which it may leave on both sides."""
+    box = []
+    for length, step, extent in zip(shape, spacing, extent_mm, strict=True):
+        extended = max(round(extent / step), length)
+        start = (length - extended) // 2
+        box.append((start, start + extended))
+    return tuple(box)
+
+
+def inside(box: Box, shape: tuple[int, int, int]) -> Box:
+    """The part of a box that lies in a volume of `shape`."""
+    return tuple(
+        (min(max(low, 0), length), min(max(high, 0), length))
+        for (low, high), length in zip(box, shape, strict=True)
+    )
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """Bounding box of the non-zero voxels of a (z, y, x) array; None if there are none."""
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        indices = np.flatnonzero(mask.any(axis=others))
+        if indices.size == 0:
+            return None
+        box.append((int(indices[0]), int(indices[-1]) + 1))
+    return tuple(box)
+
+
+def joined(boxes: list[Box]) -> Box:
+    """The box round some boxes."""
+    return tuple(
+        (min(low for low, _ in sides), max(high for _, high in sides))
+        for sides in zip(*boxes, strict=True)
+    )
+
+
+def widened(box: Box, margins: list[int], shape: tuple[int, int, int]) -> Box:
+    """A box with a margin of so many voxels on both sides of each axis, cut at the volume."""
+    sides = zip(box, margins, strict=True)
+    return inside(tuple((low - margin, high + margin) for (low, high), margin in sides), shape)
+
+
+def regions_of(
+    boxes: list[Box],
+    settings: "Regions",
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    extent: Box,
+) -> list[Box]:
+    """The regions that a stage looks at, from the boxes of the components it starts from.
+
+    Parameters
+    ----------
+    boxes : list of Box
+        Bounding boxes of components, largest first.
+    settings : Regions
+        How many to take, whether a single one is taken again (Hao 2019: B2 = B1), whether they
+        are joined, along which axes they cut, and the margins.
+    shape : tuple of int
+        (z, y, x) of the volume, which no box leaves.
+    spacing : tuple of float
+        (z, y, x) mm.
+    extent : Box
+        Where the components were looked for: regions cover it along axes that they do not cut.
+
+    Returns
+    -------
+    list of Box
+        As many as the recipe asks for, or fewer; none if there is no component.
+    """
+    if settings.join and boxes:
+        boxes = [joined(boxes)]
+    chosen = boxes[: settings.count]
+    if settings.repeat and chosen:
+        chosen = (chosen * math.ceil(settings.count / len(chosen)))[: settings.count]
+    margins = [
+        settings.margin_voxels + round(margin / step)
+        for margin, step in zip(settings.margin_mm, spacing, strict=True)
+    ]
+    return [widened(_along(box, settings.axes, extent), margins, shape) for box in chosen]
+
+
+def _along(box: Box, axes: tuple[str, ...], extent: Box) -> Box:
+    return tuple(
+        side if axis in axes else whole
+        for axis, side, whole in zip("zyx", box, extent, strict=True)
+    )

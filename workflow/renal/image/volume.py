@@ -1,0 +1,300 @@
+"""CT volumes and label maps in NIfTI files: the only module that knows the format.
+
+Every array leaves this module in KiTS19's own axis order, (z, y, x): slices towards the feet
+(Inferior), rows towards the back (Posterior), columns towards the patient's Left. Files in any
+other orientation are turned on reading and turned back on writing.
+"""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from isal import igzip, isal_zlib
+from nibabel import orientations
+
+from renal.errors import InputError
+from renal.files import replacing
+from renal.labels import KITS19, Labels
+
+ORIENTATION = orientations.axcodes2ornt(("I", "P", "L"))
+HOUNSFIELD_LIMITS = (-32768, 32767)
+# The fields of a NIfTI header that place its voxels in space.
+QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d")
+QFORM += ("qoffset_x", "qoffset_y", "qoffset_z")
+SFORM = ("sform_code", "srow_x", "srow_y", "srow_z")
+GEOMETRY = ("pixdim", "xyzt_units", *QFORM, *SFORM)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a NIfTI header says about a volume, before any voxel is read.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    file_shape : tuple of int
+        Shape as stored.
+    affine : numpy.ndarray
+        (4, 4) float64, voxel index of the file to RAS mm, from the sform, or the qform where
+        there is no sform (nine KiTS19 labels have a qform only).
+    shape : tuple of int
+        Shape in (z, y, x) order.
+    spacing : tuple of float
+        Voxel size in mm in (z, y, x) order.
+    """
+
+    path: Path
+    nifti: nib.Nifti1Header
+    file_shape: tuple[int, ...]
+    affine: np.ndarray
+
+    @property
+    def to_standard(self) -> np.ndarray:
+        """(3, 2) nibabel orientation that takes the file's axes to (z, y, x)."""
+        stored = orientations.io_orientation(self.affine)
+        return orientations.ornt_transform(stored, ORIENTATION)
+
+    @property
+    def _file_axes(self) -> list[int]:
+        return [int(np.flatnonzero(self.to_standard[:, 0] == axis)[0]) for axis in range(3)]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return tuple(int(self.file_shape[axis]) for axis in self._file_axes)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        sizes = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return tuple(float(sizes[axis]) for axis in self._file_axes)
+
+
+def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
+    """Read and check the header of a NIfTI file, plain or gzipped.
+
+    Parameters
+    ----------
+    path : Path
+        A .nii or .nii.gz file with one three-dimensional volume.
+    maximum_voxels : int, optional
+        Refuse larger volumes before anything of them is read.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not NIfTI, is not three-dimensional, or if its spacing or
+        affine is not usable.
+    """
+    path = Path(path)
+    nifti = _read_nifti_header(path)
+    try:
+        file_shape = tuple(int(n) for n in nifti.get_data_shape())
+        stored_type = nifti.get_data_dtype()
+        nifti.get_slope_inter()
+        if not 0 <= nifti["vox_offset"] < 1 << 31:
+            raise ValueError(f"vox_offset {nifti['vox_offset']}")
+    except Exception as error:
+        raise InputError(f"{path}: damaged header ({error}): copy the file again") from error
+    while len(file_shape) > 3 and file_shape[-1] == 1:
+        file_shape = file_shape[:-1]
+    if len(file_shape) != 3 or min(file_shape) < 2:
+        raise InputError(
+            f"{path}: shape {file_shape}, a volume of three axes is needed: store one volume a file"
+        )
+    if stored_type.kind not in "iuf" or stored_type.itemsize > 8:
+        raise InputError(f"{path}: voxels of type {stored_type}: store numbers of 64 bits at most")
+    voxels = int(np.prod(file_shape, dtype=np.int64))
+    if maximum_voxels is not None and voxels > maximum_voxels:
+        raise InputError(
+            f"{path}: {voxels} voxels, more than data.maximum_voxels ({maximum_voxels}): "
+            "check the file, or raise the limit in config.yaml"
+        )
+    zooms = np.asarray(nifti["pixdim"][1:4], dtype=np.float64)
+    if not np.isfinite(zooms).all() or (zooms <= 0).any():
+        raise InputError(
+            f"{path}: voxel spacing {tuple(zooms.tolist())} mm: mend the header's pixdim"
+        )
+    affine = _affine(nifti, path)
+    return Header(path=path, nifti=nifti, file_shape=file_shape, affine=affine)
+
+
+def _read_nifti_header(path: Path) -> nib.Nifti1Header:
+    try:
+        with _open(path) as stream:
+            block = stream.read(348)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing: put it there or exclude the case") from None
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise InputError(f"{path}: not readable ({error}): copy the file again") from error
+    if len(block) == 348:
+        nifti = nib.Nifti1Header(block, check=False)
+        if nifti["sizeof_hdr"] != 348:
+            nifti = nifti.as_byteswapped()
+        if nifti["sizeof_hdr"] == 348 and nifti["magic"].item() == b"n+1":
+            return nifti
+    raise InputError(f"{path}: not a NIfTI file: convert it to .nii.gz")
+
+
+def _affine(nifti: nib.Nifti1Header, path: Path) -> np.ndarray:
+    """Affine from the sform, or the qform, or failing both the pixdim alone."""
+    codes = [int(nifti[f"{form}_code"]) for form in ("sform", "qform")]
+    if not set(codes) <= set(nib.nifti1.xform_codes.value_set()):
+        raise InputError(f"{path}: sform and qform codes {codes}: mend the header")
+    # NIfTI takes a handedness of 0, which some programs leave there, for 1; nibabel does not.
+    nifti["pixdim"][0] = -1 if nifti["pixdim"][0] < 0 else 1
+    try:
+        affine = np.asarray(nifti.get_best_affine(), dtype=np.float64)
+    except Exception as error:
+        raise InputError(f"{path}: damaged orientation ({error}): mend the header") from error
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError(f"{path}: the affine has no volume: mend the header's sform or qform")
+    if np.isnan(orientations.io_orientation(affine)).any():
+        raise InputError(f"{path}: the affine does not tell the axes apart: mend the header")
+    return affine
+
+
+# What a cast cannot hold is found and told by the functions, so numpy need not warn of it.
+UNWARNED = np.errstate(invalid="ignore", over="ignore")
+
+
+@UNWARNED
+def read_volume(header: Header) -> np.ndarray:
+    """Read the voxels of a CT as int16 HU.
+
+    Parameters
+    ----------
+    header : Header
+        From `read_header`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (z, y, x) int16, HU. For KiTS19's files a view in which z is the fastest axis in memory,
+        because copying 278 M voxels into C order costs more than all other preparation.
+
+    Raises
+    ------
+    InputError
+        If the file is cut off or damaged, or holds NaN or infinite voxels.
+    """
+    stored = _read_stored(header)
+    slope, intercept = header.nifti.get_slope_inter()
+    if stored.dtype == np.int16 and slope in (None, 1.0) and intercept in (None, 0.0):
+        volume = stored
+    else:
+        volume = np.empty(stored.shape, np.int16, order="F")
+        # One plane of the slowest axis at a time: float64 files need no second full volume.
+        for plane in range(stored.shape[2]):
+            values = stored[:, :, plane].astype(np.float32)
+            if slope is not None:
+                values = values * np.float32(slope) + np.float32(intercept)
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"{header.path}: NaN or infinite voxels: convert it again or exclude the case"
+                )
+            volume[:, :, plane] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
+    return orientations.apply_orientation(volume, header.to_standard)
+
+
+@UNWARNED
+def read_label(header: Header, labels: Labels = KITS19) -> np.ndarray:
+    """Read a label map.
+
+    Parameters
+    ----------
+    header : Header
+        From `read_header`.
+    labels : Labels
+        The label values that there are.
+
+    Returns
+    -------
+    numpy.ndarray
+        (z, y, x) uint8.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or holds anything else than label values.
+    """
+    stored = _read_stored(header)
+    slope, intercept = header.nifti.get_slope_inter()
+    if slope not in (None, 1.0) or intercept not in (None, 0.0):
+        stored = stored * slope + intercept
+    label = stored.astype(np.uint8)
+    highest = labels.count - 1
+    altered = stored.dtype != np.uint8 and bool((label != stored).any())
+    if label.size and (label.max() > highest or altered):
+        wrong = np.unique(stored[(label != stored) | (label > highest)])[:3].tolist()
+        raise InputError(
+            f"{header.path}: label values {wrong}: only {labels.legend} are allowed: "
+            "mend the label or exclude the case"
+        )
+    return orientations.apply_orientation(label, header.to_standard)
+
+
+def write_like(path: Path, label: np.ndarray, header: Header) -> None:
+    """Write a label map in the geometry of the image that it belongs to.
+
+    Parameters
+    ----------
+    path : Path
+        A .nii.gz file, written in one step.
+    label : numpy.ndarray
+        (z, y, x) uint8.
+    header : Header
+        The image's header: its shape and geometry are taken over.
+    """
+    back = orientations.ornt_transform(ORIENTATION, orientations.io_orientation(header.affine))
+    stored = orientations.apply_orientation(label, back)
+    nifti = nib.Nifti1Header()
+    nifti.set_data_dtype(np.uint8)
+    # The stored numbers, not an affine made from them, so that nothing is rounded twice.
+    for field in GEOMETRY:
+        nifti[field] = header.nifti[field]
+    _save(path, nib.Nifti1Image(stored.astype(np.uint8, copy=False), None, nifti))
+
+
+def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write `array` as it is, with `affine` as its sform, in one step."""
+    _save(path, nib.Nifti1Image(array, affine))
+
+
+def _save(path: Path, image: nib.Nifti1Image) -> None:
+    # nibabel's own compression is single-threaded zlib, four times slower than igzip. Without the
+    # temporary name and the time in its header, the same image gives the same bytes.
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        igzip.IGzipFile("", "wb", compresslevel=2, fileobj=file, mtime=0) as stream,
+    ):
+        stream.write(image.to_bytes())
+
+
+def _open(path: Path) -> BinaryIO:
+    return igzip.open(path, "rb") if path.name.endswith(".gz") else open(path, "rb")
+
+
+def _read_stored(header: Header) -> np.ndarray:
+    """Read the stored numbers: file_shape, stored dtype, first axis fastest (F order)."""
+    nifti, path = header.nifti, header.path
+    stored = np.empty(int(np.prod(header.file_shape)), nifti.get_data_dtype())
+    view = memoryview(stored.view(np.uint8))
+    position = 0
+    try:
+        with _open(path) as stream:
+            stream.seek(max(int(nifti["vox_offset"]), 352))
+            while position < len(view):
+                count = stream.readinto(view[position : position + (1 << 24)])
+                if not count:
+                    raise EOFError("the file ends early")
+                position += count
+            # Reading on to the end makes gzip compare its checksum.
+            if stream.read(1):
+                raise EOFError("the file holds more than its header says")
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise InputError(f"{path}: damaged ({error}): copy the file again") from error
+    return stored.reshape(header.file_shape, order="F")

@@ -1,0 +1,1 @@
+"""How stages learn, and how they predict."""

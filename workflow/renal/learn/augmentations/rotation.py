@@ -1,0 +1,31 @@
+"""Rotation in the plane of the slices."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from renal.learn.augmentations import in_plane
+
+
+def transform(
+    image: Tensor, target: Tensor, *, degrees: float, fill: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Rotate each case in the plane of its slices by an angle drawn from +-`degrees`.
+
+    Bilinear for images, nearest for targets. What comes in from outside is `fill` in the image,
+    its smallest value where that is None, and 0 in the target.
+    """
+    angles = (torch.rand(len(image)) * 2 - 1) * math.radians(degrees)
+    rows, columns = image.shape[-2:]
+    cosines, sines, zeros = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    matrices = torch.stack(
+        [
+            torch.stack([cosines, -sines * (rows / columns), zeros], dim=1),
+            torch.stack([sines * (columns / rows), cosines, zeros], dim=1),
+        ],
+        dim=1,
+    )
+    background = in_plane.background_of(image, fill)
+    turned_image, turned_target = in_plane.resample(image - background, target, matrices, "zeros")
+    return background + turned_image, turned_target

@@ -1,0 +1,166 @@
+"""Prepared cases as training examples."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from renal.errors import InputError
+from renal.handover.prepared import read_images, read_index, read_labels
+from renal.image.boxes import Box
+from renal.learn.samplers import Place, sampler_of
+
+if TYPE_CHECKING:
+    from renal.learn.settings import Training, Validation
+
+Array = np.ndarray | Tensor
+
+
+@dataclass
+class Case:
+    """A case to learn from.
+
+    Attributes
+    ----------
+    name : str
+        Case name.
+    images, labels : list of numpy.ndarray or torch.Tensor
+        (z, y, x) of each region: memory-mapped, or tensors on the GPU.
+    slack : list of Box
+        See `PreparedCase`; empty where regions are not moved about.
+    """
+
+    name: str
+    images: list[Array]
+    labels: list[Array]
+    slack: list[Box]
+
+
+def read_cases(folders: list[Path], device: torch.device) -> list[Case]:
+    """The cases of some prepared folders, without those that have no region.
+
+    They are moved to a GPU where they fit into half of its free memory. On the CPU the page cache
+    serves mapped files as fast, and counts for no job's memory.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    cases = [
+        Case(entry.name, read_images(folder, entry), read_labels(folder, entry), entry.slack)
+        for folder in folders
+        for entry in read_index(folder).values()
+        if entry.boxes
+    ]
+    if not cases:
+        raise InputError(
+            f"{', '.join(map(str, folders))}: no case with a region to train on: add cases, or "
+            "lower components.minimum_voxels of the stage before"
+        )
+    size = sum(array.nbytes for case in cases for array in (*case.images, *case.labels))
+    if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] / 2:
+        for case in cases:
+            case.images = [torch.from_numpy(np.array(a)).to(device) for a in case.images]
+            case.labels = [torch.from_numpy(np.array(a)).to(device) for a in case.labels]
+    return cases
+
+
+def split(
+    cases: list[Case], settings: "Validation | None", seed: int
+) -> tuple[list[Case], list[Case]]:
+    """Cases to learn from and cases to watch, drawn by `seed` whatever the order of `cases`.
+
+    Raises
+    ------
+    InputError
+        If there are too few for both.
+    """
+    if settings is None:
+        return cases, []
+    if len(cases) < 2:
+        raise InputError("training: one case cannot be split for validation: add cases")
+    ordered = sorted(cases, key=lambda case: case.name)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(ordered), generator=generator).tolist()
+    count = min(max(1, round(settings.share * len(ordered))), len(ordered) - 1)
+    watched = {ordered[position].name for position in order[:count]}
+    return (
+        [case for case in cases if case.name not in watched],
+        [case for case in cases if case.name in watched],
+    )
+
+
+class Examples:
+    """What the recipe's sampler makes of some cases: a list of examples to draw batches from.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The cases.
+    settings : Training
+        The recipe's training section.
+    device : torch.device
+        Where batches are wanted.
+    """
+
+    def __init__(self, cases: list[Case], settings: "Training", device: torch.device) -> None:
+        self.cases = cases
+        self.settings = settings
+        self.device = device
+        self._sampler = sampler_of(settings.sampler)
+        self.entries: list[tuple[int, Place]] = [
+            (number, place)
+            for number, case in enumerate(cases)
+            for place in self._sampler.places(case)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def batch(self, indices: list[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images and label maps of some examples.
+
+        Returns
+        -------
+        images, labels : torch.Tensor
+            (batch, 1, z, y, x) float32 on the device; labels are 0, 1 and 2, and have one slice
+            where the image has the neighbours of a slice.
+        """
+        pairs = []
+        for index in indices:
+            number, place = self.entries[index]
+            pairs.append(self._sampler.cut(self.cases[number], place, generator))
+        images, labels = zip(*pairs, strict=True)
+        image = torch.stack(images).to(self.device, non_blocking=True)
+        label = torch.stack(labels).to(self.device, non_blocking=True)
+        return image.float()[:, None], label.float()[:, None]
+
+    def batches(self, order: list[int], seed: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Indices, images and labels of one batch after the other, in `order`.
+
+        The next batch is read while the network works on this one. What a sampler draws comes from
+        a generator of its own, so that the order of the two makes no difference.
+        """
+        size = self.settings.batch_size
+        generator = torch.Generator().manual_seed(seed)
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            following = [reader.submit(self.batch, part, generator) for part in parts[:1]]
+            for part, ahead in zip_longest(parts, parts[1:]):
+                image, label = following.pop().result()
+                if ahead is not None:
+                    following.append(reader.submit(self.batch, ahead, generator))
+                yield part, image, label
+
+    def has_foreground(self, index: int) -> bool:
+        """Whether an example's label holds anything."""
+        number, place = self.entries[index]
+        _, label = self._sampler.cut(self.cases[number], place, torch.Generator())
+        return bool((label > 0).any())

@@ -1,0 +1,276 @@
+"""What a recipe may say of networks, and what is known of each before it is built."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from renal.settings import Size, Strict
+
+
+class Pretrained(Strict):
+    """Weights to begin with: where they lie, from where they come, and their SHA-256.
+
+    Eight or more of its first digits: those are part of the names of PyTorch's files.
+    """
+
+    file: Path
+    url: Annotated[str, Field(pattern=r"^https://[^\s'\"]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+
+
+class NetworkSettings(Strict):
+    """Traits of a network.
+
+    Attributes
+    ----------
+    outputs : int or None
+        How many channels it gives, where that is fixed.
+    classifies : bool
+        Whether it tells of whole slices whether they hold anything, and not of voxels.
+    flat : bool
+        Whether it works on slices.
+    divisor : tuple of int
+        What its input's size (z, y, x) must be multiples of.
+    kilobytes : float
+        Memory that a voxel of a batch takes in training, in kB, measured on a CPU in bfloat16 at
+        the width of the recipe.
+    normalizes_space : bool
+        Whether it normalises over the voxels of a channel alone, of which there must be several.
+    weights : Pretrained or None
+        What it begins with.
+    """
+
+    outputs: ClassVar[int | None] = None
+    classifies: ClassVar[bool] = False
+
+    @property
+    def flat(self) -> bool:
+        return False
+
+    @property
+    def divisor(self) -> Size:
+        raise NotImplementedError
+
+    @property
+    def kilobytes(self) -> float:
+        raise NotImplementedError
+
+    @property
+    def normalizes_space(self) -> bool:
+        return False
+
+    @property
+    def weights(self) -> Pretrained | None:
+        return None
+
+
+class ResVNetCascade(NetworkSettings):
+    """Two Res-VNets, the first at half size (networks/res_vnet_cascade.py)."""
+
+    name: Literal["res_vnet_cascade"]
+    width: Annotated[int, Field(gt=0, multiple_of=2)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    normalization: Literal["none", "instance"] = "none"
+
+    outputs: ClassVar[int | None] = 1
+
+    @property
+    def kilobytes(self) -> float:
+        return 1.9
+
+    @property
+    def divisor(self) -> Size:
+        # Three halvings in each net, and the first net works on half the size.
+        return (16, 16, 16)
+
+    @property
+    def normalizes_space(self) -> bool:
+        return self.normalization == "instance"
+
+
+class UNet(NetworkSettings):
+    """Plain U-Net in two or three dimensions (networks/unet.py)."""
+
+    name: Literal["unet"]
+    dimensions: Literal[2, 3]
+    depth: Annotated[int, Field(ge=2)]
+    width: PositiveInt
+    normalization: Literal["batch", "group", "instance"]
+
+    @property
+    def flat(self) -> bool:
+        return self.dimensions == 2
+
+    @property
+    def kilobytes(self) -> float:
+        return 0.17 * self.width
+
+    @property
+    def divisor(self) -> Size:
+        side = 2 ** (self.depth - 1)
+        return (1 if self.flat else side, side, side)
+
+    @property
+    def normalizes_space(self) -> bool:
+        return self.normalization == "instance"
+
+
+class TuNet(NetworkSettings):
+    """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py)."""
+
+    name: Literal["tunet"]
+    width: PositiveInt
+    depth: Annotated[int, Field(ge=2)]
+    groups: PositiveInt
+    pyramid: bool
+    squeeze: PositiveInt | None = None
+
+    outputs: ClassVar[int | None] = 2
+
+    @property
+    def kilobytes(self) -> float:
+        return 3.6
+
+    @property
+    def divisor(self) -> Size:
+        return (2 ** (self.depth - 1),) * 3
+
+
+class ResUNet(NetworkSettings):
+    """Residual U-Net with a map after every decoder level (networks/res_unet.py)."""
+
+    name: Literal["res_unet"]
+    width: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    supervised: bool
+
+    @property
+    def kilobytes(self) -> float:
+        return 1.9
+
+    @property
+    def divisor(self) -> Size:
+        return (8, 8, 8)
+
+
+class VNet2d5(NetworkSettings):
+    """V-Net on a few neighbouring slices for the middle one (networks/vnet_2d5.py)."""
+
+    name: Literal["vnet_2d5"]
+    width: Annotated[int, Field(gt=0, multiple_of=2)]
+    multi_scale: bool
+    squeeze: PositiveInt | None = None
+    attention: bool
+    dilations: tuple[PositiveInt, PositiveInt, PositiveInt]
+
+    @property
+    def flat(self) -> bool:
+        return True
+
+    @property
+    def kilobytes(self) -> float:
+        return 3.6
+
+    @property
+    def divisor(self) -> Size:
+        return (1, 16, 16)
+
+
+class ResNet34Slices(NetworkSettings):
+    """ResNet-34 that tells whether a slice holds anything (networks/resnet34_slices.py)."""
+
+    name: Literal["resnet34_slices"]
+
+    outputs: ClassVar[int | None] = 1
+    classifies: ClassVar[bool] = True
+
+    @property
+    def flat(self) -> bool:
+        return True
+
+    @property
+    def kilobytes(self) -> float:
+        return 0.6
+
+    @property
+    def divisor(self) -> Size:
+        return (1, 1, 1)
+
+
+class MRBUNet(NetworkSettings):
+    """Encoder and decoder of multi-scale residual blocks (networks/mrb_unet.py)."""
+
+    name: Literal["mrb_unet"]
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    alpha: PositiveFloat
+    extra_up: NonNegativeInt
+    normalization: Literal["batch", "instance"]
+
+    @property
+    def kilobytes(self) -> float:
+        return 4.0
+
+    @property
+    def divisor(self) -> Size:
+        return (2 ** (len(self.widths) - 1),) * 3
+
+    @model_validator(mode="after")
+    def _possible(self) -> "MRBUNet":
+        if self.alpha * min(self.widths) < 6:
+            raise ValueError("alpha times the smallest of widths must be 6 or more")
+        if self.extra_up >= len(self.widths):
+            raise ValueError("extra_up is more than there are decoder levels")
+        return self
+
+    @property
+    def normalizes_space(self) -> bool:
+        return self.normalization == "instance"
+
+
+class DamNet(NetworkSettings):
+    """A 2D network's features adapted to 3D, beside a 2D and a 3D path (networks/dam_net.py)."""
+
+    name: Literal["dam_net"]
+    backbone: Literal["resnet34"]
+    pretrained: Annotated[
+        Pretrained | None, BeforeValidator(lambda given: None if given is False else given)
+    ]
+    rgb: Literal["repeat", "neighbours"]
+    paths: Annotated[
+        tuple[Literal["two_d", "three_d", "adapted"], ...], Field(min_length=1, max_length=3)
+    ]
+    neighbours: Annotated[int, Field(gt=0)]
+
+    @property
+    def kilobytes(self) -> float:
+        return 4.0
+
+    @property
+    def divisor(self) -> Size:
+        return (4, 32, 32)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "DamNet":
+        if len(set(self.paths)) < len(self.paths) or set(self.paths) == {"three_d"}:
+            raise ValueError("paths must be different ones, with two_d or adapted among them")
+        if self.neighbours % 2 == 0:
+            raise ValueError("neighbours must be odd")
+        return self
+
+    @property
+    def weights(self) -> Pretrained | None:
+        return self.pretrained
+
+
+Network = Annotated[
+    ResVNetCascade | UNet | TuNet | ResUNet | VNet2d5 | ResNet34Slices | MRBUNet | DamNet,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,97 @@
+"""Applying trained models to prepared cases."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from renal.errors import InputError
+from renal.handover.predictions import write_probabilities
+from renal.handover.prepared import read_images, read_index, write_index
+
+if TYPE_CHECKING:
+    import torch
+
+    from renal.learn.settings import Prediction
+
+log = logging.getLogger(__name__)
+
+
+def predict(
+    folders: list[Path],
+    models: list[Path],
+    settings: "Prediction",
+    output: Path,
+    *,
+    threads: int,
+    bfloat16_on_cpu: bool,
+) -> None:
+    """Predict every case of some prepared folders with the mean of some models.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Prepared batches.
+    models : list of Path
+        ``model.safetensors`` files: the one that has not seen the cases, or for unlabelled cases
+        all folds', whose probabilities are averaged.
+    settings : Prediction
+        The part of the recipe that decides a prediction: network, target and inference.
+    output : Path
+        Folder to write.
+    threads : int
+        Cores for torch.
+    bfloat16_on_cpu : bool
+        Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
+    """
+    import torch
+
+    from renal.learn.arrays import as_tensor
+    from renal.learn.device import choose_device
+    from renal.learn.inferers import infer
+    from renal.learn.targets import probabilities
+
+    torch.set_num_threads(threads)
+    device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
+    networks = [_load(path, settings, device) for path in models]
+
+    def mean(images: torch.Tensor) -> torch.Tensor:
+        images = images.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits = [network(images)[-1] for network in networks]
+        return sum(probabilities(one, settings.target) for one in logits) / len(networks)
+
+    indices = [(folder, read_index(folder)) for folder in folders]
+    total, done = sum(len(index) for _, index in indices), 0
+    for folder, index in indices:
+        for case in index.values():
+            images = [as_tensor(image).float() for image in read_images(folder, case)]
+            found: list[torch.Tensor] = []
+            if images:
+                with torch.inference_mode():
+                    found = infer(images, mean, settings.inference, context=settings.channels_in)
+            if not all(maps.isfinite().all() for maps in found):
+                raise InputError(
+                    f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "
+                    "number: delete the model and train with a lower learning rate"
+                )
+            write_probabilities(output, case, [maps.numpy() for maps in found])
+            done += 1
+            log.info("%s: predicted, %d of %d", case.name, done, total)
+    write_index(output, [case for _, index in indices for case in index.values()])
+
+
+def _load(path: Path, settings: "Prediction", device: "torch.device") -> "torch.nn.Module":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from renal.learn.networks import build_network
+
+    network = build_network(settings.network, settings.channels_in, settings.target)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: not a model of this recipe ({reason}): delete it to train again"
+        ) from error
+    return network.to(device).eval()

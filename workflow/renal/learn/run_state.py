@@ -1,0 +1,139 @@
+"""The running state of a training: what a stopped run needs to go on as if it had not stopped."""
+
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from renal.errors import InputError
+from renal.files import replacing
+from renal.learn.datasets import Examples
+
+if TYPE_CHECKING:
+    from renal.learn.settings import Training
+
+log = logging.getLogger(__name__)
+
+SECONDS_TO_END_AN_EPOCH = 10.0
+# What file systems say that were mounted without locks, as some clusters' are.
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+@dataclass
+class Progress:
+    """How far a run has come: stored in its state, and the source of history.csv."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    kept: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fingerprint_of(
+    settings: "Training",
+    examples: Examples,
+    folders: list[Path],
+    seed: int,
+    half: bool,
+    code: str,
+) -> str:
+    """Hash of all that decides the model: a state with another one is not continued."""
+    digest = hashlib.sha256()
+    names = [case.name for case in examples.cases]
+    # Without defaults, so that a schema that grows by an optional key does not end a run.
+    values: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True)
+    digest.update(json.dumps([values, names, seed, half], sort_keys=True).encode())
+    digest.update(code.encode())
+    for folder in sorted(folders):
+        # Size and time of writing stand for the content: reading it all would take minutes.
+        for path in sorted(Path(folder).glob("case*")):
+            status = path.stat()
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
+    """The state stored at `path`; None if there is none, it is damaged, or it is another run's."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        found = state["fingerprint"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = " ".join(str(error).split())[:200]
+        log.warning("%s: cannot be used (%s): starting from the first epoch", path, reason)
+        return None
+    if found != fingerprint:
+        log.info("%s: made with other settings, data or code: starting from the first epoch", path)
+        return None
+    return state
+
+
+def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
+    """Store the state in one step, so that a kill leaves the old one or the new one."""
+    content = io.BytesIO()  # torch's own writing to a full disk ends in no OSError
+    torch.save({"fingerprint": fingerprint, **state}, content)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def only_writer(output: Path) -> Iterator[None]:
+    """Refuse to train where another process does: both would write the same state."""
+    with (output / "state.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{output}: another process is training here: wait for it, or stop it"
+            ) from error
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            log.warning("%s: locks are not known here: start no second run beside this", output)
+        yield
+
+
+@dataclass
+class StopFlag:
+    """When the run has to stop, in seconds of the monotonic clock."""
+
+    since: float = math.inf
+
+    @property
+    def is_set(self) -> bool:
+        return time.monotonic() >= self.since
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the epoch has had its time to end: schedulers kill after some 30 seconds."""
+        return time.monotonic() > self.since + SECONDS_TO_END_AN_EPOCH
+
+
+@contextmanager
+def stop_signal(deadline: float = math.inf) -> Iterator[StopFlag]:
+    """A flag that SIGTERM, SIGINT or the deadline sets, so that the state can be stored first."""
+    flag = StopFlag(deadline)
+
+    def set_flag(*_: object) -> None:
+        flag.since = min(flag.since, time.monotonic())
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = [signal.signal(number, set_flag) for number in numbers]
+    try:
+        yield flag
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)

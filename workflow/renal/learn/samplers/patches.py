@@ -1,0 +1,93 @@
+"""Patches of a fixed size."""
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from renal.image.boxes import slices
+from renal.learn.arrays import as_tensor, padded
+
+if TYPE_CHECKING:
+    from renal.learn.datasets import Case
+    from renal.learn.samplers import Place
+
+
+class Sampler:
+    """All patches on a lattice, or some at random places.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Voxels (z, y, x) of a patch. What is smaller is padded with its smallest value.
+    stride : tuple of int, optional
+        Step of the lattice, whose last patch along an axis ends where the volume does.
+    per_case : int, optional
+        Patches at random places of a random region instead, a region being a true one that is
+        moved by what the recipe's jitter allows.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int, int],
+        stride: tuple[int, int, int] | None,
+        per_case: int | None,
+    ) -> None:
+        self.size = size
+        self.stride = stride
+        self.per_case = per_case
+
+    def places(self, case: "Case") -> list["Place"]:
+        if self.per_case is not None:
+            return [()] * self.per_case
+        return [
+            (region, *start)
+            for region, image in enumerate(case.images)
+            for start in product(*map(starts, image.shape, self.size, self.stride))
+        ]
+
+    def cut(
+        self, case: "Case", place: "Place", generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        if place:
+            region, *start = place
+            box = [
+                (low, min(low + side, length))
+                for low, side, length in zip(
+                    start, self.size, case.images[region].shape, strict=True
+                )
+            ]
+        else:
+            region = _drawn(0, len(case.images) - 1, generator)
+            box = self._random_box(case, region, generator)
+        image = as_tensor(case.images[region][slices(box)])
+        label = as_tensor(case.labels[region][slices(box)])
+        # Labels are padded with background, which a patch of nothing but tumour has no voxel of.
+        image, place = padded(image, self.size)
+        whole = label.new_zeros(image.shape)
+        whole[place] = label
+        return image, whole
+
+    def _random_box(
+        self, case: "Case", region: int, generator: torch.Generator
+    ) -> list[tuple[int, int]]:
+        shape = case.images[region].shape
+        slack = case.slack[region] if case.slack else ((0, 0),) * 3
+        box = []
+        for length, side, (before, behind) in zip(shape, self.size, slack, strict=True):
+            low = min(_drawn(0, 2 * before, generator), length - 1)
+            high = max(length - _drawn(0, 2 * behind, generator), low + 1)
+            start = _drawn(low, max(low, high - side), generator)
+            box.append((start, min(start + side, high)))
+        return box
+
+
+def starts(length: int, side: int, stride: int) -> list[int]:
+    """Where patches begin that cover `length` in steps of `stride`, the last one at its end."""
+    last = max(0, length - side)
+    return [*range(0, last, stride), last]
+
+
+def _drawn(low: int, high: int, generator: torch.Generator) -> int:
+    return int(torch.randint(low, high + 1, (), generator=generator))

@@ -1,0 +1,99 @@
+"""What a recipe may say of how a stage is trained, and what prediction needs to know of it."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from renal.labels import KITS19
+from renal.learn.augmentations.settings import Augmentation
+from renal.learn.drawings.settings import Drawing, UniformDrawing
+from renal.learn.inferers.settings import Inference, WholeInference
+from renal.learn.losses.settings import DecayingSupervision, Loss
+from renal.learn.networks.settings import Network
+from renal.learn.optimizers.settings import Optimizer
+from renal.learn.samplers.settings import Sampler, VolumeSampler
+from renal.learn.schedules.settings import Schedule
+from renal.learn.targets import channels_of
+from renal.settings import Share, Strict
+
+if TYPE_CHECKING:
+    RegionName = str
+else:
+    RegionName = Literal[KITS19.names]
+
+# What a stage learns to find: one region or several, exclusive classes, or whether a slice holds
+# anything at all.
+Target = (
+    Literal["classes", "slices"]
+    | RegionName
+    | Annotated[tuple[RegionName, ...], Field(min_length=1)]
+)
+
+
+class Stopping(Strict):
+    """Stop after `patience` epochs without a better loss, or below a learning rate."""
+
+    patience: PositiveInt
+    minimum_rate: PositiveFloat | None = None
+
+
+class Validation(Strict):
+    """A share of the training cases that is not learned from, but watched.
+
+    Its loss steers schedule and stopping; `keep` says whether the model of the best or of the last
+    epoch is kept.
+    """
+
+    share: Share
+    keep: Literal["best", "last"]
+
+
+class Training(Strict):
+    """Everything that decides a trained model, apart from the data.
+
+    `gpus` share every batch of `batch_size` examples.
+    """
+
+    target: Target
+    sampler: Sampler = VolumeSampler(name="volume")
+    drawing: Drawing = UniformDrawing(name="uniform")
+    network: Network
+    loss: Loss
+    supervision: DecayingSupervision | None = None
+    optimizer: Optimizer
+    schedule: Schedule
+    epochs: PositiveInt
+    stopping: Stopping | None = None
+    validation: Validation | None = None
+    batch_size: PositiveInt
+    gpus: PositiveInt = 1
+    augmentation: tuple[Augmentation, ...] = ()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Training":
+        network, sampler = self.network, self.sampler
+        if network.flat != sampler.flat:
+            kind = "slices" if network.flat else "volumes"
+            raise ValueError(f"sampler {sampler.name}: {network.name} learns from {kind}")
+        outputs = len(channels_of(self.target))
+        if network.outputs not in (None, outputs):
+            raise ValueError(
+                f"target {self.target!r} is {outputs} channels, "
+                f"but {network.name} gives {network.outputs}"
+            )
+        if (self.target == "slices") != network.classifies:
+            raise ValueError("target slices goes with a network that tells slices, and it alone")
+        if self.loss.exclusive != (self.target == "classes"):
+            raise ValueError("target classes goes with a loss whose activation is softmax")
+        if sampler.fresh and self.drawing.remembers_examples:
+            raise ValueError("drawing.unit must be case: patches per_case are new ones each time")
+        return self
+
+
+class Prediction(Strict):
+    """What decides a stage's prediction beside its models."""
+
+    network: Network
+    target: Target
+    channels_in: PositiveInt = 1
+    inference: Inference = WholeInference(name="whole")

@@ -1,0 +1,425 @@
+"""Training one stage of one method on one fold: the only training loop there is.
+
+Every epoch is seeded by the run's seed and its own number, so a run that was stopped and started
+again draws what an uninterrupted run would have drawn, and ends with the same bytes on a CPU.
+"""
+
+import logging
+import math
+import platform
+import resource
+import subprocess
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save
+
+from renal.errors import InputError, Stopped
+from renal.files import replacing, write_json, write_text
+from renal.learn.augmentations import augment
+from renal.learn.datasets import Examples, read_cases, split
+from renal.learn.device import choose_device
+from renal.learn.distributed import agreed, in_parallel, processes, rank
+from renal.learn.drawings import drawing_of
+from renal.learn.losses import Truth, training_loss
+from renal.learn.networks import build_network
+from renal.learn.optimizers import build_optimizer
+from renal.learn.pretrained import load_pretrained
+from renal.learn.run_state import (
+    Progress,
+    StopFlag,
+    fingerprint_of,
+    only_writer,
+    read_state,
+    stop_signal,
+    write_state,
+)
+from renal.learn.schedules import learning_rate
+from renal.learn.targets import encode, foreground_maps, probabilities
+
+if TYPE_CHECKING:
+    from renal.learn.settings import Training
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_STATES = 60.0
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BEFORE_THE_LIMIT = 120.0
+
+
+def train(
+    folders: list[Path],
+    settings: "Training",
+    output: Path,
+    *,
+    seed: int,
+    threads: int,
+    bfloat16_on_cpu: bool,
+    name: str = "train",
+    minutes: float = math.inf,
+    weights: Path | None = None,
+    code: str = "",
+) -> None:
+    """Train a network and write model.safetensors, history.csv and run.json.
+
+    Where examples are drawn by how hard they are, drawing.csv says how hard they were.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Prepared batches of the training cases.
+    settings : Training
+        The recipe's training section.
+    output : Path
+        Folder of the model. The running state lies there as ``state.pt`` until training ends.
+    seed : int
+        Decides initialisation, split, order and augmentation.
+    threads : int
+        Cores for torch. The same number gives the same bytes.
+    bfloat16_on_cpu : bool
+        Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
+    name : str
+        What progress lines call this run.
+    minutes : float
+        How long the run may take. It stops in time to store its state.
+    weights : Path, optional
+        Pretrained weights to begin with, where the recipe's network asks for them.
+    code : str
+        Hash of the code that decides the model: with another one a state is not continued.
+
+    Raises
+    ------
+    InputError
+        If the loss is no longer a number, or another process is training in `output`.
+    Stopped
+        After SIGTERM or SIGINT, or before `minutes` are over: at the end of the epoch, once the
+        state is stored, or within it if it goes on for long; then an earlier state is there.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(max(1, threads // processes()))
+    device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
+    torch.manual_seed(seed)
+    network = build_network(settings.network, settings.sampler.channels, settings.target)
+    if weights is not None:
+        load_pretrained(network, weights, settings.network.weights)
+    network.to(device)
+    optimizer = build_optimizer(network, settings.optimizer)
+    learned, watched = split(read_cases(folders, device), settings.validation, seed)
+    examples, validation = (Examples(cases, settings, device) for cases in (learned, watched))
+    drawing = drawing_of(settings.drawing, examples)
+    run = Run(network, optimizer, drawing, settings, seed, half)
+    fingerprint = fingerprint_of(settings, examples, folders, seed, half, code)
+    output.mkdir(parents=True, exist_ok=True)
+    deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
+    writes = rank() == 0
+    with only_writer(output) if writes else nullcontext(), stop_signal(deadline) as stop:
+        state = read_state(output / "state.pt", fingerprint, device)
+        if state is not None:
+            run.load(state)
+            log.info("%s: going on after epoch %d", name, run.progress.epoch)
+        progress = run.progress
+        before = progress.seconds
+        last_state = last_line = time.monotonic()
+        while not is_over(settings, progress.history):
+            row = _epoch(run, examples, stop)
+            if len(validation):
+                row |= _validate(run, validation, stop)
+            progress.epoch += 1
+            progress.seconds = before + time.monotonic() - started
+            progress.history.append(row)
+            if not math.isfinite(row["loss"]):
+                raise InputError(
+                    f"{output}: the loss of epoch {progress.epoch} is not a number: "
+                    "lower the learning rate in config.yaml's overrides"
+                )
+            run.keep_best()
+            now, last = time.monotonic(), is_over(settings, progress.history)
+            stopping = agreed(stop.is_set)
+            if now - last_line > SECONDS_BETWEEN_LINES or last:
+                log.info("%s: %s", name, _progress_line(row, progress, settings.epochs))
+                last_line = now
+            due = (now - last_state > SECONDS_BETWEEN_STATES and not last) or stopping
+            if due and writes:
+                write_state(output / "state.pt", fingerprint, run.state())
+                last_state = now
+            if stopping and not last:
+                raise Stopped(
+                    f"{name}: stopped after epoch {progress.epoch} of {settings.epochs}: "
+                    "run again to go on from there"
+                )
+        run.take_best()
+        if writes:
+            _write_results(output, run, examples, validation, fingerprint, device)
+
+
+class Run:
+    """All that changes while a network is trained, and what decides how.
+
+    Parameters
+    ----------
+    network, optimizer
+        On the device.
+    drawing
+        In which order examples are learned from.
+    settings : Training
+        The recipe's training section.
+    seed : int
+        Of the run.
+    half : bool
+        Whether the forward pass is in bfloat16.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        drawing: Any,
+        settings: "Training",
+        seed: int,
+        half: bool,
+    ) -> None:
+        self.network = network
+        self.forward = in_parallel(network)
+        self.optimizer = optimizer
+        self.drawing = drawing
+        self.settings = settings
+        self.seed = seed
+        self.half = half
+        self.progress = Progress()
+        self.best: dict[str, torch.Tensor] = {}
+
+    def state(self) -> dict[str, Any]:
+        """What a stopped run needs, for torch.save."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "drawing": self.drawing.state,
+            "best": self.best,
+            "progress": vars(self.progress),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}
+        self.best = state["best"]
+        self.progress = Progress(**state["progress"])
+
+    def keep_best(self) -> None:
+        """Keep the weights of the last epoch if its validation loss is the lowest so far."""
+        validation, history = self.settings.validation, self.progress.history
+        if validation is None or validation.keep == "last":
+            return
+        if best_epoch(history) == len(history) - 1:
+            self.best = {key: value.clone() for key, value in self.network.state_dict().items()}
+            self.progress.kept = len(history)
+
+    def take_best(self) -> None:
+        """Give the network the weights that were kept."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        else:
+            self.progress.kept = self.progress.epoch
+
+
+def watched_loss(row: dict[str, float]) -> float:
+    """The loss of an epoch that schedules and stopping look at; one that is no number is worst."""
+    loss = row.get("validation_loss", row["loss"])
+    return loss if math.isfinite(loss) else math.inf
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """Index of the first epoch with the lowest loss."""
+    return min(range(len(history)), key=lambda index: watched_loss(history[index]))
+
+
+def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
+    """Whether training ends after the epochs of `history`."""
+    if len(history) >= settings.epochs:
+        return True
+    stopping = settings.stopping
+    if stopping is None or not history:
+        return False
+    if len(history) - 1 - best_epoch(history) >= stopping.patience:
+        return True
+    lowest = stopping.minimum_rate
+    return lowest is not None and learning_rate(settings, history) < lowest
+
+
+def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
+    """One pass over the training cases; returns the epoch's row of history.csv."""
+    settings, history = run.settings, run.progress.history
+    epoch = len(history)
+    seed = (run.seed << 20) + epoch
+    torch.manual_seed(seed)
+    # Dropout on a GPU differs between processes; all else that is drawn is drawn on the CPU.
+    torch.cuda.manual_seed(seed + (rank() << 52))
+    rate = learning_rate(settings, history)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.network.train()
+    order = run.drawing.order(epoch)
+    losses, scores, of_examples = [], [], []
+    for _, image, label in examples.batches(order, seed):
+        _stop_if_overdue(stop, epoch)
+        image, label = augment(image, label, settings.augmentation)
+        target = encode(label, settings.target)
+        loss, outputs = training_step(run, Truth(target, label, image, epoch))
+        found = probabilities(outputs[-1], settings.target) > 0.5
+        there = foreground_maps(target, settings.target)
+        losses.append(loss)
+        scores.append(_dice(found, there, (0, 2, 3, 4)).mean())
+        of_examples.append(_dice(found, there, (2, 3, 4)).mean(1))
+    run.drawing.record(order, torch.cat(of_examples))
+    return {
+        "epoch": epoch + 1,
+        "learning_rate": rate,
+        "loss": float(torch.stack(losses).mean()),
+        "dice": float(torch.stack(scores).mean()),
+    }
+
+
+def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
+    """Loss and Dice of the watched cases; what is drawn of them is the same in every epoch."""
+    settings, epoch = run.settings, len(run.progress.history)
+    run.network.eval()
+    losses, scores = [], []
+    with torch.inference_mode():
+        for part, image, label in examples.batches(list(range(len(examples))), run.seed):
+            _stop_if_overdue(stop, epoch)
+            truth = Truth(encode(label, settings.target), label, image, epoch)
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
+                outputs = run.forward(image)
+            loss = training_loss(outputs, truth, settings)
+            found = probabilities(outputs[-1], settings.target) > 0.5
+            dice = _dice(found, foreground_maps(truth.target, settings.target), (0, 2, 3, 4))
+            losses.append(loss * len(part))
+            scores.append(dice.mean() * len(part))
+    return {
+        "validation_loss": float(torch.stack(losses).sum()) / len(examples),
+        "validation_dice": float(torch.stack(scores).sum()) / len(examples),
+    }
+
+
+def _stop_if_overdue(stop: StopFlag, epoch: int) -> None:
+    if agreed(stop.is_overdue):
+        raise Stopped(f"stopped within epoch {epoch + 1}: run again to go on from the last state")
+
+
+def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Forward, backward and update on one batch, (batch, channels, z, y, x) float on the device.
+
+    Returns
+    -------
+    loss : torch.Tensor
+        Detached scalar, left on the device so that a GPU need not wait for it.
+    outputs : tuple of torch.Tensor
+        Detached logits.
+    """
+    run.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(truth.image.device.type, torch.bfloat16, enabled=run.half):
+        outputs = run.forward(truth.image)
+    loss = training_loss(outputs, truth, run.settings)
+    loss.backward()
+    run.optimizer.step()
+    return loss.detach(), tuple(output.detach() for output in outputs)
+
+
+def _dice(found: torch.Tensor, truth: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    """Dice of (batch, maps, z, y, x) bool over some axes; 1 where both are empty."""
+    overlap = (found & truth).sum(axes)
+    total = found.sum(axes) + truth.sum(axes)
+    return torch.where(total > 0, 2 * overlap / total.clamp(min=1), 1.0)
+
+
+def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> str:
+    left = progress.seconds / progress.epoch * (epochs - progress.epoch)
+    time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+    watched = ""
+    if "validation_dice" in row:
+        watched = f", validation Dice {row['validation_dice']:.3f}"
+    return (
+        f"epoch {progress.epoch}/{epochs}, loss {row['loss']:.3f}, "
+        f"training Dice {row['dice']:.3f}{watched}, at most {time_left} left"
+    )
+
+
+# -- results ------------------------------------------------------------------------------------
+
+
+def _write_results(
+    output: Path,
+    run: Run,
+    examples: Examples,
+    validation: Examples,
+    fingerprint: str,
+    device: torch.device,
+) -> None:
+    network, progress, settings = run.network, run.progress, run.settings
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        raise InputError(
+            f"{output}: the network's parameters are not numbers after the last update: "
+            "lower the learning rate in config.yaml's overrides"
+        )
+    with replacing(output / "model.safetensors") as temporary:
+        temporary.write_bytes(save(network.state_dict()))
+    rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
+    _write_csv(output / "history.csv", rows)
+    drawn = run.drawing.table()
+    if drawn is None:
+        (output / "drawing.csv").unlink(missing_ok=True)  # of other settings
+    else:
+        _write_csv(output / "drawing.csv", drawn)
+    on_gpu = device.type == "cuda"
+    write_json(
+        output / "run.json",
+        {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(progress.seconds, 1),
+            "epochs": progress.epoch,
+            "kept_epoch": progress.kept,
+            "cases": [case.name for case in examples.cases],
+            "validation_cases": [case.name for case in validation.cases],
+            "seed": run.seed,
+            "settings": settings.model_dump(mode="json"),
+            "fingerprint": fingerprint,
+            "commit": _commit(),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
+            "processes": processes(),
+            "threads": torch.get_num_threads(),
+            "peak_memory_mb": round(
+                torch.cuda.max_memory_allocated(device) / 2**20
+                if on_gpu
+                else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+            ),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    )
+    (output / "state.pt").unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _commit() -> str | None:
+    """The commit of this repository, with a + where files differ from it; None outside of one."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

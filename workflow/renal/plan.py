@@ -1,0 +1,431 @@
+"""What is where: the cases, paths and resources of a run, known before any file is read.
+
+The rules ask a `Plan` for their inputs and parameters. Paths are made from settings, so that rows
+that share a step share its files.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from renal.data.cases import Case, find_cases, listed_spacings, stand_in_cases
+from renal.data.folds import assign, read_assignments, write_assignments
+from renal.evaluate.settings import Merging
+from renal.image.settings import Body, Geometry
+from renal.learn.networks.settings import NetworkSettings, Pretrained
+from renal.learn.settings import Training
+from renal.prepare.settings import Intensity, RegionCrop
+from renal.recipe import (
+    Configuration,
+    Method,
+    Stage,
+    check_configuration,
+    check_precision,
+    check_sizes,
+    load_methods,
+    merging,
+    owners_of,
+    prediction,
+    region_crop,
+    row,
+    stage_of,
+    true_region_crop,
+)
+from renal.settings import Extent, as_json, as_values, settings_hash
+from renal.sources import code_hash, component_modules
+
+RANKS = ("best", "median", "worst")
+
+# The modules of each step. Components of a recipe come to those of a method's own steps.
+MODULES: dict[str, tuple[str, ...]] = {
+    "validate": ("data.validation",),
+    "check_cases": ("data.listing",),
+    "check_segmented": ("evaluate.collect",),
+    "crop_body": ("prepare.crop_body",),
+    "resample": ("prepare.resample",),
+    "window_normalize": ("prepare.window_normalize",),
+    "crop_true_roi": ("prepare.crop_roi",),
+    "crop_roi": ("prepare.crop_roi", "handover.predictions"),
+    "train": ("learn.training",),
+    "predict": ("learn.prediction",),
+    "merge": ("evaluate.merge",),
+    "evaluate": ("evaluate.evaluation",),
+    "collect_scores": ("evaluate.collect",),
+    "collect_segmentations": ("evaluate.collect",),
+    "write_submission": ("evaluate.collect",),
+    "write_tables": ("report.tables",),
+    "draw_overlays": ("report.overlays",),
+    "draw_curves": ("report.curves",),
+    "draw_located": ("report.located",),
+}
+
+
+def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
+    """The plan of a configuration, with what lies in its data folder.
+
+    Parameters
+    ----------
+    values : dict
+        The merged configuration.
+    stand_in : bool
+        Plan cases that are not there where the data folder is missing: for looking at the rules
+        on a machine without data.
+
+    Raises
+    ------
+    InputError
+        With the fault of configuration, recipes or data folder.
+    """
+    configuration = check_configuration(values)
+    recipes = load_methods(configuration)
+    check_sizes(configuration, recipes)
+    check_precision(configuration, recipes)
+    data = configuration.data
+    if stand_in and not data.root.is_dir():
+        return Plan(configuration, recipes, stand_in_cases(data.root, configuration.folds.count))
+    return Plan(configuration, recipes, find_cases(data.root, data.exclude))
+
+
+class Plan:
+    """Cases, paths, settings and resources of a run.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        config.yaml.
+    recipes : dict
+        All recipes: those of the rows, and those that rows take stages from.
+    cases : list of Case
+        What lies in the data folder.
+    """
+
+    def __init__(
+        self, configuration: Configuration, recipes: dict[str, Method], cases: list[Case]
+    ) -> None:
+        self.configuration = configuration
+        self.recipes = recipes
+        self.methods = configuration.methods
+        self.results = configuration.results
+        self.cases = {case.name: case for case in cases}
+        self._dealt = {
+            "folds": configuration.folds.count,
+            "seed": configuration.folds.seed,
+            "batch_size": configuration.batch_size,
+        }
+        known = read_assignments(self.results / "folds.csv", **self._dealt)
+        self._places = assign(cases, known=known, **self._dealt)
+
+    # -- cases ---------------------------------------------------------------------------------
+
+    @cached_property
+    def batches(self) -> dict[str, list[str]]:
+        """Batch to its cases."""
+        batches: dict[str, list[str]] = {}
+        for place in self._places:
+            batches.setdefault(place.batch, []).append(place.name)
+        return dict(sorted(batches.items()))
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Group to its batches.
+
+        The cases that a fold holds out are predicted together, unlabelled ones batch by batch.
+        """
+        groups: dict[str, list[str]] = {}
+        for batch in self.batches:
+            fold, _, _ = batch.partition("-")
+            groups.setdefault(batch if fold == "unlabelled" else fold, []).append(batch)
+        return groups
+
+    @property
+    def labelled(self) -> list[str]:
+        """Batches of labelled cases."""
+        return [batch for batch in self.batches if batch.startswith("fold")]
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Batches of cases that are only to be segmented."""
+        return [batch for batch in self.batches if not batch.startswith("fold")]
+
+    @property
+    def held_out(self) -> list[str]:
+        """The folds."""
+        return [f"fold{fold}" for fold in range(self.configuration.folds.count)]
+
+    def training_batches(self, fold: str) -> list[str]:
+        """Batches that a training without a fold, such as ``fold0``, learns from."""
+        return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
+
+    def files_of(self, batch: str) -> list[Path]:
+        """The files of a batch's cases that there are."""
+        return [path for name in self.batches[batch] for path in self.cases[name].files]
+
+    def listed_spacings(self, batch: str) -> list[Any]:
+        """What the data set's own list says of the spacing of a batch's cases."""
+        return [self._listed.get(name) for name in self.batches[batch]]
+
+    @cached_property
+    def _listed(self) -> dict[str, Any]:
+        return listed_spacings(self.configuration.data.root)
+
+    def store_folds(self) -> None:
+        """Write folds.csv, from which later plans take who is held out with whom."""
+        write_assignments(self.results / "folds.csv", self._places, **self._dealt)
+
+    # -- preparation ---------------------------------------------------------------------------
+
+    @cached_property
+    def grids(self) -> dict[str, Geometry]:
+        """Name of a grid over whole volumes to its settings."""
+        return {sized(stage.geometry): stage.geometry for stage in self._whole_stages()}
+
+    @cached_property
+    def images(self) -> dict[tuple[str, str], Intensity]:
+        """Name of a grid and hash of intensities to the settings of the latter."""
+        return {
+            (sized(stage.geometry), settings_hash(stage.intensity)): stage.intensity
+            for stage in self._whole_stages()
+        }
+
+    @cached_property
+    def bodies(self) -> dict[str, Body]:
+        """Hash to the settings by which bodies are found."""
+        found = (stage.geometry.body for stage in self._whole_stages())
+        return {settings_hash(body): body for body in found if body is not None}
+
+    @cached_property
+    def regions(self) -> dict[str, RegionCrop]:
+        """Name of regions of interest to the settings by which they are cut out."""
+        crops = (
+            crop(self.recipes, method, name)
+            for method, recipe in self.recipes.items()
+            for name, stage in recipe.stages.items()
+            if stage.regions is not None
+            for crop in (region_crop, true_region_crop)
+        )
+        return {sized(crop.geometry, crop): crop for crop in crops}
+
+    def _stages(self) -> Iterator[Stage]:
+        for recipe in self.recipes.values():
+            yield from recipe.stages.values()
+
+    def _whole_stages(self) -> Iterator[Stage]:
+        return (stage for stage in self._stages() if stage.regions is None)
+
+    def checked(self, batches: Iterable[str]) -> list[Path]:
+        """Records of checked cases."""
+        return [self.results / "cases" / f"{batch}.json" for batch in batches]
+
+    def body_boxes(self, grid: str, batch: str) -> list[Path]:
+        """Boxes of the bodies that a grid lies over; none for grids over whole volumes."""
+        body = self.grids[grid].body
+        if body is None:
+            return []
+        return [self.results / "body" / settings_hash(body) / f"{batch}.json"]
+
+    def true_inputs(self, method: str, stage: str, batches: Iterable[str]) -> list[Path]:
+        """Prepared folders of whole volumes, or of true regions, that a stage learns from."""
+        owner = self.owners_of(method, stage)[0]
+        settings = stage_of(self.recipes, owner, stage)
+        if settings.regions is None:
+            grid, image = sized(settings.geometry), settings_hash(settings.intensity)
+            folder = self.results / "normalized" / grid / image
+        else:
+            crop = true_region_crop(self.recipes, owner, stage)
+            folder = self.results / "true_roi" / sized(crop.geometry, crop)
+        return [folder / batch for batch in batches]
+
+    def seen_inputs(self, method: str, stage: str, group: str) -> list[Path]:
+        """Prepared folders that a stage predicts on: regions come from the earlier stage."""
+        regions = self.recipes[method].stages[stage].regions
+        if regions is None:
+            return self.true_inputs(method, stage, self.groups[group])
+        crop = region_crop(self.recipes, method, stage)
+        (owner,) = self.owners_of(method, regions.stage)
+        return [self.results / owner / regions.stage / "roi" / sized(crop.geometry, crop) / group]
+
+    # -- training and prediction -----------------------------------------------------------------
+
+    def owners_of(self, method: str, stage: str) -> tuple[str, ...]:
+        """The methods whose models make a stage of a method."""
+        return owners_of(self.recipes, method, stage)
+
+    def training(self, method: str, stage: str) -> Training:
+        """How a stage is trained."""
+        return self.recipes[method].stages[stage].training
+
+    @cached_property
+    def pretrained(self) -> dict[str, Pretrained]:
+        """Weights that networks begin with, by their files."""
+        found = (stage.training.network.weights for stage in self._stages())
+        return {str(weights.file): weights for weights in found if weights is not None}
+
+    def weights_of(self, method: str, stage: str) -> list[Path]:
+        """The file of weights that a stage's network begins with; none for most."""
+        weights = self.training(method, stage).network.weights
+        return [] if weights is None else [weights.file]
+
+    def model(self, method: str, stage: str, fold: str) -> Path:
+        """What a training writes."""
+        return self.results / method / stage / fold / "model.safetensors"
+
+    def models_for(self, method: str, stage: str, group: str) -> list[Path]:
+        """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""
+        folds = [group] if group in self.held_out else self.held_out
+        return [self.model(method, stage, fold) for fold in folds]
+
+    def predicted(self, method: str, stage: str, group: str) -> Path:
+        """The folder that prediction by a method's own models writes."""
+        return self.results / method / stage / "prediction" / group
+
+    def predictions_of(self, method: str, stage: str, group: str) -> list[Path]:
+        """Folders whose mean is a stage's prediction: its own, or those of other recipes."""
+        return [self.predicted(owner, stage, group) for owner in self.owners_of(method, stage)]
+
+    def prediction_settings(self, method: str, stage: str) -> str:
+        """What decides a prediction: another learning rate reaches it through the model."""
+        return as_json(prediction(self.recipes[method].stages[stage]))
+
+    # -- segmentations and scores ------------------------------------------------------------------
+
+    def merging(self, method: str) -> Merging:
+        """What decides segmentations and scores beside predictions."""
+        return merging(self.recipes, method)
+
+    def merged_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
+        """Stages that are merged to the folders of their predictions."""
+        stages = self.merging(method).stages
+        return {stage: self.predictions_of(method, stage, group) for stage in stages}
+
+    def evaluated_truths(self, method: str, group: str) -> dict[str, list[Path]]:
+        """Stages to prepared folders with the truth on their grids.
+
+        They are the stages that are merged, and that whose grid is the method's own.
+        """
+        settings = self.merging(method)
+        stages = dict.fromkeys([*settings.stages, settings.grid])
+        return {stage: self.true_inputs(method, stage, self.groups[group]) for stage in stages}
+
+    def located_predictions(self, method: str, group: str) -> list[Path]:
+        """Predictions of the stage whose regions decide what can be found, if there is one."""
+        stage = self.merging(method).located
+        return self.predictions_of(method, stage, group)[:1] if stage else []
+
+    @property
+    def tables(self) -> list[Path]:
+        """The tables of all methods."""
+        return [self.results / "tables" / name for name in ("cv.csv", "cv.md", "cv.tex", "cv.html")]
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """What the tables need to know of each method."""
+        return {method: as_values(row(self.recipes, method)) for method in self.methods}
+
+    def scores_of(self, method: str) -> Path:
+        """All scores of a method."""
+        return self.results / method / "scores.csv"
+
+    def segmentations_of(self, method: str) -> list[Path]:
+        """All segmentations of a method, and where there are unlabelled cases the submission."""
+        folders = ["segmentation"] + (["submission"] if self.unlabelled else [])
+        return [self.results / method / folder for folder in folders]
+
+    def pictures_of(self, method: str) -> list[Path]:
+        """Pictures of a method's results."""
+        folder = self.results / method / "pictures"
+        curves = [folder / f"curves_{stage}.png" for stage in self.recipes[method].stages]
+        located = [folder / "located.png"] if self.merging(method).located else []
+        return [folder / f"{rank}.png" for rank in RANKS] + curves + located
+
+    def results_of(self, method: str) -> list[Path]:
+        """All that is asked for of a method."""
+        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
+        return [self.scores_of(method), *segmentations, *pictures]
+
+    def methods_of(self, scope: str) -> list[str]:
+        """All methods, or the one that is named."""
+        return list(self.methods) if scope == "all" else [scope]
+
+    # -- what a step depends on --------------------------------------------------------------------
+
+    def modules_of(self, rule: str, method: str = "", stage: str = "") -> tuple[str, ...]:
+        """The modules that a rule's step runs, those of a recipe's components included."""
+        components: list[str] = []
+        if rule == "train":
+            components = component_modules(self.training(method, stage))
+        elif rule == "predict":
+            settings = self.recipes[method].stages[stage]
+            components = [
+                f"learn.networks.{settings.training.network.name}",
+                f"learn.inferers.{settings.inference.name}",
+            ]
+        elif rule in ("merge", "evaluate"):
+            components = [f"evaluate.merges.{self.recipes[method].merge.name}"]
+        return (*MODULES[rule], *components)
+
+    def code(self, rule: str, method: str = "", stage: str = "") -> str:
+        """Hash of the code that a rule's step runs."""
+        return code_hash(*self.modules_of(rule, method, stage))
+
+    def log(self, rule: str, *wildcards: str) -> str:
+        """Path of a rule's log; the wildcards in the order of the path."""
+        return str(self.results / "logs" / rule / ("-".join(wildcards) or rule)) + ".log"
+
+    def benchmark(self, rule: str, *wildcards: str) -> str:
+        """Path of a rule's benchmark."""
+        return str(self.results / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
+
+    # -- resources, in MB --------------------------------------------------------------------------
+
+    def volume_memory(self, batches: Iterable[str], threads: int, attempt: int) -> int:
+        """MB for `threads` volumes at once: measured at most 7 times the compressed image each."""
+        largest = max(self._image_mb[name] for batch in batches for name in self.batches[batch])
+        return int((300 + threads * (200 + 7 * largest)) * attempt)
+
+    @cached_property
+    def _image_mb(self) -> dict[str, float]:
+        """Size of each case's compressed image; 0 for files that are missing."""
+        images = {name: case.image for name, case in self.cases.items()}
+        return {
+            name: path.stat().st_size / 2**20 if path.exists() else 0
+            for name, path in images.items()
+        }
+
+    def training_memory(self, method: str, stage: str, attempt: int) -> int:
+        """MB of a training on a CPU."""
+        training = self.training(method, stage)
+        size, _ = self.recipes[method].stages[stage].seen
+        activations = activation_memory(training.network, size, training.batch_size)
+        return int((1500 + activations) * attempt)
+
+    def prediction_memory(self, method: str, stage: str, group: str, attempt: int) -> int:
+        """MB for a patch or some slices, and for the arrays of the volume or region around."""
+        settings = self.recipes[method].stages[stage]
+        _, size = settings.seen
+        arrays = self.volume_memory(self.groups[group], 1, 1)
+        # Without gradients less than half is needed, measured in 32 bits.
+        network = settings.training.network
+        activations = activation_memory(network, size, settings.inference.at_once) / 2
+        return int((1500 + activations + arrays) * attempt)
+
+
+def sized(geometry: Geometry, *parts: Any) -> str:
+    """A readable name of a grid, with a hash of its settings or of some others."""
+    axes = [
+        str(size or (f"{spacing:g}mm" if spacing else "native"))
+        for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
+    ]
+    return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"
+
+
+def activation_memory(network: NetworkSettings, size: Extent, batch: int) -> float:
+    """MB of activations that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
+    voxels = math.prod(length or 1 for length in (size[1:] if network.flat else size))
+    return 1.5 * network.kilobytes * voxels * batch / 1000
+
+
+def named(paths: dict[str, list[Path]]) -> list[str]:
+    """Paths by their names as a step takes them on its command line."""
+    return [f"{name}={path}" for name, several in paths.items() for path in several]

@@ -1,0 +1,1 @@
+"""From the scanner's voxels to what a stage sees, a module for each step."""

@@ -1,0 +1,153 @@
+"""Regions of interest as a network sees them, cut out of the native images."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from renal.files import write_array
+from renal.handover.checked import CheckedCase
+from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
+from renal.image.boxes import (
+    Box,
+    bounding_box,
+    joined,
+    regions_of,
+    slices,
+    whole_volume,
+    widened,
+)
+from renal.image.components import clean
+from renal.image.grids import grid_size, to_grid
+from renal.image.volume import read_header, read_label, read_volume
+from renal.labels import KITS19, Labels
+from renal.parallel import for_each
+from renal.prepare.intensity import normalize
+
+if TYPE_CHECKING:
+    from renal.image.settings import Regions
+    from renal.prepare.settings import RegionCrop
+
+# Of a case: a native (z, y, x) bool mask, and the box within which it was looked for.
+MaskSource = Callable[[CheckedCase], tuple[np.ndarray, Box]]
+
+
+def crop_roi(
+    cases: list[CheckedCase],
+    settings: "RegionCrop",
+    mask_of: MaskSource,
+    output: Path,
+    *,
+    labels: bool = True,
+    threads: int = 1,
+) -> list[str]:
+    """Cut the regions of interest out of the native images and bring each onto its grid.
+
+    Parameters
+    ----------
+    cases : list of CheckedCase
+        Cases without a fault.
+    settings : RegionCrop
+        What the stage that will see the regions asks for.
+    mask_of : callable
+        Gives a case's native (z, y, x) bool mask, and the box within which it was looked for: the
+        truth for training, the earlier stage's prediction otherwise.
+    output : Path
+        Folder to write.
+    labels : bool
+        Whether to cut labels too.
+    threads : int
+        Cases at a time.
+
+    Returns
+    -------
+    list of str
+        Names of cases in which there is no region: legal, and their segmentation will be empty.
+    """
+    work = partial(_crop_case, settings=settings, mask_of=mask_of, output=output, labels=labels)
+    prepared = for_each(cases, work, threads)
+    write_index(output, prepared)
+    return [case.name for case in prepared if not case.boxes]
+
+
+def _crop_case(
+    case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path, labels: bool
+) -> PreparedCase:
+    geometry, regions = settings.geometry, settings.regions
+    mask, extent = mask_of(case)
+    shape = mask.shape
+    if settings.of_slices:
+        # Which slices hold something is all that is known, or used of the truth.
+        mask = mask.any(axis=(1, 2), keepdims=True)
+    mask, found = clean(mask, settings.components)
+    if settings.of_slices:
+        found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
+    boxes = regions_of(found, regions, shape, case.spacing, extent)
+    if boxes:
+        volume = read_volume(read_header(Path(case.image)))
+        label = read_label(read_header(Path(case.label))) if labels and case.labelled else None
+    jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, case.spacing, strict=True)]
+    wide_boxes, slack = [], []
+    for number, box in enumerate(boxes):
+        wide = widened(box, jitter, shape)
+        size = grid_size(geometry, wide, case.spacing)
+        part = volume[slices(wide)]
+        if regions.masked_hu is not None:
+            part = np.where(mask[slices(wide)], part, np.int16(regions.masked_hu))
+        part = normalize(part, settings.intensity, reference=volume).astype(np.float32)
+        if regions.mask and regions.masked_hu is None:
+            part *= mask[slices(wide)]
+        grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
+        write_array(image_file(output, case.name, number), grid.astype(np.float16))
+        if label is not None:
+            truth = label[slices(wide)]
+            if regions.mask:
+                truth = truth * mask[slices(wide)]
+            grid = to_grid(truth, whole_volume(truth.shape), size, "nearest")
+            write_array(label_file(output, case.name, number), grid)
+        wide_boxes.append(wide)
+        slack.append(_slack(box, wide, size))
+    return PreparedCase(case.name, shape, wide_boxes, slack if any(jitter) else [])
+
+
+def _slack(box: Box, wide: Box, size: tuple[int, int, int]) -> Box:
+    """Grid voxels before and behind `box` on a grid of `size` over `wide`."""
+    return tuple(
+        (
+            int((low - first) * length / (last - first)),
+            int((last - high) * length / (last - first)),
+        )
+        for (low, high), (first, last), length in zip(box, wide, size, strict=True)
+    )
+
+
+def true_mask(
+    case: CheckedCase, outer: "Regions | None" = None, labels: Labels = KITS19
+) -> tuple[np.ndarray, Box]:
+    """The kidney, with what lies within it, in a case's label, and where to look for it.
+
+    Parameters
+    ----------
+    case : CheckedCase
+        A labelled case.
+    outer : Regions, optional
+        The regions that the stage which looks for it has itself; without them it looks at the
+        whole volume.
+    labels : Labels
+        The scheme of the label, of which the first region is meant.
+
+    Returns
+    -------
+    mask : numpy.ndarray
+        (z, y, x) bool.
+    extent : Box
+        Native voxels.
+    """
+    mask = labels.regions[0].mask(read_label(read_header(Path(case.label)), labels))
+    extent = whole_volume(mask.shape)
+    box = bounding_box(mask)
+    if outer is not None and box is not None:
+        extent = joined(regions_of([box], outer, mask.shape, case.spacing, extent))
+    return mask, extent

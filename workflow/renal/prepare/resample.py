@@ -1,0 +1,61 @@
+"""Whole volumes on a stage's grid."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from renal.files import read_json, write_array
+from renal.handover.checked import CheckedCase
+from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
+from renal.image.boxes import Box, extended_box, whole_volume
+from renal.image.grids import grid_size, to_grid
+from renal.image.volume import read_header, read_label, read_volume
+from renal.parallel import for_each
+
+if TYPE_CHECKING:
+    from renal.image.settings import Geometry
+
+
+def resample(
+    cases: list[CheckedCase],
+    settings: "Geometry",
+    output: Path,
+    *,
+    boxes: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Resample images (int16 HU) and labels (uint8) of whole volumes onto a stage's grid.
+
+    Parameters
+    ----------
+    cases : list of CheckedCase
+        Cases without a fault.
+    settings : Geometry
+        The grid; labels are always resampled to the nearest voxel.
+    output : Path
+        Folder to write.
+    boxes : Path, optional
+        What `crop_body` wrote; without it the grid covers the whole volume.
+    threads : int
+        Cases at a time.
+    """
+    box_of = read_json(boxes) if boxes else {}
+    work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
+    write_index(output, for_each(cases, work, threads))
+
+
+def _resample_case(
+    case: CheckedCase, settings: "Geometry", output: Path, box_of: dict[str, Box]
+) -> PreparedCase:
+    header = read_header(Path(case.image))
+    box = box_of.get(case.name) or whole_volume(header.shape)
+    if settings.extent_mm is not None:
+        box = extended_box(header.shape, header.spacing, settings.extent_mm)
+    size = grid_size(settings, box, header.spacing)
+    volume = read_volume(header)
+    image = to_grid(volume, box, size, settings.interpolation, outside=int(volume.min()))
+    write_array(image_file(output, case.name, 0), image)
+    if case.labelled:
+        label = read_label(read_header(Path(case.label)))
+        write_array(label_file(output, case.name, 0), to_grid(label, box, size, "nearest"))
+    return PreparedCase(case.name, header.shape, [box])

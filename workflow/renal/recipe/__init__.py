@@ -1,0 +1,39 @@
+"""Recipes and configuration: typed, and checked before anything runs.
+
+A step receives only the part of a recipe that it uses, so that a change re-runs the steps it
+concerns and no others.
+"""
+
+from renal.recipe.checks import check_precision, check_sizes
+from renal.recipe.configuration import Configuration, check_configuration
+from renal.recipe.method import Method, Stage
+from renal.recipe.parts import (
+    merging,
+    owners_of,
+    prediction,
+    region_crop,
+    row,
+    stage_of,
+    true_region_crop,
+)
+from renal.recipe.reading import METHODS, load_method, load_methods, merged
+
+__all__ = [
+    "METHODS",
+    "Configuration",
+    "Method",
+    "Stage",
+    "check_configuration",
+    "check_precision",
+    "check_sizes",
+    "load_method",
+    "load_methods",
+    "merged",
+    "merging",
+    "owners_of",
+    "prediction",
+    "region_crop",
+    "row",
+    "stage_of",
+    "true_region_crop",
+]

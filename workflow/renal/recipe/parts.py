@@ -1,0 +1,108 @@
+"""Parts of a recipe that single steps use: what is left out of them does not re-run the step."""
+
+from renal.evaluate.settings import MergedStage, Merging
+from renal.labels import KITS19
+from renal.learn.settings import Prediction
+from renal.learn.targets import maps_of
+from renal.prepare.settings import RegionCrop
+from renal.recipe.method import Method, Stage
+from renal.report.settings import Row
+
+
+def owners_of(recipes: dict[str, Method], method: str, stage: str) -> tuple[str, ...]:
+    """The methods whose models make a stage of `method`: itself, or those that it takes it from."""
+    if stage in recipes[method].stages:
+        return (method,)
+    return tuple(
+        owner
+        for member in recipes[method].members[stage].of
+        for owner in owners_of(recipes, member, stage)
+    )
+
+
+def stage_of(recipes: dict[str, Method], method: str, stage: str) -> Stage:
+    """A stage of `method`, its own or the first of those that it takes from other recipes."""
+    member = recipes[method].members.get(stage)
+    if member is None:
+        return recipes[method].stages[stage]
+    taken = stage_of(recipes, member.of[0], stage)
+    if member.components is None:
+        return taken
+    return taken.model_copy(update={"components": member.components})
+
+
+def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:
+    """What crop_roi needs to know for a stage of `method` that looks at predicted regions."""
+    looking = recipes[method].stages[stage]
+    earlier = stage_of(recipes, method, looking.regions.stage)
+    # Along an axis that is not cut, true regions must reach as far as predicted ones do.
+    outer = earlier.regions if len(looking.regions.axes) < 3 else None
+    return RegionCrop(
+        geometry=looking.geometry,
+        intensity=looking.intensity,
+        # Jitter is for true regions.
+        regions=looking.regions.model_copy(update={"jitter_mm": (0, 0, 0)}),
+        components=earlier.components,
+        of_slices=earlier.training.network.classifies,
+        outer=outer,
+    )
+
+
+def true_region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:
+    """What crop_roi needs to know for the true regions that a stage of `method` learns from."""
+    crop = region_crop(recipes, method, stage)
+    return crop.model_copy(update={"regions": recipes[method].stages[stage].regions})
+
+
+# Parts of a recipe that single steps use: what is left out of them does not re-run the step.
+
+
+def prediction(stage: Stage) -> Prediction:
+    """The part of a stage that prediction uses."""
+    training = stage.training
+    return Prediction(
+        network=training.network,
+        target=training.target,
+        channels_in=training.sampler.channels,
+        inference=stage.inference,
+    )
+
+
+def merging(recipes: dict[str, Method], method: str) -> Merging:
+    """The part of a recipe that merging and scoring use."""
+    merge = recipes[method].merge
+    stage_at = {role: place.partition(".")[0] for role, place in merge.maps.items()}
+    names = dict.fromkeys(stage_at.values())
+    found = {name: stage_of(recipes, method, name) for name in names}
+    stages = {
+        name: MergedStage(
+            maps=maps_of(stage.training.target),
+            of_slices=stage.training.network.classifies,
+            components=stage.components,
+            members=len(owners_of(recipes, method, name)),
+        )
+        for name, stage in found.items()
+    }
+    grid, looking = next(iter(found.items()))
+    while looking.regions is not None:
+        grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
+    last = [stage_at[name] for name in KITS19.names if name in stage_at][-1]
+    regions = found[last].regions
+    # A mask loses more than its box does; what is left of it is what the scores show.
+    located = last if regions is not None and not regions.mask else None
+    return Merging(
+        family=recipes[method].family, stages=stages, merge=merge, grid=grid, located=located
+    )
+
+
+def row(recipes: dict[str, Method], method: str) -> Row:
+    """The part of a recipe that the tables use."""
+    settings = recipes[method]
+    names = [*settings.stages, *settings.members]
+    validated = any(stage_of(recipes, method, name).training.validation for name in names)
+    return Row(
+        family=settings.family,
+        title=settings.title,
+        published=settings.published,
+        validated=validated,
+    )

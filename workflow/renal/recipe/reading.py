@@ -1,0 +1,118 @@
+"""From YAML files to methods."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from renal.errors import InputError
+from renal.recipe.checks import check_members
+from renal.recipe.method import Method
+from renal.recipe.validated import validated
+
+if TYPE_CHECKING:
+    from renal.recipe.configuration import Configuration
+
+METHODS = Path(__file__).resolve().parents[2] / "methods"
+
+
+def load_methods(configuration: "Configuration") -> dict[str, Method]:
+    """The recipes of all rows by name, and after them those that they only take stages from.
+
+    Raises
+    ------
+    InputError
+        With the file and key of the fault, and what was expected.
+    """
+    recipes: dict[str, Method] = {}
+    waiting = [(name, "config.yaml: methods") for name in configuration.methods]
+    while waiting:
+        name, source = waiting.pop(0)
+        if name not in recipes:
+            overrides = configuration.overrides.get(name, {})
+            recipes[name] = load_method(name, overrides, source=source)
+            for stage, member in recipes[name].members.items():
+                source = f"workflow/methods/{name}.yaml: members.{stage}.of"
+                waiting += [(of, source) for of in member.of]
+    unused = sorted(set(configuration.overrides) - set(recipes))
+    if unused:
+        raise InputError(
+            f"config.yaml: overrides.{unused[0]}: no such method in `methods` "
+            f"({', '.join(configuration.methods)}): add it there or remove the override"
+        )
+    for name, method in recipes.items():
+        check_members(recipes, name, method)
+    return recipes
+
+
+def load_method(
+    name: str,
+    overrides: dict[str, Any],
+    folder: Path = METHODS,
+    source: str = "config.yaml: methods",
+) -> Method:
+    """Read a recipe, with what it extends beneath it and `overrides` from config.yaml on top.
+
+    Parameters
+    ----------
+    name : str
+        The recipe's name.
+    overrides : dict
+        What config.yaml changes of it.
+    folder : Path
+        Where recipes lie.
+    source : str
+        File and key that ask for it, for the message if there is none.
+
+    Raises
+    ------
+    InputError
+        With the file and key of the fault, and what was expected.
+    """
+    values = _extended(name, folder, source, ())
+    source = f"workflow/methods/{name}.yaml"
+    if overrides:
+        # Checked first without the overrides, so that the fault is laid at the right door.
+        validated(Method, values, source)
+        source = f"config.yaml: overrides.{name}"
+    return validated(Method, merged(values, overrides), source)
+
+
+def _extended(name: str, folder: Path, source: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise InputError(f"{source}: no recipe {name!r}: choose from {known}")
+    if name in seen:
+        raise InputError(f"{path}: extends itself ({' -> '.join((*seen, name))}): break the circle")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({place}): mend it") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a mapping of keys is expected: see docs/adding-a-method.md")
+    base = values.pop("extends", None)
+    if base is not None:
+        values = merged(_extended(base, folder, f"{path}: extends", (*seen, name)), values)
+    # What is set to null is not taken over from the recipe beneath.
+    for section in ("stages", "members"):
+        if isinstance(values.get(section), dict):
+            values[section] = {k: v for k, v in values[section].items() if v is not None}
+    return values
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, key by key through nested mappings.
+
+    A component of another name replaces the one beneath it: its keys are not the same.
+    """
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            same = value.get("name", below.get("name")) == below.get("name")
+            result[key] = merged(below, value) if same else value
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,39 @@
+"""Training curves."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from renal.report.pictures import plt, save
+
+
+def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
+    """Draw loss, Dice and learning rate over the epochs, a line for each fold.
+
+    Where training cases were held back to watch, theirs are the dashed lines.
+
+    Parameters
+    ----------
+    histories : dict
+        Name of the fold to its history.csv.
+    title : str
+        Heading of the picture.
+    output : Path
+        PNG to write.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure.suptitle(title)
+    for name, path in histories.items():
+        history = pd.read_csv(path)
+        for panel, column in zip(axes, ("loss", "dice", "learning_rate"), strict=True):
+            (line,) = panel.plot(history["epoch"], history[column], label=name, linewidth=1)
+            if f"validation_{column}" in history:
+                watched = history[f"validation_{column}"]
+                panel.plot(history["epoch"], watched, "--", color=line.get_color(), linewidth=1)
+    for panel, name in zip(axes, ("loss", "Dice", "learning rate"), strict=True):
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(name)
+        panel.grid(alpha=0.3)
+    axes[1].set_ylim(0, 1)
+    axes[0].legend(fontsize=8)
+    save(figure, output)

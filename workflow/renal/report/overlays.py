@@ -1,0 +1,106 @@
+"""Image, truth and prediction of the best, median and worst case."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from renal.handover.checked import CheckedCase
+from renal.handover.segmentations import segmentation_of
+from renal.image.volume import read_header, read_label, read_volume
+from renal.labels import KITS19, Labels
+from renal.report.pictures import plt, save
+
+WINDOW_HU = (-125, 225)
+RANKS = ("best", "median", "worst")
+
+
+def ranked_cases(scores: pd.DataFrame) -> dict[str, pd.Series]:
+    """The cases of best, median and worst composite Dice on the native grid."""
+    native = scores[scores["grid"] == "native"].sort_values(["composite", "case"])
+    positions = {"best": len(native) - 1, "median": len(native) // 2, "worst": 0}
+    return {rank: native.iloc[positions[rank]] for rank in RANKS}
+
+
+def draw_overlays(
+    scores: Path,
+    segmentations: Path,
+    cases: dict[str, CheckedCase],
+    output: Path,
+    labels: Labels = KITS19,
+) -> None:
+    """Draw image, truth and prediction of the best, median and worst case of a method.
+
+    Parameters
+    ----------
+    scores : Path
+        The method's scores.csv.
+    segmentations : Path
+        Folder of ``<case>.nii.gz``.
+    cases : dict
+        Name to `CheckedCase`.
+    output : Path
+        Folder for best.png, median.png and worst.png.
+    labels : Labels
+        The regions, with their colours.
+    """
+    for rank, row in ranked_cases(pd.read_csv(scores)).items():
+        case = cases[row["case"]]
+        image = read_volume(read_header(Path(case.image)))
+        truth = read_label(read_header(Path(case.label)), labels)
+        prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
+        told = []
+        for region in labels.regions:
+            found = f" ({row[f'{region.name}_detection']})" if region.lesion else ""
+            told.append(f"{region.name} Dice {row[f'{region.name}_dice']:.3f}{found}")
+        title = f"{rank} case, {case.name}: {', '.join(told)}"
+        panels = {"image": None, "truth": truth, "prediction": prediction}
+        _draw_overlay(image, panels, case.spacing, title, output / f"{rank}.png", labels)
+
+
+def _draw_overlay(
+    image: np.ndarray,
+    panels: dict[str, np.ndarray | None],
+    spacing: list[float],
+    title: str,
+    path: Path,
+    labels: Labels,
+) -> None:
+    """Axial slices above, coronal ones below, of the image with the outlines of label maps."""
+    shown = [region.mask(panels["truth"]) for region in labels.regions]
+    # Where the innermost region of the truth is largest.
+    region = next((mask for mask in reversed(shown) if mask.any()), shown[0])
+    axial = int(region.sum(axis=(1, 2)).argmax())
+    coronal = int(region.sum(axis=(0, 2)).argmax())
+    depth, height, width = image.shape * np.array(spacing)
+    figure, axes = plt.subplots(
+        2,
+        3,
+        figsize=(12, 12 / 3 / width * (height + depth) + 0.7),
+        height_ratios=[height, depth],
+        facecolor="black",
+        layout="constrained",
+    )
+    figure.suptitle(title, color="white")
+    for column, (name, label) in enumerate(panels.items()):
+        axes[0, column].set_title(name, color="white")
+        for row, (cut, aspect) in enumerate(
+            ((np.s_[axial], spacing[1] / spacing[2]), (np.s_[:, coronal], spacing[0] / spacing[2]))
+        ):
+            panel = axes[row, column]
+            panel.imshow(
+                image[cut], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=aspect
+            )
+            panel.axis("off")
+            if label is not None:
+                _outline(panel, label[cut], labels)
+    handles = [plt.Line2D([], [], color=region.colour) for region in labels.regions]
+    axes[0, 0].legend(handles, labels.names, loc="lower left", fontsize=8)
+    save(figure, path)
+
+
+def _outline(panel: plt.Axes, label: np.ndarray, labels: Labels) -> None:
+    for region in labels.regions:
+        mask = region.mask(label)
+        if mask.any():
+            panel.contour(mask, levels=[0.5], colors=[region.colour], linewidths=1.1)

@@ -1,0 +1,28 @@
+"""What the tables need to know of a method."""
+
+from typing import TYPE_CHECKING, Literal
+
+from renal.labels import KITS19
+from renal.settings import Name, Strict
+
+if TYPE_CHECKING:
+    Scored = str
+else:
+    Scored = Literal[(*KITS19.names, "composite")]
+
+
+class Published(Strict):
+    """Figures from the paper: mean Dice of regions and, where given, its SD over folds."""
+
+    dice: dict[Scored, tuple[float, float | None]]
+    grid: Literal["native", "resampled"]
+    where: str
+
+
+class Row(Strict):
+    """What the tables say about a method."""
+
+    family: Name
+    title: str
+    published: Published | None
+    validated: bool = False

@@ -1,0 +1,307 @@
+"""The steps of the command line: from arguments to the work to do.
+
+Each imports what it needs itself, so that a step pays for no other step's libraries, and returns
+its work, so that a log can tell the work's own seconds from those of starting.
+"""
+
+import argparse
+import json
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from renal.errors import InputError
+
+if TYPE_CHECKING:
+    from renal.prepare.crop_roi import MaskSource
+
+log = logging.getLogger("renal")
+
+Arguments = argparse.Namespace
+Work = Callable[[], object]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def phantom(a: Arguments) -> Work:
+    """Write a procedural data set in KiTS19's layout."""
+    from renal.data.phantom import write_phantom
+
+    numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
+    return partial(write_phantom, a.output, **numbers, processes=a.threads)
+
+
+def validate(a: Arguments) -> Work:
+    """Read and check every file of some cases."""
+    from renal.data.validation import validate
+
+    return partial(
+        validate,
+        a.data,
+        a.cases,
+        a.output,
+        maximum_voxels=a.maximum_voxels,
+        threads=a.threads,
+    )
+
+
+def check_cases(a: Arguments) -> Work:
+    """Index all cases; stop if a labelled one is bad."""
+    from renal.data.listing import check_cases
+    from renal.handover.checked import read_checked
+
+    def work() -> None:
+        batches = {path.stem: list(read_checked(path).values()) for path in a.checked}
+        for fault in check_cases(batches, a.output):
+            log.warning("%s: this case will not be segmented", fault)
+
+    return work
+
+
+def check_segmented(a: Arguments) -> Work:
+    """End with an error that lists the cases that could not be segmented."""
+    from renal.evaluate.collect import check_segmented
+    from renal.handover.checked import read_checked
+
+    def work() -> None:
+        cases = [case for path in a.checked for case in read_checked(path).values()]
+        check_segmented(cases, a.segmentations, a.output)
+
+    return work
+
+
+def crop_body(a: Arguments) -> Work:
+    """Find the body's bounding box."""
+    from renal.handover.checked import usable
+    from renal.image.settings import Body
+    from renal.prepare.crop_body import crop_body
+
+    settings = _settings(Body, a)
+    return lambda: crop_body(usable(a.checked), settings, a.output, threads=a.threads)
+
+
+def resample(a: Arguments) -> Work:
+    """Resample whole volumes onto a stage's grid."""
+    from renal.handover.checked import usable
+    from renal.image.settings import Geometry
+    from renal.prepare.resample import resample
+
+    settings = _settings(Geometry, a)
+    return lambda: resample(usable(a.checked), settings, a.output, boxes=a.boxes, threads=a.threads)
+
+
+def window_normalize(a: Arguments) -> Work:
+    """Turn resampled HU into what a network sees."""
+    from renal.prepare.settings import Intensity
+    from renal.prepare.window_normalize import window_normalize
+
+    return partial(window_normalize, a.source, _settings(Intensity, a), a.output, threads=a.threads)
+
+
+def crop_roi(a: Arguments) -> Work:
+    """Cut out regions of interest: true ones, or with --prediction predicted ones."""
+    from renal.handover.checked import usable
+    from renal.handover.predictions import native_mask_of
+    from renal.prepare.crop_roi import crop_roi, true_mask
+    from renal.prepare.settings import RegionCrop
+
+    settings = _settings(RegionCrop, a)
+    if a.prediction:
+        mask_of: MaskSource = partial(native_mask_of, a.prediction)
+    else:
+        mask_of = partial(true_mask, outer=settings.outer)
+
+    def work() -> None:
+        cases = usable(a.checked)
+        for name in crop_roi(
+            cases, settings, mask_of, a.output, labels=not a.prediction, threads=a.threads
+        ):
+            log.warning("%s: no kidney was found: its segmentation will be empty", name)
+
+    return work
+
+
+def download_weights(a: Arguments) -> Work:
+    """Fetch pretrained weights and check them."""
+    from renal.learn.networks.settings import Pretrained
+    from renal.learn.pretrained import download
+
+    return partial(download, _settings(Pretrained, a), a.output)
+
+
+def train(a: Arguments) -> Work:
+    """Train a stage on a fold."""
+    from renal.cluster.gpus import claim_gpus
+    from renal.cluster.slurm import minutes_left
+    from renal.learn.distributed import joined, start_processes
+    from renal.learn.settings import Training
+    from renal.learn.training import train
+    from renal.sources import code_hash, component_modules
+
+    settings = _settings(Training, a)
+    if not _started_by_torchrun():
+        gpus = min(claim_gpus(settings.gpus), settings.gpus)
+        if gpus > 1:
+            start_processes(gpus)
+
+    def work() -> None:
+        with joined():
+            train(
+                a.prepared,
+                settings,
+                a.output,
+                seed=a.seed,
+                threads=a.threads,
+                bfloat16_on_cpu=a.bfloat16_on_cpu,
+                name=a.name,
+                minutes=minutes_left() if a.minutes is None else a.minutes,
+                weights=a.weights,
+                code=code_hash("learn.training", *component_modules(settings)),
+            )
+
+    return work
+
+
+def predict(a: Arguments) -> Work:
+    """Apply the mean of some models to prepared cases."""
+    import torch  # noqa: F401  (its import is not the step's work)
+
+    from renal.cluster.gpus import claim_gpus
+    from renal.learn.prediction import predict
+    from renal.learn.settings import Prediction
+
+    claim_gpus()
+
+    return partial(
+        predict,
+        a.prepared,
+        a.models,
+        _settings(Prediction, a),
+        a.output,
+        threads=a.threads,
+        bfloat16_on_cpu=a.bfloat16_on_cpu,
+    )
+
+
+def merge(a: Arguments) -> Work:
+    """Merge the stages' probabilities into segmentations."""
+    from renal.evaluate.merge import merge
+    from renal.evaluate.settings import Merging
+    from renal.handover.checked import usable
+
+    settings = _settings(Merging, a)
+    return lambda: merge(
+        usable(a.checked), _grouped(a.predictions), settings, a.output, threads=a.threads
+    )
+
+
+def evaluate(a: Arguments) -> Work:
+    """Score segmentations of labelled cases."""
+    from renal.evaluate.evaluation import evaluate
+    from renal.evaluate.settings import Merging
+    from renal.handover.checked import usable
+
+    settings = _settings(Merging, a)
+    return lambda: evaluate(
+        usable(a.checked),
+        a.segmentations,
+        _grouped(a.truths),
+        settings,
+        a.output,
+        name=a.name,
+        fold=a.fold,
+        located=a.located,
+        threads=a.threads,
+    )
+
+
+def collect_scores(a: Arguments) -> Work:
+    """Join the folds' scores."""
+    from renal.evaluate.collect import collect_scores
+
+    return partial(collect_scores, a.scores, a.output)
+
+
+def collect_segmentations(a: Arguments) -> Work:
+    """Copy all segmentations of a method into one folder."""
+    from renal.evaluate.collect import collect_segmentations
+    from renal.handover.checked import usable
+
+    def work() -> None:
+        folders = dict(a.segmentations)
+        records = _grouped(a.checked)
+        groups = {folders[group]: usable(paths) for group, paths in records.items()}
+        collect_segmentations(groups, a.output)
+
+    return work
+
+
+def write_submission(a: Arguments) -> Work:
+    """Name and zip the unlabelled cases' segmentations as the challenge wants them."""
+    from renal.evaluate.collect import write_submission
+    from renal.handover.checked import usable
+
+    def work() -> None:
+        names = [case.name for case in usable(a.checked)]
+        write_submission(a.segmentations, names, a.output)
+
+    return work
+
+
+def write_tables(a: Arguments) -> Work:
+    """Write the cross-validation tables."""
+    from renal.report.settings import Row
+    from renal.report.tables import write_tables
+
+    methods = {name: Row.model_validate(value) for name, value in json.loads(a.settings).items()}
+    return partial(write_tables, a.scores, methods, a.output)
+
+
+def draw_overlays(a: Arguments) -> Work:
+    """Draw the best, median and worst case."""
+    from renal.handover.checked import usable
+    from renal.report.overlays import draw_overlays
+
+    def work() -> None:
+        cases = {case.name: case for case in usable(a.checked)}
+        draw_overlays(a.scores, a.segmentations, cases, a.output)
+
+    return work
+
+
+def draw_curves(a: Arguments) -> Work:
+    """Draw the training curves of a stage."""
+    from renal.report.overlays import draw_curves
+
+    histories = {path.parent.name: path for path in a.histories}
+    return partial(draw_curves, histories, a.name, a.output)
+
+
+def draw_located(a: Arguments) -> Work:
+    """Draw how much of kidney and tumour the located regions hold."""
+    from renal.report.overlays import draw_located
+
+    return partial(draw_located, a.scores, a.name, a.output)
+
+
+def _started_by_torchrun() -> bool:
+    return "RANK" in os.environ
+
+
+def _settings(model: type[Model], a: Arguments) -> Model:
+    try:
+        return model.model_validate_json(a.settings)
+    except ValidationError as error:
+        raise InputError(f"--settings: {' '.join(str(error).split())}") from error
+
+
+def _grouped(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """Paths by their names, in order."""
+    groups: dict[str, list[Path]] = {}
+    for name, path in named:
+        groups.setdefault(name, []).append(path)
+    return groups
