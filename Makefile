@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
 
-.PHONY: setup demo test clean
+.PHONY: setup demo test coverage pictures clean
 
 setup: $(VENV)/ready
 
@@ -30,6 +30,11 @@ test: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/pytest
+
+# The pictures of README and docs/architecture.md; needs Graphviz.
+pictures: $(VENV)/ready
+	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' | tred | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
+	$(BIN)/python benchmarks/structure.py --dot | dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png
 
 clean:
 	rm -rf $(VENV) results/demo

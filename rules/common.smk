@@ -72,6 +72,15 @@ def begin():
     plan.store_folds()
 
 
+def log_of(rule, *wildcards):
+    """Path of a rule's log; the wildcards in the order of the path."""
+    return str(RESULTS / "logs" / rule / ("-".join(wildcards) or rule)) + ".log"
+
+
+def benchmark_of(rule, *wildcards):
+    return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
+
+
 def files_of(batch):
     begin()
     return plan.files_of(batch)

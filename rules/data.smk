@@ -7,9 +7,9 @@ rule validate:
     output:
         RESULTS / "cases/{batch}.json",
     log:
-        plan.log("validate", "{batch}"),
+        log_of("validate", "{batch}"),
     benchmark:
-        plan.benchmark("validate", "{batch}")
+        benchmark_of("validate", "{batch}")
     priority: 10
     conda:
         "../envs/renal.yaml"
@@ -39,9 +39,9 @@ rule check_cases:
     output:
         RESULTS / "cases.csv",
     log:
-        plan.log("check_cases"),
+        log_of("check_cases"),
     benchmark:
-        plan.benchmark("check_cases")
+        benchmark_of("check_cases")
     priority: 10
     conda:
         "../envs/renal.yaml"
@@ -73,9 +73,9 @@ rule check_segmented:
     output:
         RESULTS / "segmented/{scope}.txt",
     log:
-        plan.log("check_segmented", "{scope}"),
+        log_of("check_segmented", "{scope}"),
     benchmark:
-        plan.benchmark("check_segmented", "{scope}")
+        benchmark_of("check_segmented", "{scope}")
     conda:
         "../envs/renal.yaml"
     threads: 1

@@ -6,9 +6,9 @@ rule merge:
     output:
         directory(RESULTS / "{method}/merged/{group}"),
     log:
-        plan.log("merge", "{method}", "{group}"),
+        log_of("merge", "{method}", "{group}"),
     benchmark:
-        plan.benchmark("merge", "{method}", "{group}")
+        benchmark_of("merge", "{method}", "{group}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -37,9 +37,9 @@ rule evaluate:
     output:
         RESULTS / "{method}/scores/fold{fold}.csv",
     log:
-        plan.log("evaluate", "{method}", "fold{fold}"),
+        log_of("evaluate", "{method}", "fold{fold}"),
     benchmark:
-        plan.benchmark("evaluate", "{method}", "fold{fold}")
+        benchmark_of("evaluate", "{method}", "fold{fold}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -72,9 +72,9 @@ rule collect_scores:
             labels={"method": "{method}"},
         ),
     log:
-        plan.log("collect_scores", "{method}"),
+        log_of("collect_scores", "{method}"),
     benchmark:
-        plan.benchmark("collect_scores", "{method}")
+        benchmark_of("collect_scores", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -96,9 +96,9 @@ rule collect_segmentations:
     output:
         directory(RESULTS / "{method}/segmentation"),
     log:
-        plan.log("collect_segmentations", "{method}"),
+        log_of("collect_segmentations", "{method}"),
     benchmark:
-        plan.benchmark("collect_segmentations", "{method}")
+        benchmark_of("collect_segmentations", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -125,9 +125,9 @@ rule write_submission:
     output:
         directory(RESULTS / "{method}/submission"),
     log:
-        plan.log("write_submission", "{method}"),
+        log_of("write_submission", "{method}"),
     benchmark:
-        plan.benchmark("write_submission", "{method}")
+        benchmark_of("write_submission", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -155,9 +155,9 @@ rule write_tables:
             labels={"table": "mean (SD) over folds"},
         ),
     log:
-        plan.log("write_tables"),
+        log_of("write_tables"),
     benchmark:
-        plan.benchmark("write_tables")
+        benchmark_of("write_tables")
     conda:
         "../envs/renal.yaml"
     threads: 1

@@ -6,9 +6,9 @@ rule download_weights:
     output:
         "{weights}",
     log:
-        plan.log("download_weights", "{weights}"),
+        log_of("download_weights", "{weights}"),
     benchmark:
-        plan.benchmark("download_weights", "{weights}")
+        benchmark_of("download_weights", "{weights}")
     localrule: True
     conda:
         "../envs/renal.yaml"
@@ -43,9 +43,9 @@ rule train:
         history=RESULTS / "{method}/{stage}/fold{fold}/history.csv",
         run=RESULTS / "{method}/{stage}/fold{fold}/run.json",
     log:
-        plan.log("train", "{method}", "{stage}", "fold{fold}"),
+        log_of("train", "{method}", "{stage}", "fold{fold}"),
     benchmark:
-        plan.benchmark("train", "{method}", "{stage}", "fold{fold}")
+        benchmark_of("train", "{method}", "{stage}", "fold{fold}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.train_threads
@@ -76,9 +76,9 @@ rule predict:
     output:
         directory(RESULTS / "{method}/{stage}/prediction/{group}"),
     log:
-        plan.log("predict", "{method}", "{stage}", "{group}"),
+        log_of("predict", "{method}", "{stage}", "{group}"),
     benchmark:
-        plan.benchmark("predict", "{method}", "{stage}", "{group}")
+        benchmark_of("predict", "{method}", "{stage}", "{group}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.predict_threads

@@ -5,9 +5,9 @@ rule crop_body:
     output:
         RESULTS / "body/{hash}/{batch}.json",
     log:
-        plan.log("crop_body", "{hash}", "{batch}"),
+        log_of("crop_body", "{hash}", "{batch}"),
     benchmark:
-        plan.benchmark("crop_body", "{hash}", "{batch}")
+        benchmark_of("crop_body", "{hash}", "{batch}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -31,9 +31,9 @@ rule resample:
     output:
         directory(RESULTS / "resampled/{grid}/{batch}"),
     log:
-        plan.log("resample", "{grid}", "{batch}"),
+        log_of("resample", "{grid}", "{batch}"),
     benchmark:
-        plan.benchmark("resample", "{grid}", "{batch}")
+        benchmark_of("resample", "{grid}", "{batch}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -57,9 +57,9 @@ rule window_normalize:
     output:
         directory(RESULTS / "normalized/{grid}/{hash}/{batch}"),
     log:
-        plan.log("window_normalize", "{grid}", "{hash}", "{batch}"),
+        log_of("window_normalize", "{grid}", "{hash}", "{batch}"),
     benchmark:
-        plan.benchmark("window_normalize", "{grid}", "{hash}", "{batch}")
+        benchmark_of("window_normalize", "{grid}", "{hash}", "{batch}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -83,9 +83,9 @@ rule crop_true_roi:
     output:
         directory(RESULTS / "true_roi/{region}/{batch}"),
     log:
-        plan.log("crop_true_roi", "{region}", "{batch}"),
+        log_of("crop_true_roi", "{region}", "{batch}"),
     benchmark:
-        plan.benchmark("crop_true_roi", "{region}", "{batch}")
+        benchmark_of("crop_true_roi", "{region}", "{batch}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -110,9 +110,9 @@ rule crop_roi:
     output:
         directory(RESULTS / "{method}/{stage}/roi/{region}/{group}"),
     log:
-        plan.log("crop_roi", "{method}", "{stage}", "{region}", "{group}"),
+        log_of("crop_roi", "{method}", "{stage}", "{region}", "{group}"),
     benchmark:
-        plan.benchmark("crop_roi", "{method}", "{stage}", "{region}", "{group}")
+        benchmark_of("crop_roi", "{method}", "{stage}", "{region}", "{group}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads

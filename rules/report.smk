@@ -15,9 +15,9 @@ rule draw_overlays:
             for rank in RANKS
         ),
     log:
-        plan.log("draw_overlays", "{method}"),
+        log_of("draw_overlays", "{method}"),
     benchmark:
-        plan.benchmark("draw_overlays", "{method}")
+        benchmark_of("draw_overlays", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -45,9 +45,9 @@ rule draw_curves:
             labels={"method": "{method}", "stage": "{stage}"},
         ),
     log:
-        plan.log("draw_curves", "{method}", "{stage}"),
+        log_of("draw_curves", "{method}", "{stage}"),
     benchmark:
-        plan.benchmark("draw_curves", "{method}", "{stage}")
+        benchmark_of("draw_curves", "{method}", "{stage}")
     conda:
         "../envs/renal.yaml"
     threads: 1
@@ -76,9 +76,9 @@ rule draw_located:
             labels={"method": "{method}"},
         ),
     log:
-        plan.log("draw_located", "{method}"),
+        log_of("draw_located", "{method}"),
     benchmark:
-        plan.benchmark("draw_located", "{method}")
+        benchmark_of("draw_located", "{method}")
     conda:
         "../envs/renal.yaml"
     threads: 1

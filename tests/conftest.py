@@ -5,6 +5,7 @@ import shutil
 import pytest
 from hypothesis import settings
 
+from renal.data.cases import find_cases
 from renal.data.phantom import write_phantom
 from renal.data.validation import check_case
 
@@ -30,5 +31,5 @@ def kits19(shared_kits19, tmp_path):
 @pytest.fixture(scope="session")
 def checked(shared_kits19):
     """The cases of the shared data set as validation records them."""
-    names = sorted(path.name for path in shared_kits19.glob("case_*"))
-    return [check_case(name, root=shared_kits19, maximum_voxels=10**7, listed={}) for name in names]
+    cases = find_cases(shared_kits19)
+    return [check_case(case, maximum_voxels=10**7, listed={}) for case in cases]

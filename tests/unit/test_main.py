@@ -1,18 +1,15 @@
 """The command line: exit status, and one line instead of a traceback."""
 
-import json
 import logging
-import math
 import sys
 from pathlib import Path
 
 import pytest
 
 from renal import __main__ as command_line
-from renal import evaluation, inference, merge, phantom, prepare, recipe, training, validation
+from renal import steps
+from renal.data import phantom
 from renal.errors import InputError, Stopped
-from renal.evaluate.settings import Merging
-from renal.prepare.settings import RegionCrop
 
 ARGUMENTS = ["phantom", "--labelled", "1", "--unlabelled", "0", "--seed", "0", "--size", "64"]
 
@@ -76,117 +73,42 @@ def test_debugging_shows_where_a_fault_arose(run, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-# -- what a step hands on -------------------------------------------------------------------------
+# -- arguments ------------------------------------------------------------------------------------
 
 
-STAGES = {
-    "segment": {"target": ["whole", "tumour"], "components": {}, "members": 2},
-    "localize": {"target": "whole", "components": {}},
-}
-MERGING = json.dumps(
-    {
-        "family": "tiny",
-        "stages": STAGES,
-        "merge": {
-            "name": "tumour_within_whole",
-            "whole": "segment.whole",
-            "tumour": "segment.tumour",
-        },
-        "grid": "coarse",
-    }
-)
+def parsed(*arguments):
+    return command_line.parser().parse_args(arguments)
 
 
-@pytest.fixture
-def handed(monkeypatch):
-    """Runs a step up to the function that does its work, and gives what that was handed."""
-
-    def run_step(module, name, *arguments):
-        seen = {}
-
-        def work(*given, **keywords):
-            seen.update(keywords, given=given)
-            return []
-
-        monkeypatch.setattr(module, name, work)
-        monkeypatch.setattr(validation, "usable", lambda paths: paths)
-        a = command_line.parser().parse_args([name, "--output", "out", *arguments])
-        a.step(a)()
-        return seen
-
-    return run_step
+def test_every_step_takes_output_log_threads_and_debug():
+    a = parsed(*ARGUMENTS, "--output", "out", "--threads", "3", "--log", "a.log", "--debug")
+    assert (a.step, a.output, a.log, a.threads) == (steps.phantom, Path("out"), Path("a.log"), 3)
+    assert a.debug
+    assert (a.labelled, a.unlabelled, a.seed, a.size) == (1, 0, 0, 64)
+    a = parsed(*ARGUMENTS, "--output", "out")
+    assert (a.log, a.threads, a.debug) == (None, 1, False)
 
 
-def test_merging_gets_the_folders_of_each_stages_members(handed):
-    folders = ["one/segment", "two/segment", "three/localize"]
-    seen = handed(
-        *(merge, "merge", "--checked", "c.json"),
-        *("--predictions", *folders, "--settings", MERGING),
-    )
-    _, predictions, settings, _ = seen["given"]
-    assert predictions == {
-        "segment": [Path("one/segment"), Path("two/segment")],
-        "localize": [Path("three/localize")],
-    }
-    assert settings == Merging.model_validate_json(MERGING)
+def test_paths_with_names_and_several_of_them():
+    collected = ["collect_segmentations", "--output", "out", "--checked", "a=x.json", "a=y=z.json"]
+    a = parsed(*collected, "--segmentations", "a=one", "b=two")
+    assert a.checked == [("a", Path("x.json")), ("a", Path("y=z.json"))]
+    assert a.segmentations == [("a", Path("one")), ("b", Path("two"))]
+    a = parsed("check_segmented", "--output", "out", "--checked", "a", "--segmentations", "b", "c")
+    assert (a.checked, a.segmentations) == ([Path("a")], [Path("b"), Path("c")])
 
 
-def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
-    folders = [f"{stage}/{batch}" for stage in ("s", "l", "c") for batch in range(2)]
-    seen = handed(
-        *(evaluation, "evaluate", "--checked", "c.json", "--segmentations", "merged"),
-        *("--truths", *folders, "--settings", MERGING, "--name", "tiny", "--fold", "3"),
-        *("--located", "roi"),
-    )
-    _, segmentations, truths, _, _ = seen["given"]
-    assert segmentations == Path("merged")
-    assert truths == {
-        "segment": [Path("s/0"), Path("s/1")],
-        "localize": [Path("l/0"), Path("l/1")],
-        "coarse": [Path("c/0"), Path("c/1")],
-    }
-    assert (seen["name"], seen["fold"], seen["located"]) == ("tiny", 3, Path("roi"))
+@pytest.mark.parametrize("path", ["one", "=one", ""])
+def test_a_path_without_its_name_is_told(capsys, path):
+    with pytest.raises(SystemExit):
+        parsed("merge", "--output", "o", "--checked", "c", "--settings", "", "--predictions", path)
+    assert f"name=path is expected (is {path!r})" in capsys.readouterr().err
 
 
-REGION = RegionCrop(
-    geometry={},
-    intensity={},
-    regions={"stage": "localize", "axes": ["y", "x"]},
-    components={},
-    outer={"stage": "slab", "axes": ["z"]},
-)
-
-
-def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(handed):
-    options = ["--checked", "c.json", "--settings", REGION.model_dump_json()]
-    seen = handed(prepare, "crop_roi", *options)
-    _, settings, mask_of, _ = seen["given"]
-    assert settings == REGION
-    assert (mask_of.func, mask_of.keywords) == (prepare.true_mask, {"outer": REGION.outer})
-    assert seen["labels"]
-    seen = handed(prepare, "crop_roi", *options, "--prediction", "located")
-    mask_of = seen["given"][2]
-    assert (mask_of.func, mask_of.args) == (inference.native_mask_of, (Path("located"),))
-    assert not seen["labels"]
-
-
-@pytest.mark.parametrize("weights", [None, "weights.pth"])
-def test_training_gets_pretrained_weights_where_there_are_any(handed, weights):
-    settings = recipe.load_method("resvnet", {}).stages["whole"].training
-    options = ["--weights", weights] if weights else []
-    seen = handed(
-        *(training, "train", "--prepared", "one", "two", "--settings", settings.model_dump_json()),
-        *("--seed", "7", "--name", "tiny", *options),
-    )
-    assert seen["given"] == ([Path("one"), Path("two")], settings, Path("out"))
-    assert seen["weights"] == (Path(weights) if weights else None)
-    assert (seen["seed"], seen["minutes"]) == (7, math.inf)
-
-
-def test_settings_that_do_not_fit_are_told_in_one_line():
-    a = command_line.parser().parse_args(
-        ["resample", "--checked", "c.json", "--output", "out", "--settings", '{"size": [1, 2]}']
-    )
-    with pytest.raises(InputError, match=r"--settings: .*size") as error:
-        a.step(a)
-    assert "\n" not in str(error.value)
+def test_what_may_be_left_out_and_what_may_not(capsys):
+    cropped = ["crop_roi", "--output", "out", "--checked", "a", "--settings", "{}"]
+    assert parsed(*cropped).prediction is None
+    assert parsed(*cropped, "--prediction", "p").prediction == Path("p")
+    with pytest.raises(SystemExit):
+        parsed(*cropped[:-2])
+    assert "--settings" in capsys.readouterr().err

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from renal import recipe
-from renal.data.cases import find_cases, read_assignments
+from renal.data.cases import find_cases
+from renal.data.folds import read_assignments
 from renal.errors import InputError
 from renal.learn.run_state import read_state, write_state
+from renal.recipe import load_method
 
 
 class Bomb:
@@ -42,7 +43,7 @@ def test_code_in_a_recipe_does_not_run(tmp_path):
     mark = tmp_path / "mark"
     (tmp_path / "bad.yaml").write_text(f"!!python/object/apply:pathlib.Path.touch [{mark}]")
     with pytest.raises(InputError, match=r"bad\.yaml: not valid YAML"):
-        recipe.load_method("bad", {}, tmp_path)
+        load_method("bad", {}, tmp_path)
     assert not mark.exists()
 
 
@@ -53,7 +54,7 @@ def test_code_in_a_recipe_does_not_run(tmp_path):
 def test_names_that_are_no_case_are_no_case(tmp_path, name):
     (tmp_path / "data" / "case_00000").mkdir(parents=True)
     (tmp_path / "data" / name).mkdir(exist_ok=True)
-    assert list(find_cases(tmp_path / "data")) == ["case_00000"]
+    assert [case.name for case in find_cases(tmp_path / "data")] == ["case_00000"]
     stored = tmp_path / "folds.csv"
     stored.write_text(f'# folds=2 seed=1 batch_size=3\ncase,fold,batch\n"{name}",0,fold0-000\n')
     with pytest.raises(InputError, match="damaged"):

@@ -1,129 +1,307 @@
 """Tests of which files a step depends on: enough to re-run what changed, and no more."""
 
 import ast
-import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from renal import recipe, sources
-from renal.sources import PACKAGE, component_modules, sources_of
+from renal.plan import Plan
+from renal.sources import MODULES, PACKAGE, code_hash, sources_of, training_components
 
-ROOT = PACKAGE.parents[1]
+EVERYTHING = sorted(path.stem for path in recipe.METHODS.glob("*.yaml"))
+SETTINGS = {
+    "data": {"root": "nowhere", "maximum_voxels": 10**7},
+    "results": "nowhere",
+    "methods": EVERYTHING,
+    "folds": {"count": 2, "seed": 0},
+    "batch_size": 5,
+    "compute": {
+        "prepare_threads": 1,
+        "train_threads": 1,
+        "predict_threads": 1,
+        "bfloat16_on_cpu": False,
+        "seed": 0,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """A plan of all methods, on cases that are not there."""
+    from renal.plan import read_plan
+
+    return read_plan(SETTINGS, stand_in=True)
+
+
+def module_names() -> list[str]:
+    """All modules of the package, relative to it; a package by its name."""
+    paths = [path.relative_to(PACKAGE).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    return [".".join(part for part in path.parts if part != "__init__") for path in paths]
+
+
+def jobs(plan: Plan) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """Rule, method and stage of every kind of job to the modules that it runs."""
+    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for rule in MODULES:
+        if rule in ("train", "predict"):
+            pairs = [(m, s) for m, r in plan.recipes.items() for s in r.stages]
+        elif rule in ("merge", "evaluate"):
+            pairs = [(method, "") for method in plan.recipes]
+        else:
+            pairs = [("", "")]
+        for method, stage in pairs:
+            found[rule, method, stage] = plan.modules_of(rule, method, stage)
+    return found
 
 
 def names(*modules: str) -> set[str]:
     return {path.relative_to(PACKAGE).as_posix() for path in sources_of(*modules)}
 
 
-def steps() -> list[tuple[str, ...]]:
-    """The modules that the rules name, as they are called there."""
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    calls = re.findall(r"(?:code_hash|merging_code)\(((?:\s*\"[\w.]+\",?)+)", text)
-    return sorted({tuple(re.findall(r"[\w.]+", call)) for call in calls})
-
-
-def test_rules_name_their_sources():
-    named = {step[0] for step in steps()}
-    assert {"prepare", "training", "inference", "merge", "evaluation", "collect"} <= named
-
-
 def test_preparation_depends_on_resampling_and_not_on_training():
-    found = names("prepare")
-    assert {"prepare.py", "resample.py", "intensity.py", "regions.py", "volume.py"} <= found
-    assert not {"training.py", "losses/__init__.py", "metrics.py"} & found
+    found = names("prepare.resample", "prepare.crop_roi")
+    assert {"prepare/intensity.py", "image/grids.py", "image/boxes.py", "image/volume.py"} <= found
+    assert not {"learn/training.py", "learn/losses/__init__.py", "evaluate/metrics.py"} & found
 
 
 def test_training_depends_on_its_own_components_only():
     training = recipe.load_method("resvnet", {}).stages["whole"].training
-    found = names("training", *component_modules(training))
-    assert {
-        "training.py",
-        "networks/__init__.py",
-        "networks/res_vnet_cascade.py",
-        "augmentations/__init__.py",
-        "augmentations/flip.py",
-        "augmentations/rotation.py",
-        "datasets.py",
-        "drawings/__init__.py",
-        "drawings/uniform.py",
-        "losses/__init__.py",
-        "losses/dice.py",
-        "optimizers/__init__.py",
-        "optimizers/adam.py",
-        "samplers/__init__.py",
-        "samplers/volume.py",
-        "schedules/__init__.py",
-        "schedules/step.py",
-    } <= found
-    assert not {"metrics.py", "evaluation.py", "figures.py"} & found
-    assert not {"samplers/patches.py", "drawings/hard.py", "losses/tversky.py"} & found
+    found = names("learn.training", *training_components(training))
+    components = {
+        "networks/__init__",
+        "networks/res_vnet_cascade",
+        "augmentations/__init__",
+        "augmentations/flip",
+        "augmentations/in_plane",  # `from renal.learn.augmentations import in_plane`
+        "augmentations/rotation",
+        "drawings/__init__",
+        "drawings/uniform",
+        "losses/__init__",
+        "losses/dice",
+        "optimizers/__init__",
+        "optimizers/adam",
+        "samplers/__init__",
+        "samplers/volume",
+        "schedules/__init__",
+        "schedules/step",
+    }
+    assert {"learn/training.py", "learn/datasets.py"} <= found
+    assert {f"learn/{name}.py" for name in components} <= found
+    assert not {"evaluate/metrics.py", "evaluate/evaluation.py", "report/overlays.py"} & found
+    others = {"samplers/patches", "drawings/hard", "losses/tversky"}
+    assert not {f"learn/{name}.py" for name in others} & found
+
+
+def test_a_loss_made_of_others_depends_on_them():
+    found = names("learn.losses.dice_cross_entropy")
+    assert {"learn/losses/dice.py", "learn/losses/cross_entropy.py"} <= found
 
 
 def components() -> set[str]:
     """Files of everything that a recipe chooses by its name."""
-    packages = [folder for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()]
-    files = [path for folder in packages for path in folder.glob("*.py")]
-    return {path.relative_to(PACKAGE).as_posix() for path in files if path.stem != "__init__"}
+    kinds = [folder.parent for folder in PACKAGE.glob("*/*/settings.py")]
+    files = {path for folder in kinds for path in folder.glob("*.py")}
+    plain = {path for path in files if path.stem not in ("__init__", "settings")}
+    return {path.relative_to(PACKAGE).as_posix() for path in plain}
 
 
-@pytest.mark.parametrize("step", ["training", "inference", "merge", "evaluation"])
+@pytest.mark.parametrize("step", ["train", "predict", "merge", "evaluate"])
 def test_a_step_depends_on_no_component_before_a_recipe_names_it(step):
     """Or a new network, loss or sampler would train every model again."""
-    assert {"networks/unet.py", "samplers/slices.py", "merges/hysteresis.py"} <= components()
-    # Every training can begin with pretrained weights, whatever its network.
-    shared = {"networks/pretrained.py"} if step == "training" else set()
-    assert names(step) & components() == shared
+    some = {"networks/unet", "samplers/slices", "schedules/step"}
+    assert {f"learn/{name}.py" for name in some} <= components()
+    assert "evaluate/merges/hysteresis.py" in components()
+    assert not names(*MODULES[step]) & components()
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(recipe.METHODS.glob("*.yaml"))])
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_every_component_of_every_recipe_is_a_module(name):
     method = recipe.load_method(name, {})
-    modules = [f"merges.{method.merge.name}"]
+    modules = [f"evaluate.merges.{method.merge.name}"]
     for stage in method.stages.values():
-        modules += [*component_modules(stage.training), f"inferers.{stage.inference.name}"]
+        inferer = f"learn.inferers.{stage.inference.name}"
+        modules += [*training_components(stage.training), inferer]
     assert {f"{module.replace('.', '/')}.py" for module in modules} <= components()
 
 
 def test_predicting_slices_depends_on_the_neighbours_that_training_saw():
-    assert "samplers/slices.py" in names("inference", "inferers.slices")
-    assert "samplers/slices.py" not in names("inference", "inferers.whole")
+    assert "learn/samplers/slices.py" in names("learn.prediction", "learn.inferers.slices")
+    assert "learn/samplers/slices.py" not in names("learn.prediction", "learn.inferers.whole")
 
 
 def test_a_change_of_the_tables_trains_nothing():
-    for module in ("tables", "figures", "evaluation", "metrics", "phantom"):
-        assert f"{module}.py" not in names("training", "inference", "prepare", "merge")
+    steps = [MODULES[rule] for rule in ("train", "predict", "resample", "crop_roi", "merge")]
+    found = names(*(module for modules in steps for module in modules))
+    later = ("report/tables", "report/overlays", "evaluate/evaluation", "evaluate/metrics")
+    assert not {f"{module}.py" for module in (*later, "data/phantom")} & found
 
 
-@pytest.mark.parametrize("step", steps(), ids=" ".join)
-def test_no_step_depends_on_recipes_or_the_command_line(step):
-    """They receive settings as values, so a new method or option re-runs nothing."""
-    assert not {"recipe.py", "__main__.py"} & names(*step)
+def test_no_step_depends_on_schemas_recipes_planning_or_the_command_line(plan):
+    """They receive settings as values, so a new method, key or option re-runs nothing."""
+    for job, modules in jobs(plan).items():
+        found = names(*modules)
+        assert not {name for name in found if name.endswith("settings.py")}, job
+        assert not {name for name in found if name.startswith("recipe/")}, job
+        assert not {"__main__.py", "steps.py", "plan.py", "costs.py"} & found, job
 
 
 def test_every_source_exists_and_is_listed_once_in_order():
-    for step in steps():
-        found = sources_of(*step)
+    for modules in MODULES.values():
+        found = sources_of(*modules)
         assert all(path.is_file() for path in found)
         assert found == sorted(set(found))
 
 
-def test_modules_import_each_other_only_in_the_form_that_is_looked_for():
-    """``from renal.module import name``: in another form a dependence would be missed."""
-    for path in PACKAGE.rglob("*.py"):
-        if path.name == "__main__.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                assert not any(alias.name.startswith("renal") for alias in node.names), path
-            if isinstance(node, ast.ImportFrom):
-                assert node.level == 0, path
-                assert node.module != "renal", path
+# What a change of each module re-runs. The rules that read checked records, run cases side by side
+# or write files in one step stand for many below.
+READERS = {"check_cases", "check_segmented", "collect_scores", "collect_segmentations"}
+READERS |= {"write_submission"}
+PREPARE = {"crop_body", "resample", "crop_true_roi", "crop_roi"}
+SCORE = {"merge", "evaluate"}
+LEARN = {"train", "predict"}
+DRAW = {"draw_overlays", "draw_curves", "draw_located"}
+EVERY = set(MODULES)
+TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "write_tables", "draw_overlays"}
+NOTICED = {
+    "": EVERY,
+    "errors": EVERY,
+    "files": EVERY,
+    "labels": TABLE | {"draw_located"},
+    "parallel": {"validate", "window_normalize", *PREPARE, *SCORE},
+    "data": {"validate", "check_cases"},
+    "data.cases": {"validate"},
+    "data.validation": {"validate"},
+    "data.listing": {"check_cases"},
+    "prepare": PREPARE | {"window_normalize"},
+    "prepare.crop_body": {"crop_body"},
+    "prepare.resample": {"resample"},
+    "prepare.window_normalize": {"window_normalize"},
+    "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
+    "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
+    "handover": EVERY - {"write_tables", "draw_curves", "draw_located"},
+    "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, "draw_overlays"},
+    "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
+    | SCORE,
+    "handover.predictions": {"crop_roi", "predict", *SCORE},
+    "handover.segmentations": READERS - {"check_cases"} | {"evaluate", "draw_overlays"},
+    "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, "draw_overlays"},
+    "image.body": {"validate", "crop_body"},
+    "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE},
+    "image.components": {"crop_true_roi", "crop_roi", *SCORE},
+    "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *SCORE},
+    "image.volume": {"validate", *PREPARE, *SCORE, "draw_overlays"},
+    "evaluate": SCORE | READERS - {"check_cases"},
+    "evaluate.merge": SCORE,
+    "evaluate.merges": SCORE,
+    "evaluate.stage_map": SCORE,
+    "evaluate.merges.nested": SCORE,
+    "evaluate.merges.hysteresis": SCORE,
+    "evaluate.hysteresis": SCORE,
+    "evaluate.evaluation": {"evaluate"},
+    "evaluate.metrics": {"evaluate"},
+    "evaluate.collect": READERS - {"check_cases"},
+    "report": DRAW | {"write_tables"},
+    "report.tables": {"write_tables"},
+    "report.overlays": {"draw_overlays"},
+    "report.curves": {"draw_curves"},
+    "report.located": {"draw_located"},
+    "report.pictures": DRAW,
+    "learn": LEARN,
+    "learn.prediction": {"predict"},
+    "learn.targets": LEARN,
+    "learn.arrays": LEARN,
+    "learn.device": LEARN,
+    "learn.inferers": {"predict"},
+    "learn.networks": LEARN,
+    # Slices have the same neighbours when a stage predicts as when it learns.
+    "learn.samplers": LEARN,
+    "learn.samplers.slices": LEARN,
+}
+UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
+UNNOTICED += ("data.folds", "data.phantom", "data.anatomy")
+
+
+def expected(module: str) -> set[str]:
+    """The rules that should notice a change of a module."""
+    if module in NOTICED:
+        return NOTICED[module]
+    if module.endswith("settings") or module.split(".")[0] in UNNOTICED or module in UNNOTICED:
+        return set()
+    if module.startswith("learn.networks."):
+        return LEARN
+    if module.startswith("learn.inferers."):
+        return {"predict"}
+    if module.startswith("learn."):
+        return {"train"}
+    raise AssertionError(f"{module}: say above what a change of it re-runs")
+
+
+@pytest.mark.parametrize("module", module_names())
+def test_an_edited_module_is_noticed_by_the_rules_that_run_it(plan, module, monkeypatch):
+    """Every module in turn is read as if a line had been added to it."""
+    before = {job: code_hash(*modules) for job, modules in jobs(plan).items()}
+    path = sources._files_of(module)[0]
+    read = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda self: read(self) + (b"\n# edited\n" if self == path else b"")
+    )
+    code_hash.cache_clear()
+    try:
+        after = {job: code_hash(*modules) for job, modules in jobs(plan).items()}
+    finally:
+        code_hash.cache_clear()
+    assert {job[0] for job in before if before[job] != after[job]} == expected(module)
+
+
+def test_a_training_notices_its_own_components_and_no_others(plan):
+    for (rule, method, stage), modules in jobs(plan).items():
+        if rule == "train":
+            own = training_components(plan.training(method, stage))
+            files = {f"{name.replace('.', '/')}.py" for name in own}
+            shared = {"learn/augmentations/in_plane.py", "learn/networks/squeeze_excitation.py"}
+            shared |= {"learn/networks/resnet.py", "learn/networks/unet.py"}
+            shared |= {"learn/networks/res_vnet_cascade.py"}
+            shared |= {"learn/losses/dice.py", "learn/losses/cross_entropy.py"}
+            assert names(*modules) & components() <= files | shared, (method, stage)
+
+
+LOADED = """
+import sys
+from renal.sources import PACKAGE
+for module in sys.argv[1:]:
+    __import__(f"renal.{module}")
+files = {m.__file__ for name, m in sys.modules.items() if name.partition(".")[0] == "renal"}
+print("\\n".join(sorted(files - {str(PACKAGE / "sources.py")})))
+"""
+
+
+@pytest.mark.parametrize("rule", sorted(MODULES))
+def test_what_python_loads_for_a_step_is_in_its_hash(plan, rule):
+    """Python's own import system finds the same files, or fewer where a function imports later."""
+    modules = {job[0]: modules for job, modules in jobs(plan).items()}[rule]
+    run = subprocess.run(
+        [sys.executable, "-c", LOADED, *modules],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    loaded = {Path(line).relative_to(PACKAGE).as_posix() for line in run.stdout.split()}
+    hashed = names(*modules)
+    assert loaded <= hashed
+    # Named in functions alone: what only some calls need.
+    later = {"learn/networks/__init__.py", "learn/inferers/__init__.py", "learn/targets.py"}
+    later |= {"learn/device.py", "learn/arrays.py", "labels.py"}
+    assert hashed - loaded <= later
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch) -> Path:
     """An empty package in place of ours."""
+    (tmp_path / "__init__.py").touch()
     monkeypatch.setattr(sources, "PACKAGE", tmp_path)
     sources.sources_of.cache_clear()
     yield tmp_path
@@ -135,16 +313,23 @@ def write_modules(folder: Path, **modules: str) -> None:
         (folder / f"{name}.py").write_text(text)
 
 
+def found_in(package: Path, *modules: str) -> list[str]:
+    return [path.relative_to(package).as_posix() for path in sources_of(*modules)]
+
+
 def test_imports_are_followed_through_modules_functions_and_circles(package):
     write_modules(
         package,
         first="from renal.second import thing\nimport numpy\nfrom pathlib import Path\n",
         second="def work():\n    from renal.third import thing\n",
         third="from renal.first import thing\n",
-        fourth="",
+        fourth="import renal.third\n",
+        fifth="from renal import fourth\n",
     )
-    assert [path.name for path in sources_of("first")] == ["first.py", "second.py", "third.py"]
-    assert [path.name for path in sources_of("fourth")] == ["fourth.py"]
+    circle = ["__init__.py", "first.py", "second.py", "third.py"]
+    assert found_in(package, "first") == circle
+    assert found_in(package, "fourth") == sorted([*circle, "fourth.py"])
+    assert found_in(package, "fifth") == sorted([*circle, "fourth.py", "fifth.py"])
 
 
 def test_imports_for_type_checkers_are_ignored(package):
@@ -162,13 +347,21 @@ def test_imports_for_type_checkers_are_ignored(package):
         third="",
         recipe="",
     )
-    assert [path.name for path in sources_of("first")] == ["first.py", "second.py", "third.py"]
+    assert found_in(package, "first") == ["__init__.py", "first.py", "second.py", "third.py"]
 
 
-def test_a_package_stands_for_its_init_file(package):
+def test_a_module_brings_the_packages_that_it_lies_in(package):
     (package / "networks").mkdir()
-    write_modules(package / "networks", __init__="from renal.common import x\n", one="")
-    write_modules(package, first="from renal.networks import build\n", common="")
-    found = [path.relative_to(package).as_posix() for path in sources_of("first")]
-    assert found == ["common.py", "first.py", "networks/__init__.py"]
-    assert [path.name for path in sources_of("networks.one")] == ["one.py"]
+    write_modules(package / "networks", __init__="from renal.common import x\n", one="", two="")
+    write_modules(package, first="from renal.networks import build, one\n", common="")
+    shared = ["__init__.py", "common.py", "networks/__init__.py"]
+    # `one` is a module, `build` is not.
+    assert found_in(package, "first") == sorted([*shared, "first.py", "networks/one.py"])
+    assert found_in(package, "networks.two") == sorted([*shared, "networks/two.py"])
+
+
+def test_relative_imports_are_not_used():
+    """They would not be followed."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), path

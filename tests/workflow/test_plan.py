@@ -28,7 +28,6 @@ FULL_PLAN = {
     "write_tables": 1,
     "draw_overlays": 1,
     "draw_curves": 2,
-    "draw_rule_graph": 1,
     "check_segmented": 1,
 }
 
@@ -183,14 +182,16 @@ def test_component_rule_of_stage_1(finished, restored):
 @pytest.mark.parametrize(
     ("module", "rules", "untouched"),
     [
-        ("metrics", {"evaluate", "write_tables"}, {"merge", "train", "resample"}),
-        ("networks/res_vnet_cascade", {"train", "predict"}, {"resample", "crop_true_roi"}),
-        ("training", {"train"}, {"resample", "validate", "crop_true_roi"}),
-        ("losses/dice", {"train"}, {"resample", "crop_true_roi"}),
-        ("intensity", {"window_normalize", "crop_true_roi"}, {"validate"}),
-        ("tables", {"write_tables"}, {"evaluate", "draw_curves"}),
-        ("recipe", set(), set()),
-        ("networks/__init__", {"train", "predict"}, {"resample"}),
+        ("evaluate/metrics", {"evaluate", "write_tables"}, {"merge", "train", "resample"}),
+        ("learn/networks/res_vnet_cascade", {"train", "predict"}, {"resample", "crop_true_roi"}),
+        ("learn/training", {"train"}, {"resample", "validate", "crop_true_roi"}),
+        ("learn/losses/dice", {"train"}, {"resample", "crop_true_roi"}),
+        ("learn/augmentations/in_plane", {"train"}, {"resample", "crop_true_roi"}),
+        ("prepare/intensity", {"window_normalize", "crop_true_roi"}, {"validate", "resample"}),
+        ("report/tables", {"write_tables"}, {"evaluate", "draw_curves"}),
+        ("recipe/parts", set(), set()),
+        ("learn/losses/settings", set(), set()),
+        ("learn/networks/__init__", {"train", "predict"}, {"resample"}),
     ],
 )
 def test_changed_module_runs_the_steps_that_use_it(finished, restored, module, rules, untouched):
@@ -204,14 +205,14 @@ def test_changed_module_runs_the_steps_that_use_it(finished, restored, module, r
 
 def test_changed_listing_of_cases_hides_no_other_change(finished, restored):
     """Jobs that merely come after a repeated one are planned for what has changed about them."""
-    for module in ("collect", "intensity"):
+    for module in ("data/listing", "prepare/intensity"):
         path = f"workflow/renal/{module}.py"
         restored(path, (finished.folder / path).read_text() + "\n# changed\n")
     assert {"check_cases", "window_normalize", "train"} <= finished.plan().keys()
 
 
 def test_added_component_runs_nothing(finished, restored):
-    restored("workflow/renal/losses/another.py", "# a loss that no recipe here uses\n")
+    restored("workflow/renal/learn/losses/another.py", "# a loss that no recipe here uses\n")
     assert finished.plan() == {}
 
 

@@ -19,8 +19,14 @@ import psutil
 import pytest
 import yaml
 
-from renal import inference, merge, prepare, recipe, validation
+from renal import recipe
 from renal.data.phantom import write_phantom
+from renal.evaluate.merge import merge
+from renal.handover.checked import usable
+from renal.handover.predictions import native_mask_of, write_probabilities
+from renal.handover.prepared import read_images, read_index, write_index
+from renal.learn.prediction import predict
+from renal.prepare.crop_roi import crop_roi
 
 from .conftest import Project, demo_configuration, make_project
 
@@ -126,7 +132,7 @@ def test_tables_pictures_and_report(finished):
     made = finished.snakemake("--report", "report.html")
     assert made.returncode == 0, made.stderr[-2000:]
     report = (finished.folder / "report.html").read_text()
-    assert "best.png" in report and "cv.html" in report and "rule_graph.png" in report
+    assert "best.png" in report and "cv.html" in report
 
 
 def test_step_without_snakemake(finished, tmp_path):
@@ -203,25 +209,25 @@ def test_nothing_found_gives_an_empty_segmentation(finished, tmp_path, monkeypat
     """The first stage's prediction is emptied, and the steps after it are run by hand."""
     monkeypatch.chdir(finished.folder)
     record = results(finished) / "cases/fold0-000.json"
-    cases = validation.usable([record])[:1]
+    cases = usable([record])[:1]
     batch = next(results(finished).glob("normalized/*/*/fold0-000"))
-    prepared = prepare.read_index(batch)[cases[0].name]
+    prepared = read_index(batch)[cases[0].name]
     whole, tumour = tmp_path / "whole", tmp_path / "tumour"
-    empty = np.zeros(prepare.read_images(batch, prepared)[0].shape, np.float32)
-    inference.write_probabilities(whole, prepared, [empty[None]])
-    prepare.write_index(whole, [prepared])
+    empty = np.zeros(read_images(batch, prepared)[0].shape, np.float32)
+    write_probabilities(whole, prepared, [empty[None]])
+    write_index(whole, [prepared])
     recipes = {"resvnet": recipe.load_method("resvnet", finished_overrides(finished))}
-    mask_of = functools.partial(inference.native_mask_of, whole)
+    mask_of = functools.partial(native_mask_of, whole)
     crop = recipe.region_crop(recipes, "resvnet", "tumour")
-    without = prepare.crop_roi(cases, crop, mask_of, tmp_path / "roi")
+    without = crop_roi(cases, crop, mask_of, tmp_path / "roi")
     assert without == [cases[0].name]
     models = [results(finished) / "resvnet/tumour/fold0/model.safetensors"]
     settings = recipe.prediction(recipes["resvnet"].stages["tumour"])
-    inference.predict(
+    predict(
         [tmp_path / "roi"], models, settings, tumour, threads=1, bfloat16_on_cpu=False
     )
     predictions = {"whole": [whole], "tumour": [tumour]}
-    merge.merge(cases, predictions, recipe.merging(recipes, "resvnet"), tmp_path / "merged")
+    merge(cases, predictions, recipe.merging(recipes, "resvnet"), tmp_path / "merged")
     segmentation = nib.load(tmp_path / f"merged/{cases[0].name}.nii.gz")
     assert segmentation.shape == nib.load(finished.folder / cases[0].image).shape
     assert not np.asanyarray(segmentation.dataobj).any()
@@ -252,7 +258,7 @@ def test_data_without_unlabelled_cases_and_with_an_excluded_one(small):
 
 def test_second_run_in_the_same_folder_is_told_so(small):
     # In the middle of a step, whose folder is there already.
-    steps = small.folder / "workflow/renal/prepare.py"
+    steps = small.folder / "workflow/renal/handover/prepared.py"
     text, end = steps.read_text(), '    write_json(folder / "cases.json"'
     assert text.count(end) == 1
     steps.write_text(text.replace(end, f"    import time\n\n    time.sleep(300)\n{end}"))
@@ -292,7 +298,7 @@ def checksums(project) -> dict[str, str]:
 
 def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_factory):
     # A state after every epoch, and epochs enough for a kill to fall among them.
-    loop = small.folder / "workflow/renal/training.py"
+    loop = small.folder / "workflow/renal/learn/training.py"
     text = loop.read_text()
     assert "SECONDS_BETWEEN_STATES = 60.0" in text
     loop.write_text(text.replace("SECONDS_BETWEEN_STATES = 60.0", "SECONDS_BETWEEN_STATES = 0.0"))

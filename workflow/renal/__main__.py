@@ -6,13 +6,22 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from renal import steps
 from renal.errors import InputError, Stopped
 
 log = logging.getLogger("renal")
+
+
+class Step(Protocol):
+    """A function of `renal.steps`."""
+
+    __name__: str
+
+    def __call__(self, a: steps.Arguments, /) -> steps.Work:
+        """The work to do, from a step's arguments."""
 
 
 def named(text: str) -> tuple[str, Path]:
@@ -23,7 +32,7 @@ def named(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
@@ -52,7 +61,7 @@ OPTIONS = {
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
-STEPS: dict[Callable[[steps.Arguments], steps.Work], str] = {
+STEPS: dict[Step, str] = {
     steps.phantom: "--labelled --unlabelled --seed --size",
     steps.validate: "--data --maximum-voxels cases",
     steps.check_cases: "--checked",
@@ -78,11 +87,11 @@ STEPS: dict[Callable[[steps.Arguments], steps.Work], str] = {
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all steps, built from `STEPS` and `OPTIONS`."""
-    top = argparse.ArgumentParser(prog="python -m renal", description=__doc__.splitlines()[0])
+    top = argparse.ArgumentParser(prog="python -m renal", description=_first_line(__doc__))
     commands = top.add_subparsers(required=True, metavar="step")
     for step, options in STEPS.items():
-        description = step.__doc__.strip()
-        command = commands.add_parser(step.__name__, help=description, description=description)
+        description, name = _first_line(step.__doc__), step.__name__
+        command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(step=step)
         command.add_argument("--output", type=Path, required=True, help="file or folder to write")
         command.add_argument("--log", type=Path, help="also write what happens to this file")
@@ -99,6 +108,10 @@ def parser() -> argparse.ArgumentParser:
                 settings["required"] = True
             command.add_argument(name, **settings)
     return top
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().splitlines()[0]
 
 
 def main() -> int:

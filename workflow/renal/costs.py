@@ -1,8 +1,8 @@
 """What a run will cost, told before anything is submitted: ``python -m renal.costs``.
 
-Targets and ``--configfile`` are Snakemake's. Jobs are those of its
-dry run. Disk use is estimated from the grids of the recipes and the shapes of the images, and GPU
-hours are those that earlier runs into the same results folder took.
+Targets and ``--configfile`` are Snakemake's. Jobs are those of its dry run, and files that it would
+make those of its summary. Disk use is estimated from the grids of the recipes and the shapes of the
+images, and GPU hours are those that earlier runs into the same results folder took.
 """
 
 import argparse
@@ -12,26 +12,22 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from renal.data.cases import IMAGE, find_cases
 from renal.errors import InputError
 from renal.image.boxes import extended_box, whole_volume
 from renal.image.grids import grid_size
 from renal.image.volume import Header, read_header
-from renal.recipe import load_methods
-from renal.recipe.configuration import check_configuration
+from renal.plan import Plan, read_plan
 
 if TYPE_CHECKING:
     from renal.image.settings import Geometry
-    from renal.recipe.configuration import Configuration
-    from renal.recipe.method import Stage
+    from renal.recipe import Stage
 
 # Headers that are read to know the shapes; the other cases are taken to be alike.
 SAMPLED = 50
@@ -45,9 +41,6 @@ BYTES_OF_A_PARAMETER, COPIES_IN_TRAINING = 4, 3
 # A folder of segmentations by fold, and the one of the method.
 SEGMENTATIONS_OF_A_METHOD = 2
 GIGA = 1e9
-
-TRAINING = re.compile(r"Training (\w+), stage (\w+), without fold (\d+)")
-PREDICTION = re.compile(r"Predicting ([\w-]+) with (\w+), stage (\w+)")
 
 
 @dataclass(frozen=True)
@@ -69,61 +62,74 @@ class GpuWork:
     hours: float | None
 
 
-def planned(arguments: list[str]) -> str:
-    """What Snakemake's dry run says.
+def asked(arguments: list[str]) -> tuple[dict[str, int], set[Path]]:
+    """What Snakemake would do: number of jobs of each rule, and the files that they would make.
 
     Raises
     ------
     InputError
         With its error.
     """
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError((done.stderr.strip() or done.stdout.strip()).removeprefix("error: "))
-    return done.stdout + done.stderr
+    program = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen([*program, mode], stdout=pipe, stderr=pipe, text=True)
+        for mode in ("--dry-run", "--summary")
+    ]
+    texts = []
+    for process in running:
+        out, told = process.communicate()
+        if process.returncode:
+            raise InputError((told.strip() or out.strip()).removeprefix("error: "))
+        texts.append((out, told))
+    (plan, told), (summary, _) = texts
+    return jobs_by_rule(plan + told), pending_files(summary)
 
 
-def jobs_by_rule(plan: str) -> dict[str, int]:
-    """Number of jobs of each rule in a plan."""
-    table = plan.partition("Job stats:")[2].partition("\ntotal")[0]
+def jobs_by_rule(dry_run: str) -> dict[str, int]:
+    """Number of jobs of each rule in the text of a dry run."""
+    table = dry_run.partition("Job stats:")[2].partition("\ntotal")[0]
     rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
     return {rule: int(count) for rule, count in rows}
 
 
-def gpu_work(plan: str, results: Path) -> list[GpuWork]:
-    """GPU jobs of a plan by method and stage, with the hours of earlier ones in `results`."""
-    trainings = Counter(match[:2] for match in TRAINING.findall(plan))
-    predictions = Counter(match[1:] for match in PREDICTION.findall(plan))
+def pending_files(summary: str) -> set[Path]:
+    """Files that are to be made, in the text of a summary: tab-separated, the last column tells."""
+    rows = [line.split("\t") for line in summary.splitlines()]
+    return {Path(row[0]) for row in rows if row[-1] == "update pending"}
+
+
+def gpu_work(pending: set[Path], plan: Plan) -> list[GpuWork]:
+    """GPU jobs that make pending files, by method and stage, with the hours of earlier ones."""
     work = []
-    for (method, stage), jobs in trainings.items():
-        runs = results.glob(f"{method}/{stage}/fold*/run.json")
+    stages = [(method, stage) for method, r in plan.recipes.items() for stage in r.stages]
+    for method, stage in stages:
+        jobs = sum(plan.model(method, stage, fold) in pending for fold in plan.held_out)
+        runs = plan.results.glob(f"{method}/{stage}/fold*/run.json")
         found = [json.loads(path.read_text()) for path in runs]
         seconds = [run["seconds"] * run["processes"] for run in found]  # a GPU each
         work.append(GpuWork(f"train {method} {stage}", jobs, _hours(seconds)))
-    for (method, stage), jobs in predictions.items():
-        tables = results.glob(f"benchmarks/predict/{method}-{stage}-*.tsv")
+    for method, stage in stages:
+        jobs = sum(plan.predicted(method, stage, group) in pending for group in plan.groups)
+        tables = plan.results.glob(f"benchmarks/predict/{method}-{stage}-*.tsv")
         seconds = [float(path.read_text().splitlines()[1].split("\t")[0]) for path in tables]
         work.append(GpuWork(f"predict {method} {stage}", jobs, _hours(seconds)))
-    return work
+    return [part for part in work if part.jobs]
 
 
 def _hours(seconds: list[float]) -> float | None:
     return mean(seconds) / 3600 if seconds else None
 
 
-def disk_use(configuration: "Configuration") -> dict[str, float]:
+def disk_use(plan: Plan) -> dict[str, float]:
     """Bytes that a finished run needs, by what they are.
 
     Grids that methods share are counted once, as they are made once.
     """
-    data = configuration.data
-    names = list(find_cases(data.root, data.exclude))
-    sample = names[:: math.ceil(len(names) / SAMPLED)]
-    headers = [read_header(data.root / name / IMAGE) for name in sample]
-    cases = len(names)
-    recipes = load_methods(configuration).values()
-    stages = [stage for settings in recipes for stage in settings.stages.values()]
+    cases = len(plan.cases)
+    sample = list(plan.cases.values())[:: math.ceil(cases / SAMPLED)]
+    headers = [read_header(case.image) for case in sample]
+    stages = [stage for method in plan.recipes.values() for stage in method.stages.values()]
     whole = [stage for stage in stages if stage.regions is None]
     crops = {(s.geometry, s.intensity, s.regions): s for s in stages if s.regions is not None}
     resampled = sum(_voxels(grid, headers) for grid in {stage.geometry for stage in whole})
@@ -132,9 +138,8 @@ def disk_use(configuration: "Configuration") -> dict[str, float]:
     regions = sum(_stage_voxels(stage, headers) for stage in crops.values())
     predicted = sum(_stage_voxels(stage, headers) for stage in stages)
     native = mean(math.prod(header.shape) for header in headers)
-    folds = configuration.folds.count
-    parameters = sum(_parameters(stage) for stage in stages) * folds
-    segmentations = SEGMENTATIONS_OF_A_METHOD * len(configuration.methods)
+    parameters = sum(_parameters(stage) for stage in stages) * len(plan.held_out)
+    segmentations = SEGMENTATIONS_OF_A_METHOD * len(plan.methods)
     return {
         "resampled and normalised": (resampled + normalized) * cases * PREPARED,
         # True ones to learn from, and images of those that the earlier stage found.
@@ -173,51 +178,51 @@ def _parameters(stage: "Stage") -> int:
 
     training = stage.training
     with torch.device("meta"):
-        network = build_network(training.network, training.channels_in, training.target)
+        network = build_network(training.network, training.sampler.channels, training.target)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def report(plan: str, configuration: "Configuration") -> str:
-    """What a plan costs, as lines to read."""
+def report(jobs: dict[str, int], pending: set[Path], plan: Plan) -> str:
+    """What jobs and pending files cost, as lines to read."""
+    targets = {"all", "catalog", *plan.methods}
+    jobs = {rule: count for rule, count in jobs.items() if rule not in targets}
     lines = ["Jobs"]
-    targets = {"all", "catalog", *configuration.methods}
-    jobs = {rule: count for rule, count in jobs_by_rule(plan).items() if rule not in targets}
     lines += [f"  {rule:<32}{count:>8}" for rule, count in jobs.items()]
     lines += [f"  {'all':<32}{sum(jobs.values()):>8}", "", "Disk, in GB, once all is done"]
-    use = disk_use(configuration)
-    results = configuration.results
+    use = disk_use(plan)
     lines += [f"  {what:<32}{size / GIGA:>8.2f}" for what, size in use.items()]
     lines.append(f"  {'all':<32}{sum(use.values()) / GIGA:>8.2f}")
-    there = sum(path.stat().st_size for path in results.rglob("*") if path.is_file())
-    free = shutil.disk_usage(_existing(results)).free
+    there = sum(path.stat().st_size for path in plan.results.rglob("*") if path.is_file())
+    free = shutil.disk_usage(_existing(plan.results)).free
     lines.append(f"  {'there now':<32}{there / GIGA:>8.2f}")
     lines.append(f"  {'free on that disk':<32}{free / GIGA:>8.2f}")
-    lines += ["", "GPU hours, from earlier runs in this results folder"]
-    work = gpu_work(plan, results)
+    work = gpu_work(pending, plan)
+    if work:
+        lines += ["", "GPU hours, from earlier runs in this results folder"]
     for part in work:
         hours = "no earlier run" if part.hours is None else f"{part.jobs * part.hours:.2f}"
         lines.append(f"  {part.step:<32}{part.jobs:>4} jobs  {hours:>14}")
-    if work and all(part.hours is not None for part in work):
-        total = sum(part.jobs * part.hours for part in work)
-        lines.append(f"  {'all':<32}{sum(p.jobs for p in work):>4} jobs  {total:>14.2f}")
-    return "\n".join(lines if work else lines[:-2])
+    known = [part.jobs * part.hours for part in work if part.hours is not None]
+    if work and len(known) == len(work):
+        lines.append(f"  {'all':<32}{sum(p.jobs for p in work):>4} jobs  {sum(known):>14.2f}")
+    return "\n".join(lines)
 
 
 def _existing(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
-def read_configuration(files: list[Path]) -> "Configuration":
+def read_configuration(files: list[Path]) -> dict[str, Any]:
     """config.yaml with some configuration files on top, as Snakemake merges them."""
     from snakemake.utils import update_config
 
-    values: dict = {}
+    values: dict[str, Any] = {}
     for path in (Path("config.yaml"), *files):
         try:
             update_config(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except (OSError, yaml.YAMLError) as error:
             raise InputError(f"{path}: cannot be read ({error}): name a YAML file") from error
-    return check_configuration(values)
+    return values
 
 
 def main() -> int:
@@ -230,7 +235,8 @@ def main() -> int:
     a = parser.parse_args()
     files = ["--configfile", *map(str, a.configfile)] if a.configfile else []
     try:
-        print(report(planned([*a.targets, *files]), read_configuration(a.configfile)))
+        plan = read_plan(read_configuration(a.configfile))
+        print(report(*asked([*a.targets, *files]), plan))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

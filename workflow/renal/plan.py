@@ -34,32 +34,9 @@ from renal.recipe import (
     true_region_crop,
 )
 from renal.settings import Extent, as_json, as_values, settings_hash
-from renal.sources import code_hash, component_modules
+from renal.sources import MODULES, code_hash, prediction_components, training_components
 
 RANKS = ("best", "median", "worst")
-
-# The modules of each step. Components of a recipe come to those of a method's own steps.
-MODULES: dict[str, tuple[str, ...]] = {
-    "validate": ("data.validation",),
-    "check_cases": ("data.listing",),
-    "check_segmented": ("evaluate.collect",),
-    "crop_body": ("prepare.crop_body",),
-    "resample": ("prepare.resample",),
-    "window_normalize": ("prepare.window_normalize",),
-    "crop_true_roi": ("prepare.crop_roi",),
-    "crop_roi": ("prepare.crop_roi", "handover.predictions"),
-    "train": ("learn.training",),
-    "predict": ("learn.prediction",),
-    "merge": ("evaluate.merge",),
-    "evaluate": ("evaluate.evaluation",),
-    "collect_scores": ("evaluate.collect",),
-    "collect_segmentations": ("evaluate.collect",),
-    "write_submission": ("evaluate.collect",),
-    "write_tables": ("report.tables",),
-    "draw_overlays": ("report.overlays",),
-    "draw_curves": ("report.curves",),
-    "draw_located": ("report.located",),
-}
 
 
 def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
@@ -354,13 +331,9 @@ class Plan:
         """The modules that a rule's step runs, those of a recipe's components included."""
         components: list[str] = []
         if rule == "train":
-            components = component_modules(self.training(method, stage))
+            components = training_components(self.training(method, stage))
         elif rule == "predict":
-            settings = self.recipes[method].stages[stage]
-            components = [
-                f"learn.networks.{settings.training.network.name}",
-                f"learn.inferers.{settings.inference.name}",
-            ]
+            components = prediction_components(self.recipes[method].stages[stage])
         elif rule in ("merge", "evaluate"):
             components = [f"evaluate.merges.{self.recipes[method].merge.name}"]
         return (*MODULES[rule], *components)
@@ -368,14 +341,6 @@ class Plan:
     def code(self, rule: str, method: str = "", stage: str = "") -> str:
         """Hash of the code that a rule's step runs."""
         return code_hash(*self.modules_of(rule, method, stage))
-
-    def log(self, rule: str, *wildcards: str) -> str:
-        """Path of a rule's log; the wildcards in the order of the path."""
-        return str(self.results / "logs" / rule / ("-".join(wildcards) or rule)) + ".log"
-
-    def benchmark(self, rule: str, *wildcards: str) -> str:
-        """Path of a rule's benchmark."""
-        return str(self.results / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
 
     # -- resources, in MB --------------------------------------------------------------------------
 

@@ -14,6 +14,29 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 
+# The modules that the step of each rule runs. Components that a recipe names come to them.
+MODULES: dict[str, tuple[str, ...]] = {
+    "validate": ("data.validation",),
+    "check_cases": ("data.listing",),
+    "check_segmented": ("evaluate.collect",),
+    "crop_body": ("prepare.crop_body",),
+    "resample": ("prepare.resample",),
+    "window_normalize": ("prepare.window_normalize",),
+    "crop_true_roi": ("prepare.crop_roi",),
+    "crop_roi": ("prepare.crop_roi", "handover.predictions"),
+    "train": ("learn.training",),
+    "predict": ("learn.prediction",),
+    "merge": ("evaluate.merge",),
+    "evaluate": ("evaluate.evaluation",),
+    "collect_scores": ("evaluate.collect",),
+    "collect_segmentations": ("evaluate.collect",),
+    "write_submission": ("evaluate.collect",),
+    "write_tables": ("report.tables",),
+    "draw_overlays": ("report.overlays",),
+    "draw_curves": ("report.curves",),
+    "draw_located": ("report.located",),
+}
+
 
 @cache
 def sources_of(*modules: str) -> list[Path]:
@@ -43,7 +66,7 @@ def code_hash(*modules: str) -> str:
     return digest.hexdigest()[:8]
 
 
-def component_modules(training: Any) -> list[str]:
+def training_components(training: Any) -> list[str]:
     """Modules of the components that a recipe's training section names."""
     transforms = [f"learn.augmentations.{transform.name}" for transform in training.augmentation]
     return [
@@ -54,6 +77,14 @@ def component_modules(training: Any) -> list[str]:
         f"learn.optimizers.{training.optimizer.name}",
         f"learn.schedules.{training.schedule.name}",
         *transforms,
+    ]
+
+
+def prediction_components(stage: Any) -> list[str]:
+    """Modules of the components that a stage predicts with."""
+    return [
+        f"learn.networks.{stage.training.network.name}",
+        f"learn.inferers.{stage.inference.name}",
     ]
 
 

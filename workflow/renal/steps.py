@@ -140,7 +140,7 @@ def train(a: Arguments) -> Work:
     from renal.learn.distributed import joined, start_processes
     from renal.learn.settings import Training
     from renal.learn.training import train
-    from renal.sources import code_hash, component_modules
+    from renal.sources import code_hash, training_components
 
     settings = _settings(Training, a)
     if not _started_by_torchrun():
@@ -160,7 +160,7 @@ def train(a: Arguments) -> Work:
                 name=a.name,
                 minutes=minutes_left() if a.minutes is None else a.minutes,
                 weights=a.weights,
-                code=code_hash("learn.training", *component_modules(settings)),
+                code=code_hash("learn.training", *training_components(settings)),
             )
 
     return work
@@ -275,7 +275,7 @@ def draw_overlays(a: Arguments) -> Work:
 
 def draw_curves(a: Arguments) -> Work:
     """Draw the training curves of a stage."""
-    from renal.report.overlays import draw_curves
+    from renal.report.curves import draw_curves
 
     histories = {path.parent.name: path for path in a.histories}
     return partial(draw_curves, histories, a.name, a.output)
@@ -283,7 +283,7 @@ def draw_curves(a: Arguments) -> Work:
 
 def draw_located(a: Arguments) -> Work:
     """Draw how much of kidney and tumour the located regions hold."""
-    from renal.report.overlays import draw_located
+    from renal.report.located import draw_located
 
     return partial(draw_located, a.scores, a.name, a.output)
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from renal import gpus
+from renal.cluster import gpus
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from renal.data.cases import listed_spacings
+from renal.data.cases import find_cases, listed_spacings
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
 from renal.handover.checked import read_checked, usable
@@ -17,7 +17,8 @@ NAME = "case_00000"
 
 def check(root, name=NAME, **changed):
     arguments = {"maximum_voxels": LIMIT, "listed": listed_spacings(root), **changed}
-    return check_case(name, root=root, **arguments)
+    cases = {case.name: case for case in find_cases(root)}
+    return check_case(cases[name], **arguments)
 
 
 def rewrite(path, change=None, change_affine=None):
@@ -60,15 +61,16 @@ def test_a_good_case_is_described(shared_kits19):
     assert case.spacing == pytest.approx(stored.header.get_zooms())
     voxel = np.prod(stored.header.get_zooms()) / 1000
     array = np.asarray(stored.dataobj)
-    assert case.kidney_ml == pytest.approx((array > 0).sum() * voxel, abs=1e-3)
-    assert case.tumour_ml == pytest.approx((array == 2).sum() * voxel, abs=1e-3)
+    assert list(case.volumes_ml) == ["kidney", "tumour"]
+    assert case.volumes_ml["kidney"] == pytest.approx((array > 0).sum() * voxel, abs=1e-3)
+    assert case.volumes_ml["tumour"] == pytest.approx((array == 2).sum() * voxel, abs=1e-3)
     assert len(case.checksum.split("-")) == 2
 
 
 def test_an_unlabelled_case_has_no_volumes(shared_kits19):
     case = check(shared_kits19, "case_00003")
     assert case.fault == "" and not case.labelled
-    assert case.kidney_ml is None and case.tumour_ml is None
+    assert case.volumes_ml == {}
     assert "-" not in case.checksum
 
 
@@ -120,7 +122,7 @@ def test_an_affine_within_rounding_is_accepted(kits19, label):
 def test_a_label_without_tumour_is_legal_and_noted(kits19, label):
     rewrite(label, lambda a: np.minimum(a, 1))
     case = check(kits19)
-    assert case.fault == "" and case.tumour_ml == 0 and case.kidney_ml > 0
+    assert case.fault == "" and case.volumes_ml["tumour"] == 0 < case.volumes_ml["kidney"]
     assert case.notes == ["no tumour in the label"]
 
 

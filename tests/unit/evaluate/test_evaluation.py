@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from renal import evaluation, prepare
+from renal.evaluate.evaluation import evaluate, located_shares
 from renal.evaluate.metrics import case_metrics
 from renal.evaluate.settings import Merging
 from renal.handover.checked import CheckedCase
+from renal.handover.prepared import PreparedCase, write_index
 from renal.image.grids import to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
+from renal.learn.targets import maps_of
+from renal.prepare.crop_roi import crop_roi, true_mask
+from renal.prepare.resample import resample
 from renal.prepare.settings import RegionCrop
 
 SHAPE = (24, 48, 60)
@@ -86,8 +90,8 @@ def truths_of(folder: Path, cases: list[CheckedCase], sizes: tuple) -> dict[str,
     folders = {"whole": [], "tumour": []}
     for number, batch in enumerate((cases[:2], cases[2:])):
         whole, tumour = folder / f"whole{number}", folder / f"tumour{number}"
-        prepare.resample(batch, Geometry(size=sizes[0]), whole)
-        prepare.crop_roi(batch, crop, prepare.true_mask, tumour)
+        resample(batch, Geometry(size=sizes[0]), whole)
+        crop_roi(batch, crop, true_mask, tumour)
         folders["whole"].append(whole)
         folders["tumour"].append(tumour)
     return folders
@@ -98,10 +102,10 @@ def method(minimum_voxels: int = 100) -> Merging:
         {
             "family": "tiny",
             "stages": {
-                "whole": {"target": "whole", "components": {"minimum_voxels": minimum_voxels}},
-                "tumour": {"target": "tumour", "components": {}},
+                "whole": {"maps": ["kidney"], "components": {"minimum_voxels": minimum_voxels}},
+                "tumour": {"maps": ["tumour"], "components": {}},
             },
-            "merge": {"name": "tumour_within_whole", "whole": "whole", "tumour": "tumour"},
+            "merge": {"name": "nested", "maps": {"kidney": "whole", "tumour": "tumour"}},
             "grid": "whole",
         }
     )
@@ -130,7 +134,7 @@ def write_segmentations(folder: Path, cases: list[CheckedCase], change: object =
 
 def scores_of(cases, segmentations, truths, output, settings=None, threads=1, located=None) -> dict:
     """Rows by case and grid, as text."""
-    evaluation.evaluate(
+    evaluate(
         cases,
         segmentations,
         truths,
@@ -217,8 +221,8 @@ def enlarged(label: np.ndarray) -> np.ndarray:
     """A kidney that is too large by two rows, with half of its tumour."""
     tumour = label == 2
     tumour[:, ::2] = False
-    whole = (label > 0) | (np.roll(label, 2, axis=1) > 0)
-    return whole.astype(np.uint8) + (whole & tumour)
+    kidney = (label > 0) | (np.roll(label, 2, axis=1) > 0)
+    return kidney.astype(np.uint8) + (kidney & tumour)
 
 
 def assert_row_holds(row: dict[str, str], expected: dict[str, float | str]) -> None:
@@ -262,11 +266,10 @@ def single_stage(target: object, **geometry: object) -> tuple[Geometry, Merging]
     merging = Merging.model_validate(
         {
             "family": "tiny",
-            "stages": {"both": {"target": target, "components": {}}},
+            "stages": {"both": {"maps": maps_of(target), "components": {}}},
             "merge": {
-                "name": "tumour_within_whole",
-                "whole": "both.whole",
-                "tumour": "both.tumour",
+                "name": "nested",
+                "maps": {"kidney": "both.kidney", "tumour": "both.tumour"},
             },
             "grid": "both",
         }
@@ -274,7 +277,7 @@ def single_stage(target: object, **geometry: object) -> tuple[Geometry, Merging]
     return Geometry(**geometry), merging
 
 
-@pytest.mark.parametrize("target", ["classes", ["whole", "tumour"], ["tumour", "whole"]], ids=str)
+@pytest.mark.parametrize("target", ["classes", ("kidney", "tumour"), ("tumour", "kidney")], ids=str)
 @pytest.mark.parametrize(
     ("geometry", "perfect"),
     [
@@ -286,7 +289,7 @@ def single_stage(target: object, **geometry: object) -> tuple[Geometry, Merging]
 )
 def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry, perfect):
     settings, merging = single_stage(target, **geometry)
-    prepare.resample(cases, settings, tmp_path / "grid")
+    resample(cases, settings, tmp_path / "grid")
     segmentations = write_segmentations(tmp_path / "merged", cases)
     truths = {"both": [tmp_path / "grid"]}
     rows = scores_of(cases, segmentations, truths, tmp_path / "scores.csv", merging)
@@ -300,15 +303,15 @@ def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry
 
 
 def test_the_ceiling_of_a_stage_that_tells_slices_is_a_slab(cases, tmp_path):
-    prepare.resample(cases, Geometry(), tmp_path / "grid")
+    resample(cases, Geometry(), tmp_path / "grid")
     merging = Merging.model_validate(
         {
             "family": "tiny",
             "stages": {
-                "rows": {"target": "slices", "components": {}},
-                "both": {"target": "classes", "components": {}},
+                "rows": {"maps": maps_of("slices"), "of_slices": True, "components": {}},
+                "both": {"maps": maps_of("classes"), "components": {}},
             },
-            "merge": {"name": "tumour_within_whole", "whole": "rows", "tumour": "both.tumour"},
+            "merge": {"name": "nested", "maps": {"kidney": "rows", "tumour": "both.tumour"}},
             "grid": "rows",
         }
     )
@@ -326,8 +329,8 @@ def test_the_ceiling_of_a_stage_that_tells_slices_is_a_slab(cases, tmp_path):
 # -- what lies in the regions ---------------------------------------------------------------------
 
 
-def located_case(*boxes: tuple) -> prepare.PreparedCase:
-    return prepare.PreparedCase("case_00000", (4, 5, 6), list(boxes))
+def located_case(*boxes: tuple) -> PreparedCase:
+    return PreparedCase("case_00000", (4, 5, 6), list(boxes))
 
 
 # Ten voxels of kidney along x = 0 and 5, four of tumour at x = 2.
@@ -358,7 +361,7 @@ MEMORY = {
 )
 def test_shares_that_lie_in_the_regions_by_hand(memory, boxes, kidney, tumour):
     truth = MEMORY[memory](LOCATED_TRUTH)
-    shares = evaluation.located_shares(truth, located_case(*boxes))
+    shares = located_shares(truth, located_case(*boxes))
     assert shares == {
         "located_kidney": pytest.approx(kidney),
         "located_tumour": pytest.approx(tumour),
@@ -368,23 +371,23 @@ def test_shares_that_lie_in_the_regions_by_hand(memory, boxes, kidney, tumour):
 def test_where_there_is_nothing_to_be_found_there_is_no_share():
     whole = ((0, 4), (0, 5), (0, 6))
     empty = np.zeros((4, 5, 6), np.uint8)
-    assert evaluation.located_shares(empty, located_case(whole)) == {
+    assert located_shares(empty, located_case(whole)) == {
         "located_kidney": "",
         "located_tumour": "",
     }
     kidney = (LOCATED_TRUTH > 0).astype(np.uint8)
-    assert evaluation.located_shares(kidney, located_case(whole)) == {
+    assert located_shares(kidney, located_case(whole)) == {
         "located_kidney": 1,
         "located_tumour": "",
     }
-    assert evaluation.located_shares(kidney, None) == {}
+    assert located_shares(kidney, None) == {}
 
 
 def test_located_shares_are_a_score_of_the_native_grid(cases, truths, tmp_path):
     box = ((0, 24), (0, 48), (0, 30))  # one of the two kidneys
-    prepared = [prepare.PreparedCase(case.name, SHAPE, [box]) for case in cases[:2]]
-    prepared.append(prepare.PreparedCase(cases[2].name, SHAPE, []))
-    prepare.write_index(tmp_path / "located", prepared)
+    prepared = [PreparedCase(case.name, SHAPE, [box]) for case in cases[:2]]
+    prepared.append(PreparedCase(cases[2].name, SHAPE, []))
+    write_index(tmp_path / "located", prepared)
     segmentations = write_segmentations(tmp_path / "merged", cases)
     rows = scores_of(
         cases, segmentations, truths["coarse"], tmp_path / "s.csv", located=tmp_path / "located"

@@ -10,7 +10,7 @@ from renal.evaluate.hysteresis import grow, hysteresis
 
 PAPER = {
     "threshold": 0.5,
-    "whole_growth": {"default": 0.4, "empty": 0.1},
+    "kidney_growth": {"default": 0.4, "empty": 0.1},
     "tumour_growth": {"default": 0.3, "small": 0.2, "empty": 0.1},
     "small_voxels": 100,
 }
@@ -26,13 +26,13 @@ def mask(text: str) -> np.ndarray:
     return np.array([[[letter == "#" for letter in text]]])
 
 
-def segmented(whole, tumour, within=None, **changed):
-    within = np.ones_like(whole) if within is None else within
-    return hysteresis(whole, tumour, within, **{**PAPER, **changed})
+def segmented(kidney, tumour, within=None, **changed):
+    within = np.ones_like(kidney) if within is None else within
+    return hysteresis(kidney, tumour, within, **{**PAPER, **changed})
 
 
-def assert_masks(result, whole: str, tumour: str):
-    for found, expected in zip(result, (whole, tumour), strict=True):
+def assert_masks(result, kidney: str, tumour: str):
+    for found, expected in zip(result, (kidney, tumour), strict=True):
         assert found.dtype == bool
         np.testing.assert_array_equal(found, mask(expected))
 
@@ -41,19 +41,19 @@ NOTHING = row(0, 0, 0, 0, 0, 0)
 TUMOUR = row(0, 0.6, 0, 0, 0, 0)
 
 
-def test_whole_region_grows_to_the_lower_threshold():
+def test_kidney_grows_to_the_lower_threshold():
     """Lines 6 to 8: 0.45 joins what it touches, and stays out where it stands alone."""
-    whole = row(0.45, 0.9, 0.39, 0.45, 0, 0.7)
-    assert_masks(segmented(whole, TUMOUR), "##...#", ".#....")
+    kidney = row(0.45, 0.9, 0.39, 0.45, 0, 0.7)
+    assert_masks(segmented(kidney, TUMOUR), "##...#", ".#....")
 
 
-def test_empty_whole_region_takes_the_lowest_threshold():
+def test_empty_kidney_takes_the_lowest_threshold():
     """Lines 3 to 5: no growing, so parts that do not touch are taken as well."""
-    whole = row(0.45, 0.2, 0.05, 0.11, 0, 0)
-    assert_masks(segmented(whole, TUMOUR), "##.#..", ".#....")
+    kidney = row(0.45, 0.2, 0.05, 0.11, 0, 0)
+    assert_masks(segmented(kidney, TUMOUR), "##.#..", ".#....")
 
 
-def test_whole_region_may_stay_empty():
+def test_kidney_may_stay_empty():
     assert_masks(segmented(NOTHING, NOTHING), "......", "......")
 
 
@@ -84,36 +84,36 @@ def test_empty_tumour_takes_the_lowest_threshold():
     assert_masks(segmented(NOTHING + 1, tumour), "######", "##.#..")
 
 
-def test_tumour_that_stays_empty_is_the_whole_region():
+def test_tumour_that_stays_empty_is_the_kidney():
     """Lines 13 and 14: the region as it was refined."""
-    whole = row(0.45, 0.9, 0, 0.45, 0, 0)
-    assert_masks(segmented(whole, NOTHING + 0.1), "##....", "##....")
+    kidney = row(0.45, 0.9, 0, 0.45, 0, 0)
+    assert_masks(segmented(kidney, NOTHING + 0.1), "##....", "##....")
     assert_masks(segmented(NOTHING + 0.2, NOTHING), "######", "######")
 
 
-def test_tumour_outside_of_the_whole_region_adds_to_it():
+def test_tumour_outside_of_the_kidney_adds_to_it():
     """Line 27."""
-    whole, tumour = row(0.9, 0.9, 0, 0, 0, 0), row(0, 0.9, 0.9, 0, 0.9, 0)
-    assert_masks(segmented(whole, tumour), "###.#.", ".##.#.")
+    kidney, tumour = row(0.9, 0.9, 0, 0, 0, 0), row(0, 0.9, 0.9, 0, 0.9, 0)
+    assert_masks(segmented(kidney, tumour), "###.#.", ".##.#.")
 
 
 def test_both_are_cut_away_outside_of_the_localized_region():
     """Line 28, at the threshold, and after all growing."""
-    whole, tumour = row(0.9, 0.9, 0.9, 0.45, 0, 0), row(0, 0.35, 0.9, 0.35, 0.9, 0)
+    kidney, tumour = row(0.9, 0.9, 0.9, 0.45, 0, 0), row(0, 0.35, 0.9, 0.35, 0.9, 0)
     within = row(0, 0.51, 0.5, 1, 1, 1)
-    assert_masks(segmented(whole, tumour, within, small_voxels=1), ".#.##.", ".#.##.")
+    assert_masks(segmented(kidney, tumour, within, small_voxels=1), ".#.##.", ".#.##.")
 
 
 def test_empty_is_judged_before_the_cut():
-    """A tumour that the last line removes does not come back as the whole region."""
-    whole, tumour = NOTHING + 1, row(0.9, 0, 0, 0, 0, 0)
-    assert_masks(segmented(whole, tumour, row(0, 1, 1, 1, 1, 1)), ".#####", "......")
+    """A tumour that the last line removes does not come back as the kidney."""
+    kidney, tumour = NOTHING + 1, row(0.9, 0, 0, 0, 0, 0)
+    assert_masks(segmented(kidney, tumour, row(0, 1, 1, 1, 1, 1)), ".#####", "......")
 
 
 def test_thresholds_are_exclusive_and_free():
-    whole = row(0.7, 0.71, 0.6, 0.61, 0, 0)
+    kidney = row(0.7, 0.71, 0.6, 0.61, 0, 0)
     lower = {"default": 0.6, "empty": 0.3}
-    found, _ = segmented(whole, TUMOUR, threshold=0.7, whole_growth=lower, small_voxels=1)
+    found, _ = segmented(kidney, TUMOUR, threshold=0.7, kidney_growth=lower, small_voxels=1)
     np.testing.assert_array_equal(found, mask("##...."))
 
 

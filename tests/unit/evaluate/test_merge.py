@@ -7,13 +7,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from renal import inference, merge, prepare
 from renal.errors import InputError
-from renal.evaluate.merges import StageMap, tumour_within_whole
+from renal.evaluate.merge import merge, merge_case
 from renal.evaluate.settings import Merging
+from renal.evaluate.stage_map import StageMap
 from renal.handover.checked import CheckedCase
+from renal.handover.predictions import mean_probabilities, write_probabilities
+from renal.handover.prepared import PreparedCase, write_index
+from renal.image.boxes import Box
 from renal.image.settings import Components
 from renal.image.volume import read_header, read_label, write_nifti
+from renal.labels import KITS19
+from renal.learn.targets import maps_of
 
 SHAPE = (12, 16, 20)
 SPACING = (3.0, 0.8, 0.7)
@@ -29,20 +34,20 @@ def kits_affine(spacing: tuple[float, float, float] = SPACING) -> np.ndarray:
 def method(minimum_voxels: int = 100) -> Merging:
     return merging(
         {
-            "kidneys": {"target": "whole", "components": {"minimum_voxels": minimum_voxels}},
-            "lesions": {"target": "tumour", "components": {}},
+            "kidneys": {"maps": ["kidney"], "components": {"minimum_voxels": minimum_voxels}},
+            "lesions": {"maps": ["tumour"], "components": {}},
         },
-        whole="kidneys",
+        kidney="kidneys",
         tumour="lesions",
     )
 
 
-def merging(stages: dict[str, dict], **roles: str) -> Merging:
+def merging(stages: dict[str, dict], **maps: str) -> Merging:
     return Merging.model_validate(
         {
             "family": "tiny",
             "stages": stages,
-            "merge": {"name": "tumour_within_whole", **roles},
+            "merge": {"name": "nested", "maps": maps},
             "grid": next(iter(stages)),
         }
     )
@@ -55,8 +60,8 @@ def block(z: slice, y: slice, x: slice) -> np.ndarray:
     return probability
 
 
-def case_of(*boxes: prepare.Box) -> prepare.PreparedCase:
-    return prepare.PreparedCase("case_00000", SHAPE, list(boxes))
+def case_of(*boxes: Box) -> PreparedCase:
+    return PreparedCase("case_00000", SHAPE, list(boxes))
 
 
 def cleaned_mask(probability: np.ndarray, components: Components) -> np.ndarray:
@@ -73,10 +78,10 @@ EXPECTED[2:8, 3:9, 4:10] = 1
 EXPECTED[4:8, 5:7, 6:8] = 2
 
 
-def test_tumour_within_whole_by_hand():
-    whole = np.array([[[0, 1, 1, 0]]], bool)
+def test_tumour_within_kidney_by_hand():
+    kidney = np.array([[[0, 1, 1, 0]]], bool)
     tumour = np.array([[[0, 0, 1, 1]]], bool)
-    label = tumour_within_whole.labelled(whole, tumour)
+    label = KITS19.paint({"kidney": kidney, "tumour": tumour})
     assert label.dtype == np.uint8
     assert label.tolist() == [[[0, 1, 2, 0]]]
 
@@ -86,7 +91,7 @@ def test_a_case_from_its_stages():
         "kidneys": (case_of(WHOLE), [KIDNEY]),
         "lesions": (case_of(WHOLE, WHOLE), [TUMOUR, np.zeros_like(TUMOUR)]),
     }
-    label = merge.merge_case(stages, method())
+    label = merge_case(stages, method())
     expected = np.zeros(SHAPE, np.uint8)
     expected[2:8, 3:9, 4:10] = 1
     expected[4:8, 5:7, 6:8] = 2
@@ -123,31 +128,33 @@ def test_only_as_many_components_as_the_recipe_says():
 # -- roles, channels and members ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["classes", ("whole", "tumour"), ("tumour", "whole")], ids=str)
+@pytest.mark.parametrize("target", ["classes", ("kidney", "tumour"), ("tumour", "kidney")], ids=str)
 def test_roles_take_their_map_from_a_stage_of_several(target):
-    maps = {"whole": KIDNEY[0], "tumour": TUMOUR[0]}
-    order = ("whole", "tumour") if target == "classes" else target
+    maps = {"kidney": KIDNEY[0], "tumour": TUMOUR[0]}
+    order = ("kidney", "tumour") if target == "classes" else target
     stages = {"both": (case_of(WHOLE), [np.stack([maps[name] for name in order])])}
     settings = merging(
-        {"both": {"target": target, "components": {}}}, whole="both.whole", tumour="both.tumour"
+        {"both": {"maps": maps_of(target), "components": {}}},
+        kidney="both.kidney",
+        tumour="both.tumour",
     )
-    assert np.array_equal(merge.merge_case(stages, settings), EXPECTED)
+    assert np.array_equal(merge_case(stages, settings), EXPECTED)
 
 
 def test_maps_of_regions_that_overlap_or_are_cut_by_the_volumes_edge():
     # Two regions that share x 8..12; the second ends where the volume does.
     boxes = [((0, 12), (0, 16), (0, 12)), ((0, 12), (0, 16), (8, 20))]
-    whole, tumour = np.zeros((2, *SHAPE), np.float32)
-    whole[2:8, 3:9, 4:20], tumour[4:6, 5:7, 10:20] = 1, 1
-    both = np.stack([whole, tumour])
+    kidney, tumour = np.zeros((2, *SHAPE), np.float32)
+    kidney[2:8, 3:9, 4:20], tumour[4:6, 5:7, 10:20] = 1, 1
+    both = np.stack([kidney, tumour])
     parts = [both[..., low:high].copy() for _, _, (low, high) in boxes]
     parts[0][..., 8:] *= 0.2  # the first region is less sure of what the second one sees
     settings = merging(
-        {"both": {"target": ["whole", "tumour"], "components": {}}},
-        whole="both.whole",
+        {"both": {"maps": ["kidney", "tumour"], "components": {}}},
+        kidney="both.kidney",
         tumour="both.tumour",
     )
-    label = merge.merge_case({"both": (case_of(*boxes), parts)}, settings)
+    label = merge_case({"both": (case_of(*boxes), parts)}, settings)
     expected = np.zeros(SHAPE, np.uint8)
     expected[2:8, 3:9, 4:20] = 1
     expected[4:6, 5:7, 10:20] = 2
@@ -162,10 +169,10 @@ def test_members_are_averaged_voxel_by_voxel(tmp_path):
         write_predictions(tmp_path / str(number), {"case_00000": ([WHOLE], [part])})
         for number, part in enumerate(maps)
     ]
-    case, (mean,) = merge.mean_probabilities(folders, "case_00000")
+    case, (mean,) = mean_probabilities(folders, "case_00000")
     assert case == case_of(WHOLE)
     np.testing.assert_allclose(mean, sum(maps) / 3, atol=1 / 510 + 1e-6)
-    (single,) = merge.mean_probabilities(folders[:1], "case_00000")[1]
+    (single,) = mean_probabilities(folders[:1], "case_00000")[1]
     np.testing.assert_allclose(single, maps[0], atol=1 / 510 + 1e-6)
 
 
@@ -174,7 +181,7 @@ def test_members_that_lie_elsewhere_are_told(tmp_path):
     one = write_predictions(tmp_path / "one", {"case_00000": ([WHOLE], [KIDNEY])})
     two = write_predictions(tmp_path / "two", {"case_00000": ([other], [KIDNEY[..., :19]])})
     with pytest.raises(InputError, match="case_00000 covers another part of the scan") as told:
-        merge.mean_probabilities([one, two], "case_00000")
+        mean_probabilities([one, two], "case_00000")
     message = str(told.value)
     assert message.startswith(f"{one}: ") and str(two) in message and "\n" not in message
 
@@ -183,7 +190,7 @@ def test_a_case_that_a_member_lacks_is_told(tmp_path):
     one = write_predictions(tmp_path / "one", {"case_00000": ([WHOLE], [KIDNEY])})
     two = write_predictions(tmp_path / "two", {})
     with pytest.raises(InputError, match=f"{two}: case_00000 is missing"):
-        merge.mean_probabilities([one, two], "case_00000")
+        mean_probabilities([one, two], "case_00000")
 
 
 def test_an_ensemble_is_cut_after_averaging(tmp_path):
@@ -195,9 +202,9 @@ def test_an_ensemble_is_cut_after_averaging(tmp_path):
         )
         for name, part in (("one", sure), ("two", doubtful))
     ]
-    stage = {"target": ["whole", "tumour"], "components": {}, "members": 2}
-    settings = merging({"segment": stage}, whole="segment.whole", tumour="segment.tumour")
-    merge.merge([case], {"segment": folders}, settings, tmp_path / "out")
+    stage = {"maps": ["kidney", "tumour"], "components": {}, "members": 2}
+    settings = merging({"segment": stage}, kidney="segment.kidney", tumour="segment.tumour")
+    merge([case], {"segment": folders}, settings, tmp_path / "out")
     # 0.55 in the mean is foreground, though one of the members says no.
     assert np.array_equal(read_label(read_header(tmp_path / "out/case_00000.nii.gz")), EXPECTED)
 
@@ -208,10 +215,10 @@ def test_an_ensemble_is_cut_after_averaging(tmp_path):
 def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
     # A grid of half the size; the localization network's is a quarter of that along z.
     grid, box = (6, 8, 10), tuple((0, length) for length in SHAPE)
-    whole, tumour = np.zeros((2, *grid), np.float32)
-    whole[1:5, 2:6, 2:8] = 0.9
-    whole[1:5, 2:6, 8] = 0.45  # a rim between the lower and the upper threshold: it is grown into
-    whole[1:5, 0, 0:2] = 0.45  # as sure, but it touches nothing
+    kidney, tumour = np.zeros((2, *grid), np.float32)
+    kidney[1:5, 2:6, 2:8] = 0.9
+    kidney[1:5, 2:6, 8] = 0.45  # a rim between the lower and the upper threshold: it is grown into
+    kidney[1:5, 0, 0:2] = 0.45  # as sure, but it touches nothing
     tumour[2:4, 3:5, 3:5] = 0.9
     within = np.zeros((3, 8, 10), np.float32)
     within[:, :, :9] = 1
@@ -219,16 +226,18 @@ def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
         {
             "family": "tiny",
             "stages": {
-                "segment": {"target": ["whole", "tumour"], "components": {}},
-                "localize": {"target": "whole", "components": {}},
+                "segment": {"maps": ["kidney", "tumour"], "components": {}},
+                "localize": {"maps": ["kidney"], "components": {}},
             },
             "merge": {
                 "name": "hysteresis",
-                "whole": "segment.whole",
-                "tumour": "segment.tumour",
-                "within": "localize",
+                "maps": {
+                    "kidney": "segment.kidney",
+                    "tumour": "segment.tumour",
+                    "within": "localize",
+                },
                 "threshold": 0.5,
-                "whole_growth": {"default": 0.4, "empty": 0.1},
+                "kidney_growth": {"default": 0.4, "empty": 0.1},
                 "tumour_growth": {"default": 0.3, "small": 0.2, "empty": 0.1},
                 "small_voxels": 2,
             },
@@ -236,10 +245,10 @@ def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
         }
     )
     stages = {
-        "segment": (case_of(box), [np.stack([whole, tumour])]),
+        "segment": (case_of(box), [np.stack([kidney, tumour])]),
         "localize": (case_of(box), [within[None]]),
     }
-    label = merge.merge_case(stages, settings)
+    label = merge_case(stages, settings)
     assert label.shape == SHAPE and label.dtype == np.uint8
     # Corners are rounded off on the way back, so what lies a voxel within is compared.
     assert (label[3:9, 5:11, 5:17] > 0).all()
@@ -250,7 +259,7 @@ def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
     # Another part of the scan cannot be multiplied voxel by voxel.
     stages["localize"] = (case_of(((0, 12), (0, 16), (0, 18))), [within[None]])
     with pytest.raises(InputError, match="case_00000: merge hysteresis needs stages whose grids"):
-        merge.merge_case(stages, settings)
+        merge_case(stages, settings)
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -264,15 +273,13 @@ def write_case(
     return CheckedCase(name, str(path), shape=list(SHAPE), spacing=list(SPACING))
 
 
-def write_predictions(
-    folder: Path, found: dict[str, tuple[list[prepare.Box], list[np.ndarray]]]
-) -> Path:
+def write_predictions(folder: Path, found: dict[str, tuple[list[Box], list[np.ndarray]]]) -> Path:
     cases = []
     for name, (boxes, probabilities) in found.items():
-        case = prepare.PreparedCase(name, SHAPE, boxes)
-        inference.write_probabilities(folder, case, probabilities)
+        case = PreparedCase(name, SHAPE, boxes)
+        write_probabilities(folder, case, probabilities)
         cases.append(case)
-    prepare.write_index(folder, cases)
+    write_index(folder, cases)
     return folder
 
 
@@ -296,7 +303,7 @@ def test_segmentations_have_exactly_the_geometry_of_their_images(tmp_path, orien
         "kidneys": [write_predictions(tmp_path / "k", {"case_00000": ([WHOLE], [KIDNEY])})],
         "lesions": [write_predictions(tmp_path / "l", {"case_00000": ([WHOLE], [TUMOUR])})],
     }
-    merge.merge([case], predictions, method(), tmp_path / "out")
+    merge([case], predictions, method(), tmp_path / "out")
     path = tmp_path / "out" / "case_00000.nii.gz"
     image, label = nib.load(case.image), nib.load(path)
     assert label.shape == image.shape
@@ -335,7 +342,7 @@ def test_nothing_found_gives_an_empty_segmentation_and_a_warning(tmp_path, caplo
         ],
     }
     with caplog.at_level(logging.WARNING, "renal"):
-        merge.merge(cases, predictions, method(), tmp_path / "out", threads=threads)
+        merge(cases, predictions, method(), tmp_path / "out", threads=threads)
     labels = [read_label(read_header(tmp_path / "out" / f"{c.name}.nii.gz")) for c in cases]
     assert np.array_equal(labels[0], (KIDNEY[0] > 0).astype(np.uint8))
     assert labels[1].shape == labels[2].shape == SHAPE
@@ -355,7 +362,7 @@ def test_segmentations_repeat_to_the_byte(tmp_path):
         "lesions": [write_predictions(tmp_path / "l", {"case_00000": ([WHOLE], [TUMOUR])})],
     }
     for output in ("one", "two"):
-        merge.merge([case], predictions, method(), tmp_path / output)
+        merge([case], predictions, method(), tmp_path / output)
     first, second = (tmp_path / output / "case_00000.nii.gz" for output in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()
 
@@ -364,7 +371,7 @@ def test_without_cases_there_is_an_empty_folder(tmp_path):
     predictions = {
         name: [write_predictions(tmp_path / name, {})] for name in ("kidneys", "lesions")
     }
-    merge.merge([], predictions, method(), tmp_path / "new" / "out")
+    merge([], predictions, method(), tmp_path / "new" / "out")
     assert list((tmp_path / "new" / "out").iterdir()) == []
 
 
@@ -375,5 +382,5 @@ def test_a_case_that_a_stage_has_not_predicted_names_the_folder_to_delete(tmp_pa
         "lesions": [write_predictions(tmp_path / "l", {})],
     }
     with pytest.raises(InputError, match="case_00000 is missing: delete the folder") as told:
-        merge.merge([case], predictions, method(), tmp_path / "out")
+        merge([case], predictions, method(), tmp_path / "out")
     assert str(told.value).startswith(f"{tmp_path / 'l'}: ")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
-from renal import metrics
+from renal.evaluate import metrics
 
 SHAPE = (5, 6, 7)
 SPACING = (3.0, 0.8, 0.7)
@@ -71,13 +71,14 @@ class TestDice:
         assert metrics.dice(first, first) == 1.0
 
 
-class TestKitsDice:
+class TestRegionDice:
     def test_hand_computed(self):
         prediction = np.array([[[0, 1, 2, 2, 0]]], dtype=np.uint8)
         truth = np.array([[[1, 1, 1, 2, 0]]], dtype=np.uint8)
-        kidney, tumour = metrics.kits_dice(prediction, truth)
-        assert kidney == pytest.approx(6 / 7)
-        assert tumour == pytest.approx(2 / 3)
+        scores = metrics.region_dice(prediction, truth)
+        assert list(scores) == ["kidney", "tumour"]
+        assert scores["kidney"] == pytest.approx(6 / 7)
+        assert scores["tumour"] == pytest.approx(2 / 3)
 
     def test_confusion_matrix_counts_the_background_outside_the_box(self):
         prediction, truth = np.zeros((2, *SHAPE), dtype=np.uint8)
@@ -99,23 +100,25 @@ class TestKitsDice:
     @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
     @given(label_volumes, label_volumes)
     def test_equals_official_script(self, prediction, truth):
-        scores = metrics.kits_dice(prediction, truth)
-        for score, official in zip(scores, official_dice(prediction, truth), strict=True):
+        scores = metrics.region_dice(prediction, truth)
+        official_scores = official_dice(prediction, truth)
+        for score, official in zip(scores.values(), official_scores, strict=True):
             assert score == (1.0 if math.isnan(official) else pytest.approx(official))
 
     def test_empty_volumes(self):
         empty = np.zeros(SHAPE, dtype=np.uint8)
-        assert metrics.kits_dice(empty, empty) == (1.0, 1.0)
-        assert metrics.kits_dice(empty, np.full_like(empty, 2)) == (0.0, 0.0)
+        full = np.full_like(empty, 2)
+        assert metrics.region_dice(empty, empty) == {"kidney": 1.0, "tumour": 1.0}
+        assert metrics.region_dice(empty, full) == {"kidney": 0.0, "tumour": 0.0}
 
     def test_rejects_unknown_labels(self):
         labels = np.full(SHAPE, 3, dtype=np.uint8)
-        with pytest.raises(ValueError, match="labels"):
-            metrics.kits_dice(labels, labels)
+        with pytest.raises(ValueError, match="0 background, 1 parenchyma and 2 tumour only"):
+            metrics.region_dice(labels, labels)
 
     def test_rejects_different_shapes(self):
         with pytest.raises(ValueError, match="shape"):
-            metrics.kits_dice(np.ones((1, 2, 3), np.uint8), np.ones((3, 2, 1), np.uint8))
+            metrics.region_dice(np.ones((1, 2, 3), np.uint8), np.ones((3, 2, 1), np.uint8))
 
 
 class TestSurfaceDistances:
@@ -243,10 +246,10 @@ class TestRelativeVolumeError:
     ],
 )
 def test_tumour_detection(prediction, truth, outcome):
-    def volume(labels):
-        return np.array(labels, dtype=np.uint8).reshape(1, 1, -1)
+    def mask(labels):
+        return np.array(labels, dtype=np.uint8).reshape(1, 1, -1) == 2
 
-    assert metrics.tumour_detection(volume(prediction), volume(truth)) == outcome
+    assert metrics.detection(mask(prediction), mask(truth)) == outcome
 
 
 class TestCaseMetrics:
@@ -300,7 +303,7 @@ class TestCaseMetrics:
         distances = metrics.surface_distances(*kidney, SPACING)
         assert row["kidney_dice"] == metrics.dice(*kidney)
         assert row["kidney_hd95"] == pytest.approx(metrics.hausdorff95(*distances), nan_ok=True)
-        assert row["tumour_detection"] == metrics.tumour_detection(prediction, truth)
+        assert row["tumour_detection"] == metrics.detection(prediction == 2, truth == 2)
 
     def test_rejects_different_shapes(self):
         with pytest.raises(ValueError, match="shape"):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from renal.image.boxes import extended_box, inside, slices
+from renal.image.boxes import inside, slices
 from renal.image.grids import grid_size, to_grid, to_native
 from renal.image.settings import Geometry
 
@@ -182,37 +182,6 @@ def test_axes_are_sized_by_number_by_spacing_or_by_the_scan(geometry, size):
     # 90 x 30 x 40 mm.
     box = ((5, 35), (0, 40), (10, 60))
     assert grid_size(Geometry(**geometry), box, (3.0, 0.75, 0.8)) == size
-
-
-SPACING = (4.0, 2.0, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("extent", "box"),
-    [
-        ((40, 40, 10), ((0, 10), (0, 20), (0, 20))),  # just the volume
-        ((1, 1, 1), ((0, 10), (0, 20), (0, 20))),  # smaller: the volume is covered all the same
-        ((80, 60, 11), ((-5, 15), (-5, 25), (-1, 21))),
-        ((44, 42, 10.4), ((-1, 10), (-1, 20), (-1, 20))),  # an odd voxel more lies before
-        ((20, 80, 30), ((0, 10), (-10, 30), (-20, 40))),
-    ],
-)
-def test_an_extent_is_centred_on_the_volume_and_covers_it(extent, box):
-    assert extended_box((10, 20, 20), SPACING, extent) == box
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    shape=st.tuples(*[st.integers(1, 60)] * 3),
-    extent=st.tuples(*[st.floats(0.5, 300)] * 3),
-)
-def test_an_extent_is_as_long_as_asked_for_or_as_the_volume(shape, extent):
-    box = extended_box(shape, SPACING, extent)
-    for (low, high), length, step, wanted in zip(box, shape, SPACING, extent, strict=True):
-        assert low <= 0 and length <= high
-        assert high - low == length or abs((high - low) * step - wanted) <= step / 2
-        assert 0 <= -low - (high - length) <= 1  # as much on both sides
-    assert inside(box, shape) == whole(shape)
 
 
 # -- boxes that leave the volume ------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from renal import augmentations
+from renal.learn import augmentations
 from renal.learn.augmentations import (
     blur,
     crop,

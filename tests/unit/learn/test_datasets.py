@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renal import prepare
 from renal.errors import InputError
 from renal.files import write_array
+from renal.handover.prepared import PreparedCase, write_index
 from renal.learn.datasets import Case, Examples, read_cases, split
 from renal.learn.settings import Training, Validation
 
@@ -29,7 +29,7 @@ def training(sampler: dict | None = None, batch_size: int = 1) -> Training:
     flat = sampler is not None and sampler["name"] == "slices"
     return Training.model_validate(
         {
-            "target": "whole",
+            "target": "kidney",
             "sampler": sampler or VOLUME,
             "network": {
                 "name": "unet",
@@ -66,8 +66,8 @@ def write_prepared(folder: Path, regions: dict[str, int], *, labelled: bool = Tr
             if labelled:
                 label = random.integers(0, 3, SIZE).astype(np.uint8)
                 write_array(folder / f"{name}.{number}.label.npy", label)
-        cases.append(prepare.PreparedCase(name, (9, 9, 9), [((0, 9),) * 3] * count))
-    prepare.write_index(folder, cases)
+        cases.append(PreparedCase(name, (9, 9, 9), [((0, 9),) * 3] * count))
+    write_index(folder, cases)
     return folder
 
 
@@ -131,7 +131,7 @@ def test_arrays_stay_in_their_files_on_the_cpu(tmp_path):
 def test_the_slack_of_regions_comes_along(tmp_path):
     slack = [((1, 0), (0, 0), (0, 1))]
     folder = write_prepared(tmp_path, {"case_0": 1})
-    prepare.write_index(folder, [prepare.PreparedCase("case_0", SIZE, [((0, 9),) * 3], slack)])
+    write_index(folder, [PreparedCase("case_0", SIZE, [((0, 9),) * 3], slack)])
     assert read_cases([folder], CPU)[0].slack == slack
 
 

@@ -1,7 +1,5 @@
 """Two processes train as one: the same curve, the same model, one set of files."""
 
-import csv
-import json
 import os
 import re
 import subprocess
@@ -12,17 +10,15 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from renal import recipe
-from renal.files import write_array
-from renal.handover.prepared import PreparedCase, write_index
+import renal
 from renal.learn.settings import Training
+from tests.unit.learn.helpers import read_history, read_run, write_blocks
 
-PACKAGE = Path(recipe.__file__).parents[1]
-SIZE = (16, 16, 16)
+WORKFLOW = Path(renal.__file__).parents[1]
 # What rounding makes of sums that are added up in another order, over the epochs of these tests.
 TOLERANCE = 1e-4
 SETTINGS = {
-    "target": "whole",
+    "target": "kidney",
     "sampler": {"name": "volume"},
     "network": {
         "name": "res_vnet_cascade",
@@ -43,20 +39,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Seven cases: five to learn from, so that the last batch is a single one, and two to watch."""
-    folder = tmp_path_factory.mktemp("prepared")
-    random = np.random.default_rng(1)
-    cases = []
-    for number in range(7):
-        label = np.zeros(SIZE, np.uint8)
-        z, y, x = random.integers(2, 6, 3)
-        label[z : z + 8, y : y + 8, x : x + 8] = 1
-        image = np.where(label > 0, 1.0, -1.0) + 0.1 * random.normal(size=SIZE)
-        name = f"case_{number}"
-        write_array(folder / f"{name}.0.image.npy", image.astype(np.float16))
-        write_array(folder / f"{name}.0.label.npy", label)
-        cases.append(PreparedCase(name, SIZE, [((0, 16),) * 3]))
-    write_index(folder, cases)
-    return folder
+    return write_blocks(tmp_path_factory.mktemp("seven"), 7, seed=1)
 
 
 def train(prepared, output, processes, minutes=None):
@@ -67,10 +50,10 @@ def train(prepared, output, processes, minutes=None):
     if minutes is not None:
         arguments += ["--minutes", str(minutes)]
     # On a machine without GPUs a training has one process, whatever its recipe says.
-    program = "from renal.distributed import start_processes as start; "
+    program = "from renal.learn.distributed import start_processes as start; "
     program += f"start({processes})"
     start = ["-c", program] if processes > 1 else ["-m", "renal"]
-    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(PACKAGE)}
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(WORKFLOW)}
     return subprocess.run(
         [sys.executable, *start, *map(str, arguments)],
         env=os.environ | hidden,
@@ -79,11 +62,6 @@ def train(prepared, output, processes, minutes=None):
         check=False,
         timeout=120,
     )
-
-
-def history(output):
-    with (output / "history.csv").open() as stream:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
 def test_two_processes_learn_what_one_learns(prepared, tmp_path):
@@ -97,7 +75,7 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path):
     assert re.search("stopped (after|within) epoch 1", two.with_suffix(".log").read_text())
     finished = train(prepared, two, 2)
     assert finished.returncode == 0, finished.stderr
-    rows, expected = history(two), history(one)
+    rows, expected = read_history(two), read_history(one)
     assert len(rows) == len(expected) == 3
     for row, other in zip(rows, expected, strict=True):
         assert row.keys() == other.keys() >= {"loss", "validation_loss"}
@@ -107,6 +85,6 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path):
     assert weights.keys() == others.keys()
     for key, weight in weights.items():
         np.testing.assert_allclose(weight, others[key], atol=TOLERANCE)
-    assert json.loads((two / "run.json").read_text())["processes"] == 2
+    assert read_run(two)["processes"] == 2
     # One process speaks for both.
     assert two.with_suffix(".log").read_text().count("epoch 3/3") == 1

@@ -46,9 +46,39 @@ def test_the_whole_volume_is_predicted_at_once():
         seen.append(images.shape)
         return two_maps(images)
 
-    found = infer(image, predictor, WholeInference(name="whole"), context=1)
+    (found,) = infer([image], predictor, WholeInference(name="whole"), context=1)
     assert seen == [(1, 1, 3, 4, 5)]
     assert torch.equal(found, torch.stack([image, -image]))
+
+
+def test_regions_are_predicted_stacked_and_parted_again():
+    images = [torch.randn(depth, 4, 5) for depth in (3, 1, 2)]
+    seen = []
+
+    def predictor(stacked):
+        seen.append(stacked)
+        return two_maps(stacked)
+
+    found = infer(images, predictor, WholeInference(name="whole"), context=1)
+    (stacked,) = seen
+    assert torch.equal(stacked[0, 0], torch.cat(images))
+    for maps, image in zip(found, images, strict=True):
+        assert torch.equal(maps, torch.stack([image, -image]))
+
+
+@pytest.mark.parametrize(
+    "inference",
+    [sliding(), WINDOWS, SliceInference(name="slices", batch=4)],
+    ids=lambda inference: inference.name,
+)
+def test_every_region_is_otherwise_predicted_by_itself(inference):
+    images = [torch.randn(size) for size in ((10, 8, 8), (3, 9, 5))]
+    alone = [infer([image], two_maps, inference)[0] for image in images]
+    together = infer(images, two_maps, inference)
+    assert len(together) == 2
+    for maps, expected, image in zip(together, alone, images, strict=True):
+        assert torch.equal(maps, expected)
+        torch.testing.assert_close(maps, torch.stack([image, -image]))
 
 
 # -- windows --------------------------------------------------------------------------------------
@@ -88,7 +118,7 @@ def test_slices_of_every_length_are_predicted_once_and_in_their_place():
 
     for length in range(1, 301):
         image = torch.arange(length).float().reshape(-1, 1, 1)
-        found = infer(image, predictor, WINDOWS, context=1)
+        (found,) = infer([image], predictor, WINDOWS, context=1)
         assert found.shape == (2, length, 1, 1)
         assert torch.equal(found[0], image) and torch.equal(found[1], -image)
     assert len(calls) < 300 * 10
@@ -101,7 +131,7 @@ def test_a_window_sees_the_slices_round_those_it_is_asked_for():
         seen.append((int(images.min()), int(images.max())))
         return images
 
-    infer(torch.arange(130.0).reshape(-1, 1, 1), predictor, WINDOWS, context=1)
+    infer([torch.arange(130.0).reshape(-1, 1, 1)], predictor, WINDOWS, context=1)
     assert seen == [(0, 63), (32, 95), (64, 127), (66, 129)]
 
 
@@ -114,7 +144,7 @@ def test_a_volume_shorter_than_a_window_is_padded_with_its_smallest_value():
 
     image = torch.arange(5.0, 8.0).reshape(-1, 1, 1)
     settings_of = WindowInference(name="windows", length=6, step=2, keep=(2, 4))
-    found = infer(image, predictor, settings_of, context=1)
+    (found,) = infer([image], predictor, settings_of, context=1)
     assert seen[0].flatten().tolist() == [5, 5, 6, 7, 5, 5]
     assert torch.equal(found[0], image)
 
@@ -134,14 +164,14 @@ def test_slices_are_predicted_with_their_neighbours(length, context):
         return two_maps(images[:, :, context // 2 : context // 2 + 1])
 
     slices = SliceInference(name="slices", batch=3)
-    found = infer(image, predictor, slices, context=context)
+    (found,) = infer([image], predictor, slices, context=context)
     assert torch.equal(found, torch.stack([image, -image]))
     assert sum(batches) == length and max(batches) <= 3
 
     def sums(images):
         return images.sum(dim=2, keepdim=True)
 
-    found = infer(image, sums, slices, context=context)
+    (found,) = infer([image], sums, slices, context=context)
     expected = [image[neighbours(n, context, length)].sum(0) for n in range(length)]
     torch.testing.assert_close(found[0], torch.stack(expected))
 
@@ -152,7 +182,7 @@ def test_a_classifier_of_slices_gives_one_value_for_each():
     def predictor(images):
         return images.mean((2, 3, 4), keepdim=True)
 
-    found = infer(image, predictor, SliceInference(name="slices", batch=4), context=1)
+    (found,) = infer([image], predictor, SliceInference(name="slices", batch=4), context=1)
     assert found.shape == (1, 7, 1, 1)
     torch.testing.assert_close(found[0], image.mean((1, 2), keepdim=True))
 
@@ -170,7 +200,7 @@ def test_a_classifier_of_slices_gives_one_value_for_each():
 def test_a_predictor_that_changes_nothing_gives_the_image(shape, size, weighting, data):
     overlap = tuple(data.draw(st.integers(0, side - 1)) for side in size)
     image = torch.randn(shape)
-    found = infer(image, two_maps, sliding(size, overlap, weighting), context=1)
+    (found,) = infer([image], two_maps, sliding(size, overlap, weighting), context=1)
     assert found.shape == (2, *shape)
     torch.testing.assert_close(found, torch.stack([image, -image]), atol=1e-4, rtol=1e-4)
 
@@ -178,8 +208,8 @@ def test_a_predictor_that_changes_nothing_gives_the_image(shape, size, weighting
 @pytest.mark.parametrize("weighting", ["uniform", "gaussian"])
 @pytest.mark.parametrize("shape", [(8, 8, 8), (3, 2, 1), (20, 9, 8)])
 def test_constant_predictions_stay_constant(weighting, shape):
-    found = infer(
-        torch.randn(shape),
+    (found,) = infer(
+        [torch.randn(shape)],
         lambda images: torch.full_like(images, 0.75),
         sliding(weighting=weighting),
         context=1,
@@ -195,7 +225,7 @@ def test_an_image_smaller_than_a_patch_is_padded_with_its_smallest_value():
         return images.clone()
 
     image = torch.rand(3, 8, 5) + 7
-    infer(image, predictor, sliding(), context=1)
+    infer([image], predictor, sliding(), context=1)
     (patch,) = seen
     assert patch.shape == (1, 1, 8, 8, 8)
     assert torch.equal(patch[0, 0, 2:5, :, 1:6], image)
@@ -224,7 +254,7 @@ def test_patches_overlap_by_as_many_voxels_as_the_recipe_says(length, side, over
         return images.clone()
 
     image = torch.arange(float(length)).reshape(-1, 1, 1).repeat(1, 4, 4)
-    infer(image, predictor, sliding((side, 4, 4), (overlap, 0, 0), "uniform"), context=1)
+    infer([image], predictor, sliding((side, 4, 4), (overlap, 0, 0), "uniform"), context=1)
     assert seen == starts
 
 
@@ -234,7 +264,10 @@ def test_uniform_weights_are_a_plain_mean_and_gaussian_ones_favour_the_middle():
     def of_two(weighting: str) -> torch.Tensor:
         patches = iter([0.0, 1.0])
         settings_of = sliding((8, 4, 4), (4, 0, 0), weighting)
-        return infer(image, lambda images: torch.full_like(images, next(patches)), settings_of)
+        (found,) = infer(
+            [image], lambda images: torch.full_like(images, next(patches)), settings_of
+        )
+        return found
 
     uniform, gaussian = (of_two(name)[0, :, 2, 2] for name in ("uniform", "gaussian"))
     assert uniform.tolist() == [0] * 4 + [0.5] * 4 + [1] * 4
@@ -259,6 +292,6 @@ def test_patches_are_put_together_where_the_image_is(weighting):
     fetched: list[torch.device] = []
     image = torch.randn(12, 8, 8)
     settings_of = sliding(weighting=weighting)
-    found = infer(image, lambda images: Elsewhere(two_maps(images)), settings_of, context=1)
+    (found,) = infer([image], lambda images: Elsewhere(two_maps(images)), settings_of, context=1)
     assert fetched == [image.device] * 2
     torch.testing.assert_close(found, torch.stack([image, -image]))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from renal.errors import InputError
-from renal.learn.networks import pretrained
+from renal.learn import pretrained
 from renal.learn.networks.settings import Pretrained
 
 URL = "https://example.org/weights.pth"

@@ -54,7 +54,7 @@ def claim_gpus(count: int = 1) -> int:
 def _wait_for(names: list[str], count: int) -> list[str]:
     """Lock `count` of the GPUs: all at once, so that two waiting steps cannot block each other."""
     while True:
-        taken = {}
+        taken: dict[str, TextIO] = {}
         for name in names:
             stream = _locked(name) if len(taken) < count else None
             if stream is not None:

@@ -15,6 +15,8 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from renal.image.boxes import three
+
 Points = Sequence[np.ndarray]  # z (n, 1, 1), y (1, n, 1) and x (1, 1, n), in mm, ascending
 Distance = Callable[[Points], np.ndarray]
 Corner = tuple[float, float, float]
@@ -47,10 +49,10 @@ class Field:
         self.step = scale / 1.5
         shape = [int(-2 * start / self.step) + 2 for start in self.origin]
         noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 1.5)
-        self.values = np.clip(noise / float(noise.std()), -2.5, 2.5)
+        self.values: np.ndarray = np.clip(noise / float(noise.std()), -2.5, 2.5)
 
     def __call__(self, points: Points) -> np.ndarray:
-        values = self.values
+        values: np.ndarray = self.values
         for axis, (coordinate, start) in enumerate(zip(points, self.origin, strict=True)):
             position = np.clip((coordinate - start) / self.step, 0, self.values.shape[axis] - 1.01)
             index = position.astype(np.intp)
@@ -58,6 +60,12 @@ class Field:
             before, after = (np.take(values, index.ravel() + step, axis) for step in (0, 1))
             values = before + weight * (after - before)
         return values
+
+
+def both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Distance to what two solids share."""
+    shared: np.ndarray = np.maximum(first, second)
+    return shared
 
 
 def ellipsoid_distance(offsets: Points, radii: Sequence[float]) -> np.ndarray:
@@ -84,9 +92,9 @@ def ellipsoid(
         result = ellipsoid_distance([p - c for p, c in zip(points, centre, strict=True)], radii)
         if wobble is not None:
             result = result + lobe * wobble(points)
-        return result if within is None else np.maximum(result, within(points))
+        return result if within is None else both(result, within(points))
 
-    reach = tuple(1.1 * r + 3 * lobe + 3 for r in radii)
+    reach = three(1.1 * r + 3 * lobe + 3 for r in radii)
     return Solid(distance, hu, grain, centre, reach, tissue)
 
 
@@ -103,7 +111,7 @@ def tube(
     for k, (start, end) in enumerate(zip(path[:-1].tolist(), path[1:].tolist(), strict=True)):
 
         def distance(
-            points: Points, k: int = k, start: list = start, end: list = end
+            points: Points, k: int = k, start: list[float] = start, end: list[float] = end
         ) -> np.ndarray:
             along = [b - a for a, b in zip(start, end, strict=True)]
             offsets = [p - a for p, a in zip(points, start, strict=True)]
@@ -111,11 +119,11 @@ def tube(
             share = np.clip(share / (sum(a * a for a in along) + 1e-6), 0, 1)
             squares = ((o - share * a) ** 2 for o, a in zip(offsets, along, strict=True))
             result = np.sqrt(sum(squares)) - (radius[k] + share * (radius[k + 1] - radius[k]))
-            return np.maximum(result, points[1] - fluid_level)
+            return both(result, points[1] - fluid_level)
 
-        centre = tuple((a + b) / 2 for a, b in zip(start, end, strict=True))
+        centre = three((a + b) / 2 for a, b in zip(start, end, strict=True))
         margin = max(radius[k], radius[k + 1]) + 3
-        reach = tuple(abs(b - a) / 2 + margin for a, b in zip(start, end, strict=True))
+        reach = three(abs(b - a) / 2 + margin for a, b in zip(start, end, strict=True))
         solids.append(Solid(distance, hu, grain, centre, reach))
     return solids
 
@@ -140,7 +148,8 @@ class Patient:
         value = across**2 * np.sqrt(np.abs(across)) + deep**2 * np.sqrt(np.abs(deep))
         slope_x = np.abs(across) ** 1.5 / (self.half_width + side)
         slope_y = np.abs(deep) * np.sqrt(np.abs(deep)) / radius_y
-        return (value - 1) / (2.5 * np.sqrt(slope_x**2 + slope_y**2) + 1e-5)
+        distance: np.ndarray = (value - 1) / (2.5 * np.sqrt(slope_x**2 + slope_y**2) + 1e-5)
+        return distance
 
     def cavity(self, points: Points, margin: float = 0.0) -> np.ndarray:
         """Distance to the abdominal cavity, `margin` mm inside its wall."""
@@ -148,7 +157,8 @@ class Patient:
 
     def vessels(self, points: Points, radius: float) -> np.ndarray:
         """Distance to winding tubes: the lines in which two random fields both vanish."""
-        return 13 * np.hypot(self.lobes(points), self.branches(points)) - radius
+        distance: np.ndarray = 13 * np.hypot(self.lobes(points), self.branches(points)) - radius
+        return distance
 
 
 def body(patient: Patient) -> list[Solid]:
@@ -159,15 +169,15 @@ def body(patient: Patient) -> list[Solid]:
     def table(points: Points) -> np.ndarray:
         _, y, x = points
         arc = np.abs(np.hypot(x, y - table_y + 480) - 500) - 2
-        return np.maximum(arc, np.abs(x) - 200)
+        return both(arc, np.abs(x) - 200)
 
     def muscle_layers(points: Points) -> np.ndarray:
         middle = np.abs(patient.outline(points, wall / 2, wall / 2, 15))
         broken = 0.5 * patient.wobble(points)
-        return np.maximum(np.abs(middle - wall / 6) - 0.2 - broken, 75 - np.abs(points[2]))
+        return both(np.abs(middle - wall / 6) - 0.2 - broken, 75 - np.abs(points[2]))
 
     def mesentery(points: Points) -> np.ndarray:
-        return np.maximum(patient.vessels(points, 1.6), patient.cavity(points, 8))
+        return both(patient.vessels(points, 1.6), patient.cavity(points, 8))
 
     def outline(side: float, front: float, back: float) -> Distance:
         return partial(patient.outline, side=side, front=front, back=back)
@@ -194,22 +204,22 @@ def upper_organs(patient: Patient, rng: np.random.Generator) -> list[Solid]:
     def before_kidney(points: Points) -> np.ndarray:
         z, y, x = points
         plane = 0.5 * (y - 10) + 0.7 * (x + 78) + 0.5 * (z + 15) + 6 * patient.wobble(points)
-        return np.maximum(inside(points), plane)
+        return both(inside(points), plane)
 
     def branches(points: Points, liver: Solid) -> np.ndarray:
-        return np.maximum(patient.vessels(points, 3), liver.distance(points) + 6)
+        return both(patient.vessels(points, 3), liver.distance(points) + 6)
 
     def stomach_gas(points: Points) -> np.ndarray:
-        return np.maximum(contents.distance(points), points[1] - fluid_level)
+        return both(contents.distance(points), points[1] - fluid_level)
 
     def lung(points: Points, inset: float = 0.0) -> np.ndarray:
         z, y, _ = points
         depth = 0.0075 * np.minimum(z + 42, 0) ** 2 * (1 + 0.01 * y)
         wall = inside(points)
-        return np.maximum(wall, -wall - depth) + inset
+        return both(wall, -wall - depth) + inset
 
     def lung_vessels(points: Points) -> np.ndarray:
-        return np.maximum(patient.vessels(points, 1.5), lung(points, 4))
+        return both(patient.vessels(points, 1.5), lung(points, 4))
 
     right = organ(
         (tip - 95, -0.1 * front, -0.5 * width),
@@ -236,7 +246,8 @@ def bowel(patient: Patient, rng: np.random.Generator) -> list[Solid]:
     """Small bowel loops and the colon: walls, then contents, then gas above a fluid level."""
     width, front = patient.half_width, patient.front
     steps = np.linspace(0, 1, 15)
-    loops = []
+    # Path, radius, HU of the contents, and the level above which they are gas.
+    loops: list[tuple[np.ndarray, float | np.ndarray, float, float]] = []
     for centre in rng.uniform((15, 34 - front, -80), (125, 0, 85), (17, 3)):
         phase, turns = rng.uniform(0, 6.3, 3), rng.uniform(4, 9, 3)
         swing = np.sin(steps[:, None] * turns + phase) * (20, 13, 28)
@@ -298,13 +309,13 @@ def skeleton(patient: Patient, rng: np.random.Generator) -> list[Solid]:
         z, flare = points[0], 1 + 0.07 * np.cos(2 * math.pi * (level(points[0]) / height + 0.5))
         offsets = [(points[1] - y) / flare, points[2] / flare]
         notch = 9 - np.hypot(points[1] - y - 24, points[2])
-        side = np.maximum(ellipsoid_distance(offsets, [16.5 + grow, 22 + grow]), notch + grow)
-        return np.maximum(side, np.abs(level(z)) - half)
+        side = both(ellipsoid_distance(offsets, [16.5 + grow, 22 + grow]), notch + grow)
+        return both(side, np.abs(level(z)) - half)
 
     def arch(points: Points) -> np.ndarray:
         offsets = [points[1] - y - 24, points[2]]
         outer = ellipsoid_distance(offsets, [12.5, 15.5])
-        return np.maximum(outer, np.abs(level(points[0]) - 2) - 11)
+        return both(outer, np.abs(level(points[0]) - 2) - 11)
 
     def canal(points: Points) -> np.ndarray:
         return ellipsoid_distance([points[1] - y - 24, points[2]], [8.5, 11])
@@ -316,7 +327,7 @@ def skeleton(patient: Patient, rng: np.random.Generator) -> list[Solid]:
         depth = patient.outline(points, 4, 4, 12)
         shaft = ellipsoid_distance([depth, fall], [3.6 + grow, 6 + grow])
         lowest = z - 30 + 0.75 * np.maximum(y - back, 0)
-        return np.maximum(np.maximum(shaft, 34 - np.abs(x)), lowest)
+        return both(both(shaft, 34 - np.abs(x)), lowest)
 
     near, reach = (0, y + 10, 0), (math.inf, 45, 48)
     processes = []
@@ -392,7 +403,9 @@ class Kidney:
 
     def outer(self, points: Points) -> np.ndarray:
         """The smooth outline, over the hilum too."""
-        return ellipsoid_distance(self.local(points), self.radii) + self.patient.lobes(points)
+        smooth = ellipsoid_distance(self.local(points), self.radii)
+        distance: np.ndarray = smooth + self.patient.lobes(points)
+        return distance
 
     def sinus(self, points: Points) -> np.ndarray:
         """The hollow, open at the hilum, that holds fat, vessels and the pelvis."""
@@ -403,7 +416,7 @@ class Kidney:
 
     def parenchyma(self, points: Points) -> np.ndarray:
         """What is labelled as kidney: the outline less the sinus."""
-        return np.maximum(self.outer(points), -self.sinus(points))
+        return both(self.outer(points), -self.sinus(points))
 
     def medulla(self, points: Points) -> np.ndarray:
         """Pyramids: a fan about the sinus, parted by columns and under the cortex."""
@@ -412,14 +425,14 @@ class Kidney:
         fan = np.hypot(up, out) * (0.2 + 0.4 * np.cos(self.pyramids * np.arctan2(out, up)))
         uneven = 3 * self.patient.lobes(points)
         between = 0.25 * hilum + 1 - np.abs(thick + 2 * uneven)
-        columns = np.maximum(between, uneven - fan)
-        within = np.maximum(self.outer(points) + 6.5, 1.5 - self.sinus(points))
-        return np.maximum(within, columns)
+        columns = both(between, uneven - fan)
+        within = both(self.outer(points) + 6.5, 1.5 - self.sinus(points))
+        return both(within, columns)
 
     def halo(self, points: Points) -> np.ndarray:
         """Perirenal fat, which pushes other organs aside."""
         far = self.outer(points) - self.fat - 2 * self.patient.wobble(points)
-        return np.maximum(far, self.patient.cavity(points, 2))
+        return both(far, self.patient.cavity(points, 2))
 
     def solids(self, cortex: float, medulla: float) -> list[Solid]:
         """Cortex and medulla with their HU."""
@@ -502,7 +515,7 @@ def anatomy(patient: Patient, rng: np.random.Generator, tumours: int, count: int
         solids.append(Solid(kidney.halo, FAT - 3, 6, kidney.centre, (95, 70, 70)))
     for solid in found:
         rim = partial(lambda points, inner: inner(points) - 4, inner=solid.distance)
-        reach = tuple(r + 4 for r in solid.reach)
+        reach = three(r + 4 for r in solid.reach)
         solids.append(Solid(rim, FAT - 3, 6, solid.centre, reach))
     solids += muscles() + vessels(kidneys, rng) + skeleton(patient, rng)
     for kidney in kidneys:

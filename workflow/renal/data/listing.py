@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from renal.files import write_text
@@ -47,9 +48,11 @@ def check_cases(
     writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark"])
     for batch, case in cases:
         fold = batch.partition("-")[0].removeprefix("fold") if case.labelled else ""
-        geometry = [*(case.shape or [""] * 3), *(case.spacing or [""] * 3)]
+        shape: Sequence[int | str] = case.shape or [""] * 3
+        spacing: Sequence[float | str] = case.spacing or [""] * 3
         remark = case.fault or "; ".join(case.notes)
         volumes = [str(case.volumes_ml.get(name, "")) for name in labels.names]
-        writer.writerow([case.name, fold, batch, *geometry, *volumes, not case.fault, remark])
+        usable = not case.fault
+        writer.writerow([case.name, fold, batch, *shape, *spacing, *volumes, usable, remark])
     write_text(output, text.getvalue())
     return [case.fault for _, case in cases if case.fault]

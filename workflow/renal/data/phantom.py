@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -153,7 +154,7 @@ def phantom_case(
     return Phantom(image, label, (thickness, pixel, pixel))
 
 
-def write_case(folder: Path, seed: int, size: int, labelled: int, number: int) -> dict:
+def write_case(folder: Path, seed: int, size: int, labelled: int, number: int) -> dict[str, Any]:
     """Write one case, unless its files are there, and return its entry for `kits.json`."""
     name = f"case_{number:05d}"
     image, label = folder / name / IMAGE, folder / name / LABEL

@@ -104,9 +104,9 @@ def _score_case(
     looked_at: dict[str, PreparedCase],
     labels: Labels,
 ) -> list[dict[str, Any]]:
-    truth = read_label(read_header(Path(case.label)), labels)
+    truth = read_label(read_header(case.label_path), labels)
     prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
-    spacing = tuple(case.spacing)
+    spacing = case.spacing_mm
 
     folder, prepared = truths[method.grid][case.name]
     (grid_truth,) = read_labels(folder, prepared)
@@ -173,7 +173,7 @@ def _truth_as_probability(
     for label in read_labels(folder, case):
         parts = np.stack([labels.region(name).mask(label) for name in stage.maps])
         if stage.of_slices:
-            parts = parts.any(axis=(2, 3), keepdims=True)
+            parts = np.any(parts, axis=(2, 3), keepdims=True)
         maps.append(parts.astype(np.float32))
     return case, maps
 

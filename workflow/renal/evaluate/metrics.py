@@ -300,7 +300,7 @@ def _require_same_shape(prediction: np.ndarray, truth: np.ndarray) -> None:
         )
 
 
-def _dice_of_counts(overlap: int, total: int) -> float:
+def _dice_of_counts(overlap: int | np.integer, total: int | np.integer) -> float:
     return float(2 * overlap / total) if total else 1.0
 
 
@@ -336,4 +336,4 @@ def _nearest_distances(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
     that could push a distance equal to a tolerance beyond it.
     """
     distances, _ = KDTree(targets).query(points)
-    return distances.astype(np.float32)
+    return np.asarray(distances, np.float32)

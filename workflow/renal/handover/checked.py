@@ -18,9 +18,9 @@ class CheckedCase:
     image, label : str
         Paths; label is None for an unlabelled case.
     shape : list of int
-        (z, y, x) voxels of the image.
+        (z, y, x) voxels of the image; None if its header could not be read.
     spacing : list of float
-        (z, y, x) mm.
+        (z, y, x) mm; None likewise.
     volumes_ml : dict of str to float
         Volume of each region by its name; empty for an unlabelled case.
     checksum : str
@@ -45,6 +45,25 @@ class CheckedCase:
     @property
     def labelled(self) -> bool:
         return self.label is not None
+
+    @property
+    def label_path(self) -> Path:
+        """Where the label is; an InputError if there is none."""
+        if self.label is None:
+            raise InputError(
+                f"{self.name}: no label, which is needed here: add it, or leave the case out"
+            )
+        return Path(self.label)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """(z, y, x) mm; an InputError if they are not known, as where the case has a fault."""
+        if self.spacing is None:
+            raise InputError(
+                f"{self.name}: {self.fault or 'no spacing in its record: check the case again'}"
+            )
+        z, y, x = self.spacing
+        return z, y, x
 
 
 def write_checked(path: Path, cases: list[CheckedCase]) -> None:

@@ -7,15 +7,18 @@ each region, the probabilities of the target's maps in 8 bits, cropped to where 
 import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from renal.errors import InputError
 from renal.files import replacing
-from renal.handover.checked import CheckedCase
 from renal.handover.prepared import PreparedCase, entry_of, read_index
-from renal.image.boxes import Box, bounding_box, inside, joined, slices, whole_volume
+from renal.image.boxes import Box, bounding_box, inside, joined, slices, three, whole_volume
 from renal.image.grids import to_native
+
+if TYPE_CHECKING:
+    from renal.handover.checked import CheckedCase
 
 LEVELS = 255  # 8 bits: probabilities are kept to 0.4 %
 FOREGROUND = 0.5
@@ -31,12 +34,12 @@ def write_probabilities(folder: Path, case: PreparedCase, maps: list[np.ndarray]
     arrays = {}
     for number, probability in enumerate(maps):
         levels = _levels(probability)
-        box = bounding_box(levels.any(axis=0)) or ((0, 0),) * 3
+        box = bounding_box(np.any(levels, axis=0)) or ((0, 0),) * 3
         arrays[f"box{number}"] = np.array(box)
         arrays[f"levels{number}"] = levels[:, *slices(box)]
         arrays[f"size{number}"] = np.array(levels.shape)
     with replacing(folder / f"{case.name}.npz") as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def _levels(probability: np.ndarray) -> np.ndarray:
@@ -55,7 +58,7 @@ def read_probabilities(folder: Path, case: PreparedCase) -> list[np.ndarray]:
             maps = []
             for number in range(len(case.boxes)):
                 probability = np.zeros(arrays[f"size{number}"], np.float32)
-                box = tuple(tuple(side) for side in arrays[f"box{number}"].tolist())
+                box = three((low, high) for low, high in arrays[f"box{number}"].tolist())
                 probability[:, *slices(box)] = arrays[f"levels{number}"] / np.float32(LEVELS)
                 maps.append(probability)
             return maps
@@ -123,11 +126,11 @@ def _within(native: np.ndarray, box: Box, shape: tuple[int, int, int]) -> tuple[
     """The part of an array at `box` that lies in a volume of `shape`, and its box."""
     cut = inside(box, shape)
     start = [low for low, _ in box]
-    part = tuple((low - s, high - s) for (low, high), s in zip(cut, start, strict=True))
+    part = three((low - s, high - s) for (low, high), s in zip(cut, start, strict=True))
     return native[slices(part)], cut
 
 
-def native_mask_of(folder: Path, case: CheckedCase) -> tuple[np.ndarray, Box]:
+def native_mask_of(folder: Path, case: "CheckedCase") -> tuple[np.ndarray, Box]:
     """Native mask of the first map of a case from a folder of predictions, and what was looked at.
 
     Returns

@@ -6,12 +6,13 @@ its regions, ``<case>.<region>.image.npy`` and ``<case>.<region>.label.npy``.
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from renal.errors import InputError
 from renal.files import read_array, read_json, write_json
-from renal.image.boxes import Box
+from renal.image.boxes import Box, three
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,18 @@ def read_index(folder: Path) -> dict[str, PreparedCase]:
     try:
         return {
             entry["name"]: PreparedCase(
-                entry["name"],
-                tuple(entry["shape"]),
-                *(
-                    [tuple(tuple(side) for side in box) for box in entry[key]]
-                    for key in ("boxes", "slack")
-                ),
+                entry["name"], three(entry["shape"]), _boxes(entry["boxes"]), _boxes(entry["slack"])
             )
             for entry in read_json(path)
         }
-    except (InputError, KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: missing or damaged: delete the folder {folder} and run the workflow again"
         ) from error
+
+
+def _boxes(stored: Any) -> list[Box]:
+    return [three((low, high) for low, high in box) for box in stored]
 
 
 def entry_of(index: dict[str, PreparedCase], folder: Path, case: str) -> PreparedCase:

@@ -1,7 +1,8 @@
 """Boxes of voxels: where a part of a volume lies, and the regions that a stage looks at."""
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,15 +12,23 @@ if TYPE_CHECKING:
 # ((z0, z1), (y0, y1), (x0, x1)) in voxels, ends excluded.
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
+Item = TypeVar("Item")
+
+
+def three(values: Iterable[Item]) -> tuple[Item, Item, Item]:
+    """Exactly three values, those of z, y and x, as a tuple."""
+    z, y, x = values
+    return z, y, x
+
 
 def slices(box: Box) -> tuple[slice, slice, slice]:
     """`box`, ((z0, z1), (y0, y1), (x0, x1)) in voxels with ends excluded, as slices."""
-    return tuple(slice(start, stop) for start, stop in box)
+    return three(slice(start, stop) for start, stop in box)
 
 
 def whole_volume(shape: tuple[int, int, int]) -> Box:
     """The box of a whole volume of `shape` (z, y, x) voxels."""
-    return tuple((0, int(length)) for length in shape)
+    return three((0, int(length)) for length in shape)
 
 
 def extended_box(
@@ -33,12 +42,12 @@ def extended_box(
         extended = max(round(extent / step), length)
         start = (length - extended) // 2
         box.append((start, start + extended))
-    return tuple(box)
+    return three(box)
 
 
 def inside(box: Box, shape: tuple[int, int, int]) -> Box:
     """The part of a box that lies in a volume of `shape`."""
-    return tuple(
+    return three(
         (min(max(low, 0), length), min(max(high, 0), length))
         for (low, high), length in zip(box, shape, strict=True)
     )
@@ -53,12 +62,12 @@ def bounding_box(mask: np.ndarray) -> Box | None:
         if indices.size == 0:
             return None
         box.append((int(indices[0]), int(indices[-1]) + 1))
-    return tuple(box)
+    return three(box)
 
 
 def joined(boxes: list[Box]) -> Box:
     """The box round some boxes."""
-    return tuple(
+    return three(
         (min(low for low, _ in sides), max(high for _, high in sides))
         for sides in zip(*boxes, strict=True)
     )
@@ -67,7 +76,7 @@ def joined(boxes: list[Box]) -> Box:
 def widened(box: Box, margins: list[int], shape: tuple[int, int, int]) -> Box:
     """A box with a margin of so many voxels on both sides of each axis, cut at the volume."""
     sides = zip(box, margins, strict=True)
-    return inside(tuple((low - margin, high + margin) for (low, high), margin in sides), shape)
+    return inside(three((low - margin, high + margin) for (low, high), margin in sides), shape)
 
 
 def regions_of(
@@ -111,7 +120,7 @@ def regions_of(
 
 
 def _along(box: Box, axes: tuple[str, ...], extent: Box) -> Box:
-    return tuple(
+    return three(
         side if axis in axes else whole
         for axis, side, whole in zip("zyx", box, extent, strict=True)
     )

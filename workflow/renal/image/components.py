@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from renal.image.boxes import Box, bounding_box, slices
+from renal.image.boxes import Box, bounding_box, slices, three
 
 if TYPE_CHECKING:
     from renal.image.settings import Components
@@ -55,7 +55,7 @@ def clean(mask: np.ndarray, settings: "Components") -> tuple[np.ndarray, list[Bo
         target[...] = is_kept[plane]
     found = ndimage.find_objects(components)
     boxes = [
-        tuple((low + s.start, low + s.stop) for (low, _), s in zip(box, found[n - 1], strict=True))
+        three((low + s.start, low + s.stop) for (low, _), s in zip(box, found[n - 1], strict=True))
         for n in kept
     ]
     return cleaned, boxes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from renal.image.boxes import Box, inside, slices
+from renal.image.boxes import Box, inside, slices, three
 
 if TYPE_CHECKING:
     from renal.image.settings import Geometry
@@ -28,7 +28,7 @@ def grid_size(
     ):
         native = stop - start
         sizes.append(size or (max(1, round(native * step / wanted)) if wanted else native))
-    return tuple(sizes)
+    return three(sizes)
 
 
 def to_grid(
@@ -100,7 +100,7 @@ def to_native(grid: np.ndarray, box: Box, window: Box | None = None) -> tuple[np
         last = np.minimum(np.ceil((high + 1) / step).astype(int) + 1, length)
     offset = (first + 0.5) * step - 0.5
     native = _resample(grid, tuple(last - first), offset, step, "linear")
-    native_box = tuple(
+    native_box = three(
         (int(begin + low), int(begin + high))
         for begin, low, high in zip(start, first, last, strict=True)
     )

@@ -7,8 +7,8 @@ other orientation are turned on reading and turned back on writing.
 
 import zlib
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -22,10 +22,17 @@ from renal.labels import KITS19, Labels
 ORIENTATION = orientations.axcodes2ornt(("I", "P", "L"))
 HOUNSFIELD_LIMITS = (-32768, 32767)
 # The fields of a NIfTI header that place its voxels in space.
-QFORM = ("qform_code", "quatern_b", "quatern_c", "quatern_d")
-QFORM += ("qoffset_x", "qoffset_y", "qoffset_z")
+QUATERNION = ("qform_code", "quatern_b", "quatern_c", "quatern_d")
+QFORM = (*QUATERNION, "qoffset_x", "qoffset_y", "qoffset_z")
 SFORM = ("sform_code", "srow_x", "srow_y", "srow_z")
 GEOMETRY = ("pixdim", "xyzt_units", *QFORM, *SFORM)
+# What reading a file that is missing, cut off or altered raises.
+UNREADABLE: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    zlib.error,
+    isal_zlib.error,  # type: ignore[assignment]  # a class, which its stub takes for an instance
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Header:
     def to_standard(self) -> np.ndarray:
         """(3, 2) nibabel orientation that takes the file's axes to (z, y, x)."""
         stored = orientations.io_orientation(self.affine)
-        return orientations.ornt_transform(stored, ORIENTATION)
+        turn: np.ndarray = orientations.ornt_transform(stored, ORIENTATION)
+        return turn
 
     @property
     def _file_axes(self) -> list[int]:
@@ -64,12 +72,14 @@ class Header:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return tuple(int(self.file_shape[axis]) for axis in self._file_axes)
+        z, y, x = (int(self.file_shape[axis]) for axis in self._file_axes)
+        return z, y, x
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         sizes = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
-        return tuple(float(sizes[axis]) for axis in self._file_axes)
+        z, y, x = (float(sizes[axis]) for axis in self._file_axes)
+        return z, y, x
 
 
 def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
@@ -127,7 +137,7 @@ def _read_nifti_header(path: Path) -> nib.Nifti1Header:
             block = stream.read(348)
     except FileNotFoundError:
         raise InputError(f"{path}: missing: put it there or exclude the case") from None
-    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: not readable ({error}): copy the file again") from error
     if len(block) == 348:
         nifti = nib.Nifti1Header(block, check=False)
@@ -196,7 +206,7 @@ def read_volume(header: Header) -> np.ndarray:
                     f"{header.path}: NaN or infinite voxels: convert it again or exclude the case"
                 )
             volume[:, :, plane] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
-    return orientations.apply_orientation(volume, header.to_standard)
+    return _turned(volume, header)
 
 
 @UNWARNED
@@ -233,7 +243,13 @@ def read_label(header: Header, labels: Labels = KITS19) -> np.ndarray:
             f"{header.path}: label values {wrong}: only {labels.legend} are allowed: "
             "mend the label or exclude the case"
         )
-    return orientations.apply_orientation(label, header.to_standard)
+    return _turned(label, header)
+
+
+def _turned(stored: np.ndarray, header: Header) -> np.ndarray:
+    """A view with the axes of a file as (z, y, x)."""
+    turned: np.ndarray = orientations.apply_orientation(stored, header.to_standard)
+    return turned
 
 
 def write_like(path: Path, label: np.ndarray, header: Header) -> None:
@@ -274,15 +290,15 @@ def _save(path: Path, image: nib.Nifti1Image) -> None:
         stream.write(image.to_bytes())
 
 
-def _open(path: Path) -> BinaryIO:
-    return igzip.open(path, "rb") if path.name.endswith(".gz") else open(path, "rb")
+def _open(path: Path) -> BufferedIOBase:
+    return igzip.IGzipFile(path, "rb") if path.name.endswith(".gz") else open(path, "rb")
 
 
 def _read_stored(header: Header) -> np.ndarray:
     """Read the stored numbers: file_shape, stored dtype, first axis fastest (F order)."""
     nifti, path = header.nifti, header.path
     stored = np.empty(int(np.prod(header.file_shape)), nifti.get_data_dtype())
-    view = memoryview(stored.view(np.uint8))
+    view = stored.view(np.uint8).data
     position = 0
     try:
         with _open(path) as stream:
@@ -295,6 +311,6 @@ def _read_stored(header: Header) -> np.ndarray:
             # Reading on to the end makes gzip compare its checksum.
             if stream.read(1):
                 raise EOFError("the file holds more than its header says")
-    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}): copy the file again") from error
     return stored.reshape(header.file_shape, order="F")

@@ -1,6 +1,6 @@
 """Prepared cases as training examples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -30,15 +30,15 @@ class Case:
     ----------
     name : str
         Case name.
-    images, labels : list of numpy.ndarray or torch.Tensor
+    images, labels : sequence of numpy.ndarray or torch.Tensor
         (z, y, x) of each region: memory-mapped, or tensors on the GPU.
     slack : list of Box
         See `PreparedCase`; empty where regions are not moved about.
     """
 
     name: str
-    images: list[Array]
-    labels: list[Array]
+    images: Sequence[Array]
+    labels: Sequence[Array]
     slack: list[Box]
 
 

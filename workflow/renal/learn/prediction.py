@@ -58,7 +58,8 @@ def predict(
         images = images.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = [network(images)[-1] for network in networks]
-        return sum(probabilities(one, settings.target) for one in logits) / len(networks)
+        total, *others = (probabilities(one, settings.target) for one in logits)
+        return sum(others, start=total) / len(networks)
 
     indices = [(folder, read_index(folder)) for folder in folders]
     total, done = sum(len(index) for _, index in indices), 0

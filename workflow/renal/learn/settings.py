@@ -17,17 +17,14 @@ from renal.learn.targets import channels_of
 from renal.settings import Share, Strict
 
 if TYPE_CHECKING:
-    RegionName = str
+    OneTarget = RegionName = str
 else:
     RegionName = Literal[KITS19.names]
+    OneTarget = Literal[(*KITS19.names, "classes", "slices")]
 
 # What a stage learns to find: one region or several, exclusive classes, or whether a slice holds
 # anything at all.
-Target = (
-    Literal["classes", "slices"]
-    | RegionName
-    | Annotated[tuple[RegionName, ...], Field(min_length=1)]
-)
+Target = OneTarget | Annotated[tuple[RegionName, ...], Field(min_length=1)]
 
 
 class Stopping(Strict):

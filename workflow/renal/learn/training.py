@@ -6,29 +6,25 @@ again draws what an uninterrupted run would have drawn, and ends with the same b
 
 import logging
 import math
-import platform
-import resource
-import subprocess
 import time
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save
 
 from renal.errors import InputError, Stopped
-from renal.files import replacing, write_json, write_text
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases, split
 from renal.learn.device import choose_device
-from renal.learn.distributed import agreed, in_parallel, processes, rank
+from renal.learn.distributed import agreed, processes, rank
 from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
 from renal.learn.pretrained import load_pretrained
+from renal.learn.results import write_results
+from renal.learn.run import Run, best_epoch
 from renal.learn.run_state import (
     Progress,
     StopFlag,
@@ -153,89 +149,7 @@ def train(
                 )
         run.take_best()
         if writes:
-            _write_results(output, run, examples, validation, fingerprint, device)
-
-
-class Run:
-    """All that changes while a network is trained, and what decides how.
-
-    Parameters
-    ----------
-    network, optimizer
-        On the device.
-    drawing
-        In which order examples are learned from.
-    settings : Training
-        The recipe's training section.
-    seed : int
-        Of the run.
-    half : bool
-        Whether the forward pass is in bfloat16.
-    """
-
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        drawing: Any,
-        settings: "Training",
-        seed: int,
-        half: bool,
-    ) -> None:
-        self.network = network
-        self.forward = in_parallel(network)
-        self.optimizer = optimizer
-        self.drawing = drawing
-        self.settings = settings
-        self.seed = seed
-        self.half = half
-        self.progress = Progress()
-        self.best: dict[str, torch.Tensor] = {}
-
-    def state(self) -> dict[str, Any]:
-        """What a stopped run needs, for torch.save."""
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "drawing": self.drawing.state,
-            "best": self.best,
-            "progress": vars(self.progress),
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}
-        self.best = state["best"]
-        self.progress = Progress(**state["progress"])
-
-    def keep_best(self) -> None:
-        """Keep the weights of the last epoch if its validation loss is the lowest so far."""
-        validation, history = self.settings.validation, self.progress.history
-        if validation is None or validation.keep == "last":
-            return
-        if best_epoch(history) == len(history) - 1:
-            self.best = {key: value.clone() for key, value in self.network.state_dict().items()}
-            self.progress.kept = len(history)
-
-    def take_best(self) -> None:
-        """Give the network the weights that were kept."""
-        if self.best:
-            self.network.load_state_dict(self.best)
-        else:
-            self.progress.kept = self.progress.epoch
-
-
-def watched_loss(row: dict[str, float]) -> float:
-    """The loss of an epoch that schedules and stopping look at; one that is no number is worst."""
-    loss = row.get("validation_loss", row["loss"])
-    return loss if math.isfinite(loss) else math.inf
-
-
-def best_epoch(history: list[dict[str, float]]) -> int:
-    """Index of the first epoch with the lowest loss."""
-    return min(range(len(history)), key=lambda index: watched_loss(history[index]))
+            write_results(output, run, examples, validation, fingerprint, device)
 
 
 def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
@@ -347,79 +261,3 @@ def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> st
         f"epoch {progress.epoch}/{epochs}, loss {row['loss']:.3f}, "
         f"training Dice {row['dice']:.3f}{watched}, at most {time_left} left"
     )
-
-
-# -- results ------------------------------------------------------------------------------------
-
-
-def _write_results(
-    output: Path,
-    run: Run,
-    examples: Examples,
-    validation: Examples,
-    fingerprint: str,
-    device: torch.device,
-) -> None:
-    network, progress, settings = run.network, run.progress, run.settings
-    if not all(parameter.isfinite().all() for parameter in network.parameters()):
-        raise InputError(
-            f"{output}: the network's parameters are not numbers after the last update: "
-            "lower the learning rate in config.yaml's overrides"
-        )
-    with replacing(output / "model.safetensors") as temporary:
-        temporary.write_bytes(save(network.state_dict()))
-    rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
-    _write_csv(output / "history.csv", rows)
-    drawn = run.drawing.table()
-    if drawn is None:
-        (output / "drawing.csv").unlink(missing_ok=True)  # of other settings
-    else:
-        _write_csv(output / "drawing.csv", drawn)
-    on_gpu = device.type == "cuda"
-    write_json(
-        output / "run.json",
-        {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(progress.seconds, 1),
-            "epochs": progress.epoch,
-            "kept_epoch": progress.kept,
-            "cases": [case.name for case in examples.cases],
-            "validation_cases": [case.name for case in validation.cases],
-            "seed": run.seed,
-            "settings": settings.model_dump(mode="json"),
-            "fingerprint": fingerprint,
-            "commit": _commit(),
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
-            "processes": processes(),
-            "threads": torch.get_num_threads(),
-            "peak_memory_mb": round(
-                torch.cuda.max_memory_allocated(device) / 2**20
-                if on_gpu
-                else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-            ),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-    )
-    (output / "state.pt").unlink(missing_ok=True)
-
-
-def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def _commit() -> str | None:
-    """The commit of this repository, with a + where files differ from it; None outside of one."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()

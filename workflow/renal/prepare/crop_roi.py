@@ -16,6 +16,7 @@ from renal.image.boxes import (
     joined,
     regions_of,
     slices,
+    three,
     whole_volume,
     widened,
 )
@@ -80,19 +81,20 @@ def _crop_case(
     shape = mask.shape
     if settings.of_slices:
         # Which slices hold something is all that is known, or used of the truth.
-        mask = mask.any(axis=(1, 2), keepdims=True)
+        mask = np.any(mask, axis=(1, 2), keepdims=True)
     mask, found = clean(mask, settings.components)
     if settings.of_slices:
         found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
-    boxes = regions_of(found, regions, shape, case.spacing, extent)
+    spacing = case.spacing_mm
+    boxes = regions_of(found, regions, shape, spacing, extent)
     if boxes:
         volume = read_volume(read_header(Path(case.image)))
-        label = read_label(read_header(Path(case.label))) if labels and case.labelled else None
-    jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, case.spacing, strict=True)]
+        label = read_label(read_header(case.label_path)) if labels and case.labelled else None
+    jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, spacing, strict=True)]
     wide_boxes, slack = [], []
     for number, box in enumerate(boxes):
         wide = widened(box, jitter, shape)
-        size = grid_size(geometry, wide, case.spacing)
+        size = grid_size(geometry, wide, spacing)
         part = volume[slices(wide)]
         if regions.masked_hu is not None:
             part = np.where(mask[slices(wide)], part, np.int16(regions.masked_hu))
@@ -114,7 +116,7 @@ def _crop_case(
 
 def _slack(box: Box, wide: Box, size: tuple[int, int, int]) -> Box:
     """Grid voxels before and behind `box` on a grid of `size` over `wide`."""
-    return tuple(
+    return three(
         (
             int((low - first) * length / (last - first)),
             int((last - high) * length / (last - first)),
@@ -145,9 +147,9 @@ def true_mask(
     extent : Box
         Native voxels.
     """
-    mask = labels.regions[0].mask(read_label(read_header(Path(case.label)), labels))
+    mask = labels.regions[0].mask(read_label(read_header(case.label_path), labels))
     extent = whole_volume(mask.shape)
     box = bounding_box(mask)
     if outer is not None and box is not None:
-        extent = joined(regions_of([box], outer, mask.shape, case.spacing, extent))
+        extent = joined(regions_of([box], outer, mask.shape, case.spacing_mm, extent))
     return mask, extent

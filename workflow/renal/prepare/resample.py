@@ -56,6 +56,6 @@ def _resample_case(
     image = to_grid(volume, box, size, settings.interpolation, outside=int(volume.min()))
     write_array(image_file(output, case.name, 0), image)
     if case.labelled:
-        label = read_label(read_header(Path(case.label)))
+        label = read_label(read_header(case.label_path))
         write_array(label_file(output, case.name, 0), to_grid(label, box, size, "nearest"))
     return PreparedCase(case.name, header.shape, [box])

@@ -1,19 +1,16 @@
 """What is wrong with recipes that are right by themselves, told before anything runs."""
 
 import math
-from typing import TYPE_CHECKING
 
 from renal.errors import InputError
 from renal.learn.targets import maps_of
+from renal.recipe.configuration import Configuration
 from renal.recipe.method import Method
 from renal.recipe.parts import owners_of, region_crop, stage_of
 from renal.settings import settings_hash
 
-if TYPE_CHECKING:
-    from renal.recipe.configuration import Configuration
 
-
-def check_sizes(configuration: "Configuration", methods: dict[str, Method]) -> None:
+def check_sizes(configuration: Configuration, methods: dict[str, Method]) -> None:
     """Refuse a grid of more voxels than the largest volume that is read.
 
     Raises
@@ -33,7 +30,7 @@ def check_sizes(configuration: "Configuration", methods: dict[str, Method]) -> N
                     )
 
 
-def check_precision(configuration: "Configuration", methods: dict[str, Method]) -> None:
+def check_precision(configuration: Configuration, methods: dict[str, Method]) -> None:
     """Refuse grids on which torch 2.13's bfloat16 convolutions on the CPU are wrong.
 
     Where depth has come down to two slices, the gradient of a 3x3x3 convolution is not the same
@@ -64,26 +61,26 @@ def check_members(recipes: dict[str, Method], name: str, method: Method) -> None
         With the file and key.
     """
     source = f"workflow/methods/{name}.yaml"
-    for stage in method.members:
-        _check_origin(recipes, stage, (name,))
-        regions = stage_of(recipes, name, stage).regions
+    for taken in method.members:
+        _check_origin(recipes, taken, (name,))
+        regions = stage_of(recipes, name, taken).regions
         if regions is not None and regions.stage not in {**method.stages, **method.members}:
             raise InputError(
-                f"{source}: members.{stage}: it looks at regions of stage {regions.stage}, "
+                f"{source}: members.{taken}: it looks at regions of stage {regions.stage}, "
                 f"which is none here: add members.{regions.stage}"
             )
-        owners = owners_of(recipes, name, stage)
+        owners = owners_of(recipes, name, taken)
         alike = {
             (
                 settings_hash(part.geometry, part.regions),
                 part.training.target,
                 part.regions and owners_of(recipes, owner, part.regions.stage),
             )
-            for owner, part in ((owner, recipes[owner].stages[stage]) for owner in owners)
+            for owner, part in ((owner, recipes[owner].stages[taken]) for owner in owners)
         }
         if len(alike) > 1:
             raise InputError(
-                f"{source}: members.{stage}.of: {', '.join(owners)} differ in geometry, target, "
+                f"{source}: members.{taken}.of: {', '.join(owners)} differ in geometry, target, "
                 "or regions and who finds them, so their voxels cannot be averaged: make them alike"
             )
     for stage_name, stage in method.stages.items():
@@ -102,10 +99,10 @@ def check_members(recipes: dict[str, Method], name: str, method: Method) -> None
                 "slices, which are no mask: leave it out"
             )
     for role, place in method.merge.maps.items():
-        stage, _, channel = place.partition(".")
-        maps = maps_of(stage_of(recipes, name, stage).training.target)
+        named, _, channel = place.partition(".")
+        maps = maps_of(stage_of(recipes, name, named).training.target)
         if (channel and channel not in maps) or (not channel and len(maps) > 1):
-            choice = ", ".join(f"{stage}.{known}" for known in maps)
+            choice = ", ".join(f"{named}.{known}" for known in maps)
             raise InputError(f"{source}: merge.maps.{role} is {place!r}: choose from {choice}")
 
 

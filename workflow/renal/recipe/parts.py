@@ -34,14 +34,17 @@ def stage_of(recipes: dict[str, Method], method: str, stage: str) -> Stage:
 def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:
     """What crop_roi needs to know for a stage of `method` that looks at predicted regions."""
     looking = recipes[method].stages[stage]
-    earlier = stage_of(recipes, method, looking.regions.stage)
+    regions = looking.regions
+    if regions is None:
+        raise ValueError(f"stage {stage} of {method} looks at whole volumes")
+    earlier = stage_of(recipes, method, regions.stage)
     # Along an axis that is not cut, true regions must reach as far as predicted ones do.
-    outer = earlier.regions if len(looking.regions.axes) < 3 else None
+    outer = earlier.regions if len(regions.axes) < 3 else None
     return RegionCrop(
         geometry=looking.geometry,
         intensity=looking.intensity,
         # Jitter is for true regions.
-        regions=looking.regions.model_copy(update={"jitter_mm": (0, 0, 0)}),
+        regions=regions.model_copy(update={"jitter_mm": (0, 0, 0)}),
         components=earlier.components,
         of_slices=earlier.training.network.classifies,
         outer=outer,
@@ -52,9 +55,6 @@ def true_region_crop(recipes: dict[str, Method], method: str, stage: str) -> Reg
     """What crop_roi needs to know for the true regions that a stage of `method` learns from."""
     crop = region_crop(recipes, method, stage)
     return crop.model_copy(update={"regions": recipes[method].stages[stage].regions})
-
-
-# Parts of a recipe that single steps use: what is left out of them does not re-run the step.
 
 
 def prediction(stage: Stage) -> Prediction:
@@ -83,13 +83,14 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
         )
         for name, stage in found.items()
     }
-    grid, looking = next(iter(found.items()))
+    regions = [name for name in KITS19.names if name in stage_at]
+    grid, last = stage_at[regions[0]], stage_at[regions[-1]]
+    looking = found[grid]
     while looking.regions is not None:
         grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
-    last = [stage_at[name] for name in KITS19.names if name in stage_at][-1]
-    regions = found[last].regions
+    box = found[last].regions
     # A mask loses more than its box does; what is left of it is what the scores show.
-    located = last if regions is not None and not regions.mask else None
+    located = last if box is not None and not box.mask else None
     return Merging(
         family=recipes[method].family, stages=stages, merge=merge, grid=grid, located=located
     )

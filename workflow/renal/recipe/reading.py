@@ -1,22 +1,20 @@
 """From YAML files to methods."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from renal.errors import InputError
 from renal.recipe.checks import check_members
+from renal.recipe.configuration import Configuration
 from renal.recipe.method import Method
 from renal.recipe.validated import validated
-
-if TYPE_CHECKING:
-    from renal.recipe.configuration import Configuration
 
 METHODS = Path(__file__).resolve().parents[2] / "methods"
 
 
-def load_methods(configuration: "Configuration") -> dict[str, Method]:
+def load_methods(configuration: Configuration) -> dict[str, Method]:
     """The recipes of all rows by name, and after them those that they only take stages from.
 
     Raises
@@ -86,7 +84,7 @@ def _extended(name: str, folder: Path, source: str, seen: tuple[str, ...]) -> di
     if name in seen:
         raise InputError(f"{path}: extends itself ({' -> '.join((*seen, name))}): break the circle")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
         raise InputError(f"{path}: not valid YAML ({place}): mend it") from error
@@ -95,11 +93,12 @@ def _extended(name: str, folder: Path, source: str, seen: tuple[str, ...]) -> di
     base = values.pop("extends", None)
     if base is not None:
         values = merged(_extended(base, folder, f"{path}: extends", (*seen, name)), values)
+    read: dict[str, Any] = values
     # What is set to null is not taken over from the recipe beneath.
     for section in ("stages", "members"):
-        if isinstance(values.get(section), dict):
-            values[section] = {k: v for k, v in values[section].items() if v is not None}
-    return values
+        if isinstance(read.get(section), dict):
+            read[section] = {k: v for k, v in read[section].items() if v is not None}
+    return read
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Values checked against a schema, with every fault told by its file and key."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -34,8 +34,8 @@ def validated(model: type[Model], values: Any, source: str) -> Model:
                 message = f"choose from {fault['ctx']['expected_tags']}"
             faults.append(f"{key}: {message}"[:300] + given[:80] if key else message)
         raise InputError(f"{source}: {'; '.join(faults)}: mend it") from error
-    for key, given in _taken_for_numbers(values, taken.model_dump()):
-        raise InputError(f"{source}: {key}: a number is expected (is {given!r}): mend it")
+    for key, number in _taken_for_numbers(values, taken.model_dump()):
+        raise InputError(f"{source}: {key}: a number is expected (is {number!r}): mend it")
     return taken
 
 
@@ -53,10 +53,13 @@ def _taken_for_numbers(given: Any, taken: Any, key: str = "") -> Iterator[tuple[
 
 def _key_of(fault: ErrorDetails, values: Any) -> str:
     """The key of a fault in `values`, without the kinds of component that pydantic puts into it."""
-    key, here = [], values
+    key: list[str] = []
+    here: Any = values
     for number, part in enumerate(fault["loc"], start=1):
-        known = range(len(here)) if isinstance(here, list) else here
-        if isinstance(here, dict | list) and part in known:
+        known: Container[Any] = here if isinstance(here, dict) else ()
+        if isinstance(here, list):
+            known = range(len(here))
+        if part in known:
             key.append(str(part))
             here = here[part]
         elif fault["type"] == "missing" and number == len(fault["loc"]):

@@ -36,7 +36,7 @@ def draw_located(scores: Path, name: str, output: Path, labels: Labels = KITS19)
         share = native[f"located_{region.name}"]
         panel.plot(places, share, marker, color=region.colour, label=region.name, markersize=5)
     panel.set_xlabel("cases, from the worst to the best located")
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.locator_params(axis="x", integer=True)
     panel.set_ylabel("share of voxels inside")
     panel.set_ylim(-0.05, 1.05)
     panel.grid(alpha=0.3)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
@@ -47,7 +49,7 @@ def draw_overlays(
     for rank, row in ranked_cases(pd.read_csv(scores)).items():
         case = cases[row["case"]]
         image = read_volume(read_header(Path(case.image)))
-        truth = read_label(read_header(Path(case.label)), labels)
+        truth = read_label(read_header(case.label_path), labels)
         prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
         told = []
         for region in labels.regions:
@@ -55,13 +57,13 @@ def draw_overlays(
             told.append(f"{region.name} Dice {row[f'{region.name}_dice']:.3f}{found}")
         title = f"{rank} case, {case.name}: {', '.join(told)}"
         panels = {"image": None, "truth": truth, "prediction": prediction}
-        _draw_overlay(image, panels, case.spacing, title, output / f"{rank}.png", labels)
+        _draw_overlay(image, panels, case.spacing_mm, title, output / f"{rank}.png", labels)
 
 
 def _draw_overlay(
     image: np.ndarray,
     panels: dict[str, np.ndarray | None],
-    spacing: list[float],
+    spacing: tuple[float, float, float],
     title: str,
     path: Path,
     labels: Labels,
@@ -72,6 +74,10 @@ def _draw_overlay(
     region = next((mask for mask in reversed(shown) if mask.any()), shown[0])
     axial = int(region.sum(axis=(1, 2)).argmax())
     coronal = int(region.sum(axis=(0, 2)).argmax())
+    cuts: list[tuple[tuple[slice | int, ...], float]] = [
+        ((axial,), spacing[1] / spacing[2]),
+        ((slice(None), coronal), spacing[0] / spacing[2]),
+    ]
     depth, height, width = image.shape * np.array(spacing)
     figure, axes = plt.subplots(
         2,
@@ -84,9 +90,7 @@ def _draw_overlay(
     figure.suptitle(title, color="white")
     for column, (name, label) in enumerate(panels.items()):
         axes[0, column].set_title(name, color="white")
-        for row, (cut, aspect) in enumerate(
-            ((np.s_[axial], spacing[1] / spacing[2]), (np.s_[:, coronal], spacing[0] / spacing[2]))
-        ):
+        for row, (cut, aspect) in enumerate(cuts):
             panel = axes[row, column]
             panel.imshow(
                 image[cut], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=aspect
@@ -94,12 +98,12 @@ def _draw_overlay(
             panel.axis("off")
             if label is not None:
                 _outline(panel, label[cut], labels)
-    handles = [plt.Line2D([], [], color=region.colour) for region in labels.regions]
+    handles = [Line2D([], [], color=region.colour) for region in labels.regions]
     axes[0, 0].legend(handles, labels.names, loc="lower left", fontsize=8)
     save(figure, path)
 
 
-def _outline(panel: plt.Axes, label: np.ndarray, labels: Labels) -> None:
+def _outline(panel: Axes, label: np.ndarray, labels: Labels) -> None:
     for region in labels.regions:
         mask = region.mask(label)
         if mask.any():

@@ -228,12 +228,14 @@ def _where(methods: dict[str, "Row"]) -> str:
     return notes
 
 
-LATEX = {character: "\\" + character for character in "&%_#${}"}
-LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": ""}
+LATEX = str.maketrans(
+    {character: "\\" + character for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": ""}
+)
 
 
 def _escaped(text: str) -> str:
-    return text.translate(str.maketrans(LATEX))
+    return text.translate(LATEX)
 
 
 def write_tables(

@@ -8,16 +8,11 @@ from torch import nn
 
 from renal.errors import InputError
 from renal.learn.networks import dam_net
+from tests.unit.learn.networks.helpers import parameter_count
 
 PATHS = ["two_d", "three_d", "adapted"]
 PAPER = {"backbone": "resnet34", "rgb": "repeat", "paths": PATHS, "neighbours": 3}
 DEPTH = 8
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +23,6 @@ def network() -> nn.Module:
     with torch.inference_mode():
         network(torch.randn(2, 1, 4, 32, 32))
     return network.eval()
-
-
-def parameter_count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def standard_shapes() -> dict[str, tuple[int, ...]]:

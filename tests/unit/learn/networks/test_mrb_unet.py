@@ -1,11 +1,11 @@
-"""Tests of the networks of mrbnet: ResNet-34 on slices and the multi-scale residual U-Net."""
+"""Tests of the multi-scale residual U-Net."""
 
 import pytest
 import torch
-from monai.networks.nets import resnet34
 from torch import nn
 
-from renal.learn.networks import mrb_unet, resnet34_slices
+from renal.learn.networks import mrb_unet
+from tests.unit.learn.networks.helpers import assert_all_learn, layers_of, parameter_count
 
 PAPER = {
     "widths": [32, 64, 128, 256, 512],
@@ -16,69 +16,8 @@ PAPER = {
 SMALL = {**PAPER, "widths": [4, 6, 8, 10, 12]}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
-def parameter_count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def layers_of(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [module for module in network.modules() if isinstance(module, kind)]
-
-
 def kernels(network: nn.Module, kind: type[nn.Module]) -> list[tuple[int, ...]]:
     return [(*layer.kernel_size, *layer.stride) for layer in layers_of(network, kind)]
-
-
-def assert_every_parameter_learns(network: nn.Module, image: torch.Tensor) -> None:
-    sum(output.square().sum() for output in network(image)).backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-        assert parameter.grad.any(), name
-
-
-class TestResNet34Slices:
-    def test_parameter_count_is_the_published_one(self):
-        with torch.device("meta"):
-            standard = resnet34_slices.Network(3, 1000)
-            ours = resnet34_slices.Network(1, 1)
-        assert parameter_count(standard) == 21_797_672
-        # One colour in place of three for 64 kernels of 7x7, one class in place of 1000.
-        assert parameter_count(ours) == 21_797_672 - 2 * 64 * 49 - 999 * (512 + 1)
-
-    def test_agrees_with_another_implementation_on_the_same_weights(self):
-        ours = resnet34_slices.Network(3, 2)
-        for layer in layers_of(ours, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight, 0.5, 1.0)
-            nn.init.uniform_(layer.running_mean, -0.1, 0.1)
-        theirs = resnet34(
-            pretrained=False,
-            spatial_dims=2,
-            n_input_channels=3,
-            num_classes=2,
-            conv1_t_stride=2,
-            bias_downsample=False,
-        )
-        theirs.load_state_dict(ours.state_dict())  # strict: the names are the same
-        image = torch.randn(2, 1, 3, 64, 96)
-        with torch.inference_mode():
-            (logits,) = ours.eval()(image)
-            expected = theirs.eval()(image[:, 0])
-        assert torch.allclose(logits[:, :, 0, 0, 0], expected, rtol=1e-4, atol=1e-5)
-
-    @pytest.mark.parametrize(("context", "channels"), [(1, 1), (5, 2)])
-    def test_one_vector_of_logits_for_a_slice(self, context, channels):
-        network = resnet34_slices.Network(context, channels)
-        (logits,) = network(torch.randn(2, 1, context, 33, 64))
-        assert logits.shape == (2, channels, 1, 1, 1)
-
-    def test_every_parameter_learns(self):
-        assert_every_parameter_learns(resnet34_slices.Network(1, 1), torch.randn(4, 1, 1, 64, 64))
 
 
 class TestMultiScaleResidualBlock:
@@ -184,4 +123,6 @@ class TestMRBUNet:
 
     def test_every_parameter_learns(self):
         network = mrb_unet.Network(1, 2, **SMALL)
-        assert_every_parameter_learns(network, torch.randn(2, 1, 32, 32, 32))
+        (logits,) = network(torch.randn(2, 1, 32, 32, 32))
+        logits.square().sum().backward()
+        assert_all_learn(network)

@@ -1,69 +1,27 @@
-"""Tests of the networks: parameters, sizes, dilations, dropout and gradients."""
+"""Tests of the cascade of ResVNets: parameters, sizes, dilations, dropout and gradients."""
 
 import pytest
 import torch
 from torch import nn
 
-from renal import recipe
 from renal.learn.networks import build_network, res_vnet_cascade
-from renal.learn.networks.settings import ResVNetCascade, UNet
+from renal.learn.networks.settings import ResVNetCascade
+from tests.unit.learn.networks.helpers import layers_of, parameter_count
 
 PAPER = {"width": 16, "dropout": 0.3, "normalization": "none"}
 SMALL = {"width": 2, "dropout": 0.3, "normalization": "none"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
 def cascade(**changes: object) -> nn.Module:
     settings = {"name": "res_vnet_cascade", **SMALL, **changes}
-    return build_network(ResVNetCascade(**settings), 1, "whole")
-
-
-def parameter_count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def layers_of(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [module for module in network.modules() if isinstance(module, kind)]
-
-
-# The figures of docs/recipes.md.
-COUNTS = {
-    ("resvnet", "whole"): 9_324_721 * 2 + 432,
-    ("resvnet", "tumour"): 9_324_721 * 2 + 432,
-    ("mrbnet", "zrange"): 21_278_913,
-    ("mrbnet", "locate"): 21_967_553,
-    ("mrbnet", "segment"): 14_550_111,
-    ("damnet", "coarse"): 1_021_505,
-    ("damnet", "fine"): 28_956_892,
-    ("tunet", "segment"): 4_088_097 + 4_088_529,
-    ("tunet_seb", "segment"): 4_133_981 + 4_134_413,
-    ("tunet_ensemble_post", "localize"): 4_082_049,
-    ("tunet_unet3d", "segment"): 4_082_082,
-    ("tunet_unet2d", "segment"): 1_363_074,
-    ("msvnet", "kidney"): 9_498_260,
-    ("msvnet", "tumour"): 5_092_421,
-    ("msvnet_vnet", "tumour"): 5_037_937,
-}
-
-
-@pytest.mark.parametrize(("method", "stage"), COUNTS)
-def test_a_recipes_network_has_as_many_parameters_as_the_docs_say(method, stage):
-    training = recipe.load_method(method, {}).stages[stage].training
-    with torch.device("meta"):
-        network = build_network(training.network, training.channels_in, training.target)
-    assert parameter_count(network) == COUNTS[method, stage]
+    return build_network(ResVNetCascade(**settings), 1, "kidney")
 
 
 def test_parameter_count_is_that_of_the_public_code():
     # The meta device makes shapes without numbers: 18.6 million of them would take a second.
     with torch.device("meta"):
         settings = ResVNetCascade(name="res_vnet_cascade", **PAPER)
-        network = build_network(settings, 1, "whole")
+        network = build_network(settings, 1, "kidney")
     assert parameter_count(network.half_size) == 9_324_721
     # The second net has one more input channel, seen by 16 kernels of 27 weights.
     assert parameter_count(network.full_size) == 9_324_721 + 16 * 27
@@ -73,19 +31,6 @@ def test_networks_are_built_by_name_from_a_recipe():
     network = cascade()
     assert type(network) is res_vnet_cascade.Network
     assert network.half_size.dropout == SMALL["dropout"]
-
-
-@pytest.mark.parametrize(
-    ("target", "channels"),
-    [("whole", 1), ("classes", 3), (("whole", "tumour"), 2), (("tumour",), 1)],
-)
-@pytest.mark.parametrize(("dimensions", "context"), [(2, 1), (2, 5), (3, 1)])
-def test_channels_are_those_of_sampler_and_target(dimensions, context, target, channels):
-    settings = UNet(name="unet", dimensions=dimensions, depth=2, width=2, normalization="instance")
-    network = build_network(settings, context, target)
-    depth = context if dimensions == 2 else 4
-    outputs = network(torch.randn(2, 1, depth, 4, 6))
-    assert outputs[-1].shape == (2, channels, 1 if dimensions == 2 else 4, 4, 6)
 
 
 @pytest.mark.parametrize("normalization", ["none", "instance"])

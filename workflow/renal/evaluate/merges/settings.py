@@ -8,7 +8,7 @@ from renal.labels import KITS19
 from renal.settings import Name, Share, Strict
 
 # A stage, or one of the maps of a stage that gives several.
-Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")]
+Place = Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]*(\.({'|'.join(KITS19.names)}))?$")]
 
 
 class MergeSettings(Strict):
@@ -20,7 +20,9 @@ class MergeSettings(Strict):
         if missing := sorted(needed - set(self.maps)):
             raise ValueError(f"maps must say where {', '.join(missing)} is")
         if unknown := sorted(set(self.maps) - possible):
-            raise ValueError(f"maps: {', '.join(unknown)}: choose from {', '.join(possible)}")
+            raise ValueError(
+                f"maps: {', '.join(unknown)}: choose from {', '.join(sorted(possible))}"
+            )
 
 
 class Nested(MergeSettings):

@@ -17,14 +17,15 @@ def transform(
     chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None, None, None, None]
     radius = math.ceil(4 * sigma)
     offsets = torch.arange(-radius, radius + 1)
-    weights = (-0.5 * (offsets / sigma) ** 2).exp()
-    weights = (weights / weights.sum()).tolist()
+    gaussian = (-0.5 * (offsets / sigma) ** 2).exp()
+    weights: list[float] = (gaussian / gaussian.sum()).tolist()
     blurred = image.flatten(1, 2)
     for axis, padding in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
         length = blurred.shape[axis]
         padded = functional.pad(blurred, padding, mode="replicate")
         # A sum of shifted slices, because a GPU's convolutions round to TensorFloat-32.
-        blurred = sum(
+        shifted = (
             weight * padded.narrow(axis, start, length) for start, weight in enumerate(weights)
         )
+        blurred = sum(shifted, start=blurred.new_zeros(()))
     return torch.where(chosen, blurred.view_as(image), image), target

@@ -21,7 +21,7 @@ class Drawing:
         self.positive_share = positive_share
         self.state: dict[str, Tensor] = {}
 
-    def order(self, _: int) -> list[int]:
+    def order(self, epoch: int) -> list[int]:
         total = len(self.positive) + len(self.negative)
         if len(self.positive) == 0 or len(self.negative) == 0:
             return torch.randperm(total).tolist()

@@ -16,7 +16,7 @@ class Drawing:
         self.count = len(examples)
         self.state: dict[str, Tensor] = {}
 
-    def order(self, _: int) -> list[int]:
+    def order(self, epoch: int) -> list[int]:
         return torch.randperm(self.count).tolist()
 
     def record(self, indices: list[int], scores: Tensor) -> None:

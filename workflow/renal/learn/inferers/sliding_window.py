@@ -1,6 +1,6 @@
 """Overlapping patches, averaged."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
@@ -19,7 +19,7 @@ def infer(
     size: tuple[int, int, int],
     overlap: tuple[int, int, int],
     weighting: Literal["uniform", "gaussian"],
-    **_: Any,
+    context: int = 1,
 ) -> list[Tensor]:
     """Probabilities (maps, z, y, x) of images (z, y, x), by MONAI's sliding window.
 
@@ -33,6 +33,8 @@ def infer(
         Voxels (z, y, x) of a patch, and by how many neighbouring patches overlap.
     weighting : {"uniform", "gaussian"}
         How patches are averaged; Gaussian weights have a sigma of an eighth of the patch.
+    context : int
+        Of no use on volumes.
     """
     # MONAI takes shares and cuts decimals off the step: half a voxel less keeps it as it should be.
     shares = [max(part - 0.5, 0) / side for part, side in zip(overlap, size, strict=True)]
@@ -46,7 +48,7 @@ def _infer_one(
     shares: list[float],
     mode: str,
 ) -> Tensor:
-    from monai.inferers import sliding_window_inference
+    from monai.inferers.utils import sliding_window_inference
 
     large, place = padded(image, size)
     # Patches are put together on the CPU: a region at full resolution may not fit beside the

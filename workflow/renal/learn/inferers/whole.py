@@ -1,6 +1,6 @@
 """The whole volume at once."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from renal.learn.inferers import Predictor
 
 
-def infer(images: list[Tensor], predictor: "Predictor", **_: Any) -> list[Tensor]:
-    """Probabilities (maps, z, y, x) of images (z, y, x), stacked along z as in training."""
+def infer(images: list[Tensor], predictor: "Predictor", *, context: int = 1) -> list[Tensor]:
+    """Probabilities (maps, z, y, x) of images (z, y, x), stacked along z as in training.
+
+    `context` is of no use on volumes.
+    """
     maps = predictor(torch.cat(images)[None, None])[0].cpu()
     return list(maps.split([len(image) for image in images], dim=1))

@@ -1,6 +1,6 @@
 """Windows of consecutive slices, of which the middle is kept."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def infer(
     length: int,
     step: int,
     keep: tuple[int, int],
-    **_: Any,
+    context: int = 1,
 ) -> list[Tensor]:
     """Probabilities (maps, z, y, x) of images (z, y, x).
 
@@ -32,6 +32,8 @@ def infer(
         Slices of a window, and between the beginnings of two.
     keep : tuple of int
         First slice of a window that is kept, and the one after the last.
+    context : int
+        Of no use on volumes.
     """
     return [_infer_one(image, predictor, length, step, keep) for image in images]
 

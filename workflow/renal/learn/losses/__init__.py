@@ -61,7 +61,7 @@ def training_loss(outputs: tuple["Tensor", ...], truth: Truth, settings: "Traini
     keywords = settings.loss.model_dump(exclude={"name"})
     losses = [loss(output, truth, **keywords) for output in outputs]
     if settings.supervision is None:
-        return sum(losses) / len(losses)
+        return sum(losses[1:], start=losses[0]) / len(losses)
     return weight_of(settings.supervision, truth.epoch) * sum(losses[:-1]) + losses[-1]
 
 

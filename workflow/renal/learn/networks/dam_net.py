@@ -3,7 +3,7 @@
 The layers of the paths and of the modules are not published; what is, stands in the docstrings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -30,8 +30,10 @@ Size = tuple[int, int, int]
 
 def _convolution(channels_in: int, channels: int, kernel: Size) -> nn.Sequential:
     """A convolution that keeps the size, normalised and activated."""
+    depth, height, width = kernel
+    padding = (depth // 2, height // 2, width // 2)
     return nn.Sequential(
-        nn.Conv3d(channels_in, channels, kernel, padding=[k // 2 for k in kernel], bias=False),
+        nn.Conv3d(channels_in, channels, kernel, padding=padding, bias=False),
         nn.BatchNorm3d(channels),
         nn.ReLU(inplace=True),
     )
@@ -96,9 +98,9 @@ class DimensionAdaptation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (batch, channels, z, y, x) of (batch, channels_in, z, y, x)."""
-        reduced = self.reduce(features)
-        joined = self.join(reduced)
-        weights = self.weigh(joined.mean(dim=(3, 4)))
+        reduced: Tensor = self.reduce(features)
+        joined: Tensor = self.join(reduced)
+        weights: Tensor = self.weigh(joined.mean(dim=(3, 4)))
         return reduced + joined * weights[..., None, None]
 
 
@@ -111,7 +113,8 @@ class SlicePath(nn.Module):
         self.decoder = Decoder((FULL_SIZE_WIDTH, *WIDTHS), SLICE_STRIDES, SLICE_KERNEL)
 
     def forward(self, image: Tensor, features: Sequence[Tensor]) -> Tensor:
-        return self.decoder([self.full_size(image), *features])
+        decoded: Tensor = self.decoder([self.full_size(image), *features])
+        return decoded
 
 
 class AdaptedPath(nn.Module):
@@ -128,7 +131,8 @@ class AdaptedPath(nn.Module):
 
     def forward(self, image: Tensor, features: Sequence[Tensor]) -> Tensor:
         adapted = [adapt(level) for adapt, level in zip(self.adaptations, features, strict=True)]
-        return self.decoder([self.full_size(image), *adapted])
+        decoded: Tensor = self.decoder([self.full_size(image), *adapted])
+        return decoded
 
 
 class VolumePath(nn.Module):
@@ -150,7 +154,8 @@ class VolumePath(nn.Module):
         levels = [self.encoders[0](image)]
         for pool, encoder in zip(self.pools, self.encoders[1:], strict=True):
             levels.append(encoder(pool(levels[-1])))
-        return self.decoder(levels)
+        decoded: Tensor = self.decoder(levels)
+        return decoded
 
 
 class Network(nn.Module):
@@ -192,7 +197,7 @@ class Network(nn.Module):
         super().__init__()
         self.rgb = rgb
         self.backbone = BACKBONES[backbone](channels_in=3)
-        build = {
+        build: dict[str, Callable[[], nn.Module]] = {
             "two_d": lambda: SlicePath(channels_in),
             "three_d": lambda: VolumePath(channels_in),
             "adapted": lambda: AdaptedPath(channels_in, neighbours),

@@ -62,7 +62,8 @@ class MultiScaleResidualBlock(nn.Module):
         for convolution in self.chain:
             scale = convolution(scale)
             scales.append(scale)
-        return self.relu(self.reduce(torch.cat(scales, dim=1)) + self.shortcut(x))
+        result: Tensor = self.relu(self.reduce(torch.cat(scales, dim=1)) + self.shortcut(x))
+        return result
 
 
 class Network(nn.Module):

@@ -41,7 +41,8 @@ class ConvolutionBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        result: Tensor = self.layers(x)
+        return result
 
 
 class ResVNet(nn.Module):
@@ -61,6 +62,7 @@ class ResVNet(nn.Module):
 
     def __init__(self, channels_in: int, width: int, dropout: float, normalization: str) -> None:
         super().__init__()
+        self.width = width
         self.dropout = dropout
         widths = [width * 2**level for level in range(len(ENCODER_DILATIONS))]
         self.encoders = nn.ModuleList(
@@ -90,7 +92,7 @@ class ResVNet(nn.Module):
         """Logits (batch, 1, z, y, x) of an input (batch, channels_in, z, y, x)."""
         skips = []
         # V-Net's residual sum at the input: its channels repeated to the width of the block.
-        repeats = self.encoders[0].layers[0][0].out_channels // x.shape[1]
+        repeats = self.width // x.shape[1]
         residual = x.repeat(1, repeats, 1, 1, 1)
         for level, encoder in enumerate(self.encoders):
             if level:
@@ -105,7 +107,8 @@ class ResVNet(nn.Module):
             x = decoder(torch.cat([x, skips[-2 - level]], dim=1)) + x
             if level < len(self.decoders) - 1:
                 x = self._dropped(x)
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def _dropped(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout, self.training)

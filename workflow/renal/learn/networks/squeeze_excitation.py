@@ -26,5 +26,5 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighted channels of an input (batch, channels, ...) with any number of axes."""
-        weights = self.excitation(x.flatten(2).mean(2))
+        weights: Tensor = self.excitation(x.flatten(2).mean(2))
         return x * weights.reshape(*weights.shape, *(1 for _ in x.shape[2:]))

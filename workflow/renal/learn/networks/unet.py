@@ -117,7 +117,8 @@ class UNet(nn.Module):
         for decoder in self.decoders:
             x = functional.interpolate(x, scale_factor=2, mode="nearest")
             x = decoder(torch.cat([x, skips.pop()], dim=1))
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
 
 class Network(nn.Module):

@@ -51,7 +51,8 @@ class AttentionGate(nn.Module):
         )
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
-        return skip * self.attention(torch.cat([skip, gate], dim=1))
+        weights: Tensor = self.attention(torch.cat([skip, gate], dim=1))
+        return skip * weights
 
 
 class Network(nn.Module):

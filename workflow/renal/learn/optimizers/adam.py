@@ -1,5 +1,7 @@
 """Adam (Kingma and Ba 2014) with torch's other defaults."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -36,7 +38,7 @@ def optimizer(
         id(module.weight) for module in network.modules() if isinstance(module, CONVOLUTIONS)
     }
     parameters = list(network.parameters())
-    groups = [
+    groups: list[dict[str, Any]] = [
         # The derivative of l2 * w^2 is 2 * l2 * w, that of torch's decay is decay * w.
         {"params": [p for p in parameters if id(p) in kernels], "weight_decay": 2 * kernel_l2},
         {"params": [p for p in parameters if id(p) not in kernels]},

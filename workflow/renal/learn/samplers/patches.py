@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from renal.image.boxes import slices
+from renal.image.boxes import Box, slices, three
 from renal.learn.arrays import as_tensor, padded
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Sampler:
     def places(self, case: "Case") -> list["Place"]:
         if self.per_case is not None:
             return [()] * self.per_case
+        assert self.stride is not None  # the settings have one of the two
         return [
             (region, *start)
             for region, image in enumerate(case.images)
@@ -52,26 +53,24 @@ class Sampler:
     ) -> tuple[Tensor, Tensor]:
         if place:
             region, *start = place
-            box = [
+            box = three(
                 (low, min(low + side, length))
                 for low, side, length in zip(
                     start, self.size, case.images[region].shape, strict=True
                 )
-            ]
+            )
         else:
             region = _drawn(0, len(case.images) - 1, generator)
             box = self._random_box(case, region, generator)
         image = as_tensor(case.images[region][slices(box)])
         label = as_tensor(case.labels[region][slices(box)])
         # Labels are padded with background, which a patch of nothing but tumour has no voxel of.
-        image, place = padded(image, self.size)
+        image, inner = padded(image, self.size)
         whole = label.new_zeros(image.shape)
-        whole[place] = label
+        whole[inner] = label
         return image, whole
 
-    def _random_box(
-        self, case: "Case", region: int, generator: torch.Generator
-    ) -> list[tuple[int, int]]:
+    def _random_box(self, case: "Case", region: int, generator: torch.Generator) -> Box:
         shape = case.images[region].shape
         slack = case.slack[region] if case.slack else ((0, 0),) * 3
         box = []
@@ -80,7 +79,7 @@ class Sampler:
             high = max(length - _drawn(0, 2 * behind, generator), low + 1)
             start = _drawn(low, max(low, high - side), generator)
             box.append((start, min(start + side, high)))
-        return box
+        return three(box)
 
 
 def starts(length: int, side: int, stride: int) -> list[int]:

@@ -37,7 +37,9 @@ class Sampler:
             if self.only is None or bool(label[number].any())
         ]
 
-    def cut(self, case: "Case", place: "Place", _: torch.Generator) -> tuple[Tensor, Tensor]:
+    def cut(
+        self, case: "Case", place: "Place", generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         region, number = place
         image = case.images[region]
         around = neighbours(number, self.context, len(image))
@@ -51,4 +53,6 @@ class Sampler:
 def neighbours(number: int, context: int, length: int) -> list[int]:
     """Numbers of a slice and its neighbours, `context` in all, of a volume of `length` slices."""
     half = context // 2
-    return np.clip(np.arange(number - half, number + half + 1), 0, length - 1).tolist()
+    numbers = np.arange(number - half, number + half + 1).clip(0, length - 1)
+    around: list[int] = numbers.tolist()
+    return around

@@ -1,5 +1,6 @@
 """Whole volumes; several regions of a case stacked into one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,11 +19,13 @@ class Sampler:
     def __init__(self, shuffle_regions: bool) -> None:
         self.shuffle_regions = shuffle_regions
 
-    def places(self, _: "Case") -> list["Place"]:
+    def places(self, case: "Case") -> list["Place"]:
         return [()]
 
-    def cut(self, case: "Case", _: "Place", generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        order = range(len(case.images))
+    def cut(
+        self, case: "Case", place: "Place", generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        order: Sequence[int] = range(len(case.images))
         if self.shuffle_regions:
             order = torch.randperm(len(order), generator=generator).tolist()
         images = [as_tensor(case.images[region]) for region in order]

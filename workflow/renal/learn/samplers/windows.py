@@ -8,7 +8,7 @@ from torch import Tensor
 from renal.learn.arrays import as_tensor, padded
 
 if TYPE_CHECKING:
-    from renal.learn.datasets import Case
+    from renal.learn.datasets import Array, Case
     from renal.learn.samplers import Place
 
 
@@ -46,7 +46,7 @@ class Sampler:
         whole[inner] = label
         return image, whole
 
-    def _range(self, label: Tensor) -> tuple[int, int]:
+    def _range(self, label: "Array") -> tuple[int, int]:
         """First and last slice at which a window may begin."""
         length = len(label)
         low, high = 0, length

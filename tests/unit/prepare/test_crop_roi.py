@@ -1,6 +1,5 @@
-"""Preparation: the right files of the right types, and arrays that say where they come from."""
+"""Regions of interest: cut out of the native images, and arrays that say where they come from."""
 
-import os
 from dataclasses import replace
 from functools import partial
 
@@ -9,44 +8,16 @@ import numpy as np
 import pytest
 
 from renal.errors import InputError
-from renal.files import read_json
 from renal.handover.predictions import native_mask_of, write_probabilities
-from renal.handover.prepared import (
-    PreparedCase,
-    entry_of,
-    read_images,
-    read_index,
-    read_labels,
-    write_index,
-)
-from renal.image.body import body_box
-from renal.image.boxes import extended_box, inside, slices, whole_volume
+from renal.handover.prepared import PreparedCase, read_images, read_index, read_labels
+from renal.image.boxes import slices, whole_volume
 from renal.image.grids import to_grid, to_native
-from renal.image.settings import Body, Geometry
 from renal.image.volume import read_header, read_label, read_volume
-from renal.learn.targets import foreground
-from renal.prepare.crop_body import crop_body
 from renal.prepare.crop_roi import crop_roi, true_mask
 from renal.prepare.intensity import normalize
-from renal.prepare.resample import resample
 from renal.prepare.settings import Intensity, RegionCrop
-from renal.prepare.window_normalize import window_normalize
 
-GEOMETRY = Geometry(size=(12, 20, 24))
-INTENSITY = Intensity(window=(-200, 400), standardize=True, rescale=(-1, 1))
-BODY = Body(threshold_hu=-200, opening_mm=8)
-NAMES = [f"case_0000{number}" for number in range(4)]
-LABELLED = NAMES[:3]
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def expected_names(cases, labelled, regions=1):
-    found = ["cases.json"]
-    found += [f"{case}.{n}.image.npy" for case in cases for n in range(regions)]
-    return sorted(found + [f"{case}.{n}.label.npy" for case in labelled for n in range(regions)])
+from .helpers import INTENSITY, LABELLED, expected_names, names
 
 
 def region_crop(minimum_voxels=0, geometry=None, of_slices=False, components=None, **regions):
@@ -70,154 +41,6 @@ def no_mask(case):
 
 def truth_of(case):
     return true_mask(case)[0]
-
-
-@pytest.fixture(scope="module")
-def resampled(checked, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepare") / "resampled"
-    resample(checked, GEOMETRY, folder)
-    return folder
-
-
-# -- whole volumes ------------------------------------------------------------------------------
-
-
-def test_resampled_volumes_are_those_of_the_grid(checked, resampled):
-    assert names(resampled) == expected_names(NAMES, LABELLED)
-    index = read_index(resampled)
-    assert list(index) == NAMES
-    for case in checked:
-        prepared = index[case.name]
-        header = read_header(case.image)
-        box = whole_volume(header.shape)
-        assert prepared == PreparedCase(case.name, header.shape, [box])
-        (image,) = read_images(resampled, prepared)
-        assert image.dtype == np.int16 and image.shape == GEOMETRY.size
-        expected = to_grid(read_volume(header), box, GEOMETRY.size, "linear")
-        np.testing.assert_array_equal(image, expected)
-        if case.labelled:
-            (label,) = read_labels(resampled, prepared)
-            assert label.dtype == np.uint8 and label.shape == GEOMETRY.size
-            expected = to_grid(read_label(read_header(case.label)), box, GEOMETRY.size, "nearest")
-            np.testing.assert_array_equal(label, expected)
-
-
-def test_several_at_a_time_give_the_same_files(checked, resampled, tmp_path):
-    resample(checked, GEOMETRY, tmp_path / "again", threads=2)
-    assert names(tmp_path / "again") == names(resampled)
-    for name in names(resampled):
-        assert (tmp_path / "again" / name).read_bytes() == (resampled / name).read_bytes()
-
-
-def test_the_grid_covers_the_body_where_the_recipe_says_so(checked, tmp_path):
-    boxes = tmp_path / "boxes.json"
-    crop_body(checked, BODY, boxes, threads=2)
-    resample(checked, GEOMETRY, tmp_path / "body", boxes=boxes)
-    stored = read_json(boxes)
-    assert sorted(stored) == NAMES
-    for name, prepared in read_index(tmp_path / "body").items():
-        header = read_header(next(case.image for case in checked if case.name == name))
-        volume = read_volume(header)
-        box = body_box(volume, header.spacing, BODY)
-        assert prepared.boxes == [box] == [tuple(map(tuple, stored[name]))]
-        (image,) = read_images(tmp_path / "body", prepared)
-        np.testing.assert_array_equal(image, to_grid(volume, box, GEOMETRY.size, "linear"))
-
-
-@pytest.mark.parametrize(
-    "geometry",
-    [
-        {"spacing": (3, 4, 5)},
-        {"spacing": (4, None, None), "size": (None, 20, 24)},
-        {"size": (None, 16, None)},
-        {},
-    ],
-)
-def test_sizes_spacings_and_native_axes_mix(checked, tmp_path, geometry):
-    settings = Geometry(**geometry)
-    resample(checked[:1], settings, tmp_path)
-    case = checked[0]
-    prepared = read_index(tmp_path)[case.name]
-    expected = [
-        size or (round(length * step / spacing) if spacing else length)
-        for size, spacing, length, step in zip(
-            settings.sizes, settings.spacings, case.shape, case.spacing, strict=True
-        )
-    ]
-    (image,), (label,) = read_images(tmp_path, prepared), read_labels(tmp_path, prepared)
-    assert image.shape == label.shape == tuple(expected)
-    volume = read_volume(read_header(case.image))
-    np.testing.assert_array_equal(
-        image, to_grid(volume, *grid_of(prepared.boxes[0], image), "linear")
-    )
-    if not geometry:
-        np.testing.assert_array_equal(image, volume)
-        np.testing.assert_array_equal(label, read_label(read_header(case.label)))
-
-
-def test_a_grid_larger_than_the_volume_has_its_minimum_outside(checked, tmp_path):
-    case = checked[0]
-    extent = tuple(1.5 * n * step for n, step in zip(case.shape, case.spacing, strict=True))
-    box = extended_box(case.shape, case.spacing, extent)
-    size = tuple(high - low for low, high in box)
-    assert all(low < 0 and high > n for (low, high), n in zip(box, case.shape, strict=True))
-    resample([case], Geometry(size=size, extent_mm=extent), tmp_path)
-    prepared = read_index(tmp_path)[case.name]
-    assert prepared == PreparedCase(case.name, tuple(case.shape), [box])
-    (image,), (label,) = read_images(tmp_path, prepared), read_labels(tmp_path, prepared)
-    volume = read_volume(read_header(case.image))
-    place = tuple(slice(-low, n - low) for (low, _), n in zip(box, case.shape, strict=True))
-    for array, native, outside in (
-        (image, volume, volume.min()),
-        (label, read_label(read_header(case.label)), 0),
-    ):
-        np.testing.assert_array_equal(array[place], native)
-        rest = array.copy()
-        rest[place] = outside
-        assert (rest == outside).all()
-    assert inside(box, case.shape) == whole_volume(case.shape)
-
-
-def test_a_grid_for_a_smaller_extent_grows_to_cover_the_volume(checked, tmp_path):
-    settings = Geometry(size=(12, 20, 24), extent_mm=(1, 1, 1))
-    resample(checked[:1], settings, tmp_path / "small")
-    resample(checked[:1], Geometry(size=(12, 20, 24)), tmp_path / "whole")
-    for name in names(tmp_path / "whole"):
-        assert (tmp_path / "small" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def test_normalised_images_come_with_the_labels_linked(resampled, tmp_path):
-    folder = tmp_path / "normalized"
-    for _ in range(2):  # a second run finds the links of the first
-        window_normalize(resampled, INTENSITY, folder, threads=2)
-    assert names(folder) == names(resampled)
-    assert read_index(folder) == read_index(resampled)
-    for prepared in read_index(folder).values():
-        (image,), (before,) = read_images(folder, prepared), read_images(resampled, prepared)
-        assert image.dtype == np.float16
-        np.testing.assert_array_equal(image, normalize(before, INTENSITY))
-    for name in LABELLED:
-        label = f"{name}.0.label.npy"
-        assert (folder / label).samefile(resampled / label)
-
-
-def test_where_there_are_no_hard_links_labels_are_copied(resampled, tmp_path, monkeypatch):
-    def no_links(*_):
-        raise PermissionError("Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    folder = tmp_path / "normalized"
-    for _ in range(2):
-        window_normalize(resampled, INTENSITY, folder)
-        assert names(folder) == names(resampled)
-        for prepared in list(read_index(folder).values())[: len(LABELLED)]:
-            (label,), (before,) = read_labels(folder, prepared), read_labels(resampled, prepared)
-            assert label.dtype == np.uint8
-            np.testing.assert_array_equal(label, before)
-            assert not os.path.samefile(label.filename, before.filename)
-
-
-# -- regions ------------------------------------------------------------------------------------
 
 
 def crop(checked, folder, settings, mask_of=true_mask, threads=1):
@@ -336,7 +159,7 @@ def test_a_region_on_its_own_grid_comes_back_to_its_place(checked, tmp_path):
         truth, restored = truth_of(case), np.zeros(case.shape, bool)
         labels = read_labels(tmp_path / "roi", index[case.name])
         for box, label in zip(index[case.name].boxes, labels, strict=True):
-            probability = foreground(label, "whole").astype(np.float32)
+            probability = (label > 0).astype(np.float32)
             native, native_box = to_native(probability, box)
             assert native_box == box
             restored[slices(native_box)] |= native > 0.5
@@ -474,7 +297,7 @@ def test_true_regions_reach_as_far_as_predicted_ones_along_axes_that_are_not_cut
     # A stage that finds all of the truth in its slab.
     for case in checked[:3]:
         (label,) = read_labels(tmp_path / "slab", index[case.name])
-        found = foreground(label, "whole").astype(np.float32)
+        found = (label > 0).astype(np.float32)
         write_probabilities(tmp_path / "slab", index[case.name], [found[None]])
     settings = region_crop(geometry={}, join=True, count=1, repeat=False, axes=("y", "x"))
     true, predicted = (
@@ -519,48 +342,3 @@ def test_a_median_over_slices_takes_a_stray_slice_off(checked, tmp_path):
         crop_roi([case], settings, known(mask), tmp_path / str(smooth))
         (box,) = read_index(tmp_path / str(smooth))[case.name].boxes
         assert box == (rows, *whole_volume(case.shape)[1:])
-
-
-# -- folders ------------------------------------------------------------------------------------
-
-
-def test_the_index_is_read_as_it_was_written(tmp_path):
-    cases = [
-        PreparedCase("case_b", (3, 4, 5), [((0, 3), (1, 4), (2, 5)), ((0, 1), (0, 1), (0, 1))]),
-        PreparedCase("case_a", (6, 7, 8), []),
-        PreparedCase("case_c", (9, 9, 9), [((0, 9),) * 3], [((1, 2), (0, 0), (3, 0))]),
-    ]
-    write_index(tmp_path / "folder", cases)
-    assert list(read_index(tmp_path / "folder").values()) == cases
-
-
-@pytest.mark.parametrize("kind", ["image", "label"])
-def test_a_file_gone_from_a_folder_names_the_folder_to_delete(checked, tmp_path, kind):
-    folder = tmp_path / "resampled"
-    resample(checked[:1], GEOMETRY, folder)
-    prepared = read_index(folder)[NAMES[0]]
-    gone = folder / f"{NAMES[0]}.0.{kind}.npy"
-    gone.unlink()
-    with pytest.raises(InputError, match=f"delete the folder {folder}") as told:
-        (read_images if kind == "image" else read_labels)(folder, prepared)
-    assert str(gone) in str(told.value) and "\n" not in str(told.value)
-    if kind == "image":
-        with pytest.raises(InputError, match=f"delete the folder {folder}"):
-            window_normalize(folder, INTENSITY, tmp_path / "normalized")
-
-
-@pytest.mark.parametrize("content", [None, "", '{"name": 1}', "[1]", '[{"name": "case_00000"}]'])
-def test_an_index_that_is_missing_or_damaged_names_the_folder_to_delete(tmp_path, content):
-    if content is not None:
-        (tmp_path / "cases.json").write_text(content)
-    with pytest.raises(InputError, match=f"delete the folder {tmp_path}") as told:
-        read_index(tmp_path)
-    assert "cases.json" in str(told.value) and "\n" not in str(told.value)
-
-
-def test_a_case_that_the_index_lacks_names_the_folder_to_delete(tmp_path):
-    case = PreparedCase("case_a", (6, 7, 8), [])
-    assert entry_of({"case_a": case}, tmp_path, "case_a") is case
-    with pytest.raises(InputError, match="case_b is missing: delete the folder") as told:
-        entry_of({"case_a": case}, tmp_path, "case_b")
-    assert str(told.value).startswith(f"{tmp_path}: ") and "\n" not in str(told.value)

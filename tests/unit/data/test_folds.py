@@ -1,0 +1,254 @@
+"""Folds: dealt evenly, and never moved once they were dealt."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from renal.data.cases import IMAGE, LABEL, Case
+from renal.data.folds import Place, assign, read_assignments, write_assignments
+from renal.errors import InputError
+
+SETTINGS = {"folds": 5, "seed": 7, "batch_size": 4}
+
+
+def numbered(labelled, unlabelled=0):
+    """Name of a case to whether it is labelled."""
+    count = labelled + unlabelled
+    return {f"case_{number:05d}": number < labelled for number in range(count)}
+
+
+def deal(cases, **settings):
+    """Assign cases that are told by name and by whether they are labelled."""
+    found = [
+        Case(name, Path(name) / IMAGE, Path(name) / LABEL if labelled else None)
+        for name, labelled in cases.items()
+    ]
+    return assign(found, **settings)
+
+
+def check_rules(assigned, folds, batch_size):
+    """What holds for every assignment."""
+    assert len({case.name for case in assigned}) == len(assigned)
+    fold_of_batch = {}
+    for case in assigned:
+        assert fold_of_batch.setdefault(case.batch, case.fold) == case.fold
+        prefix = "unlabelled" if case.fold is None else f"fold{case.fold}"
+        assert case.batch.startswith(f"{prefix}-")
+        assert case.fold is None or 0 <= case.fold < folds
+    sizes = Counter(case.batch for case in assigned)
+    assert not sizes or max(sizes.values()) <= batch_size
+
+
+def fold_sizes(assigned, folds):
+    counts = Counter(case.fold for case in assigned if case.fold is not None)
+    return [counts[fold] for fold in range(folds)]
+
+
+# -- dealing ------------------------------------------------------------------------------------
+
+
+def test_folds_are_balanced_and_batches_keep_to_one_fold():
+    assigned = deal(numbered(210, 90), **SETTINGS)
+    check_rules(assigned, 5, 4)
+    assert fold_sizes(assigned, 5) == [42] * 5
+    assert sum(case.fold is None for case in assigned) == 90
+    assert [case.name for case in assigned] == sorted(numbered(210, 90))
+
+
+def test_the_deal_depends_on_the_seed_alone():
+    cases = numbered(20)
+    turned = dict(reversed(cases.items()))
+    assert deal(cases, **SETTINGS) == deal(turned, **SETTINGS)
+    assert deal(cases, **SETTINGS) != deal(cases, **{**SETTINGS, "seed": 8})
+    in_order = [case.fold for case in deal(cases, **SETTINGS)]
+    assert in_order != [number % 5 for number in range(20)]  # shuffled, not in turn
+
+
+def test_adding_cases_moves_none():
+    before = deal(numbered(12, 3), **SETTINGS)
+    cases = {**numbered(12, 3), "case_00000b": True, "case_a": True, "case_b": False}
+    after = deal(cases, known=before, **SETTINGS)
+    assert set(before) <= set(after)
+    assert fold_sizes(after, 5) == [3, 3, 3, 3, 2]
+    check_rules(after, 5, 4)
+
+
+def test_a_batch_size_of_one():
+    assigned = deal(numbered(7, 2), **{**SETTINGS, "batch_size": 1})
+    check_rules(assigned, 5, 1)
+    assert len({case.batch for case in assigned}) == 9
+
+
+def test_an_unlabelled_case_that_gets_a_label_is_dealt_and_moves_no_other():
+    before = {case.name: case for case in deal(numbered(9, 3), **SETTINGS)}
+    cases = {**numbered(9, 3), "case_00009": True}
+    after = {case.name: case for case in deal(cases, known=before.values(), **SETTINGS)}
+    assert before.pop("case_00009").fold is None
+    assert after.pop("case_00009").fold == 4  # the fold that had one case less
+    assert after == before
+
+
+def test_fewer_labelled_cases_than_folds():
+    with pytest.raises(InputError, match=r"folds\.count is 5, but only 4 labelled"):
+        deal(numbered(4, 9), **SETTINGS)
+
+
+def test_a_fold_that_exclusion_left_empty_is_told():
+    before = deal(numbered(6), **SETTINGS)
+    alone = next(case for case in before if fold_sizes(before, 5)[case.fold] == 1)
+    cases = {name: True for name in numbered(6) if name != alone.name}
+    with pytest.raises(InputError, match=rf"fold {alone.fold} .*delete .*folds\.csv") as told:
+        deal(cases, known=before, **SETTINGS)
+    assert "\n" not in str(told.value)
+    assert fold_sizes(deal(cases, **SETTINGS), 5) == [1] * 5
+
+
+names = st.from_regex(r"case_[A-Za-z0-9]{1,3}", fullmatch=True)
+case_sets = st.dictionaries(names, st.booleans(), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(case_sets, case_sets, st.integers(1, 6), st.integers(0, 99), st.integers(1, 7))
+def test_any_cases_are_dealt_by_the_rules(first, added, folds, seed, batch_size):
+    options = {"folds": folds, "seed": seed, "batch_size": batch_size}
+    if sum(first.values()) < folds:
+        with pytest.raises(InputError):
+            deal(first, **options)
+        return
+    before = deal(first, **options)
+    assert {case.name: case.fold is not None for case in before} == first
+    check_rules(before, folds, batch_size)
+    assert max(fold_sizes(before, folds)) - min(fold_sizes(before, folds)) <= 1
+    after = deal({**added, **first}, known=before, **options)
+    assert set(before) <= set(after)
+    check_rules(after, folds, batch_size)
+    assert max(fold_sizes(after, folds)) - min(fold_sizes(after, folds)) <= 1
+
+
+# -- storing ------------------------------------------------------------------------------------
+
+
+def test_a_stored_assignment_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "results" / "folds.csv"
+    assert read_assignments(path, **SETTINGS) == []
+    assigned = deal(numbered(9, 2), **SETTINGS)
+    write_assignments(path, assigned, **SETTINGS)
+    assert read_assignments(path, **SETTINGS) == assigned
+    before = path.stat().st_mtime_ns, path.read_text()
+    write_assignments(path, random.Random(0).sample(assigned, 11), **SETTINGS)
+    assert (path.stat().st_mtime_ns, path.read_text()) == before
+
+
+@pytest.mark.parametrize("changed", ["folds", "seed"])
+def test_other_folds_than_the_stored_ones_are_not_dealt_unasked(tmp_path, changed):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, deal(numbered(9), **SETTINGS), **SETTINGS)
+    before = path.read_text()
+    other = {**SETTINGS, changed: SETTINGS[changed] + 1}
+    for use in (read_assignments, lambda path, **other: write_assignments(path, [], **other)):
+        with pytest.raises(InputError, match="delete the file") as told:
+            use(path, **other)
+        message = str(told.value)
+        assert message.startswith(f"{path}: was dealt with folds=5 seed=7")
+        assert f"folds={other['folds']} seed={other['seed']}" in message and "\n" not in message
+    assert path.read_text() == before
+
+
+@settings(max_examples=40, deadline=None)
+@given(case_sets, st.integers(2, 4), st.integers(1, 7), st.integers(1, 7))
+def test_another_batch_size_moves_no_case_to_another_fold(
+    tmp_path_factory, cases, folds, before, after
+):
+    cases |= numbered(folds)
+    path = tmp_path_factory.mktemp("deal") / "folds.csv"
+    options = {"folds": folds, "seed": 7}
+    dealt = deal(cases, **options, batch_size=before)
+    write_assignments(path, dealt, **options, batch_size=before)
+    known = read_assignments(path, **options, batch_size=after)
+    assert [(case.name, case.fold) for case in known] == [(case.name, case.fold) for case in dealt]
+    check_rules(known, folds, after)
+    # Batches are as few as they can be: all of a fold but its last are full.
+    sizes = Counter((case.fold, case.batch) for case in known)
+    for fold in {case.fold for case in known}:
+        of_fold = [size for (number, _), size in sizes.items() if number == fold]
+        assert sorted(of_fold)[1:] == [after] * (len(of_fold) - 1)
+    # Stored, they are read as they are, and a new case finds its place among them.
+    assigned = deal({**cases, "case_new0": True}, known=known, **options, batch_size=after)
+    assert set(known) <= set(assigned)
+    check_rules(assigned, folds, after)
+    write_assignments(path, assigned, **options, batch_size=after)
+    assert read_assignments(path, **options, batch_size=after) == assigned
+
+
+def test_the_same_batch_size_keeps_batches_as_they_are(tmp_path):
+    # As cases that came later leave them: not those that a new deal would make.
+    path = tmp_path / "folds.csv"
+    stored = [Place("case_1", 0, "fold0-001"), Place("case_2", 0, "fold0-000")]
+    write_assignments(path, stored, **SETTINGS)
+    assert read_assignments(path, **SETTINGS) == stored
+
+
+def test_a_case_excluded_for_one_run_comes_back_to_its_place(tmp_path):
+    path = tmp_path / "folds.csv"
+    before = deal(numbered(12), **SETTINGS)
+    write_assignments(path, before, **SETTINGS)
+    cases = {**numbered(12), "case_new": True}
+    del cases["case_00003"]
+    known = read_assignments(path, **SETTINGS)
+    write_assignments(path, deal(cases, known=known, **SETTINGS), **SETTINGS)
+    stored = read_assignments(path, **SETTINGS)
+    assert len(stored) == 13 and set(before) <= set(stored)
+    check_rules(stored, 5, 4)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "case_00000,first,fold0-000",
+        "case_00000,5,fold5-000",
+        "case_00000,-1,fold0-000",
+        "case_00000,0",
+        "case_00000",
+        "case_00000,0,fold1-000",
+        "case_00000,0,fold0-x; rm",
+        "case_00000,,fold0-000",
+        "\xff",
+    ],
+)
+def test_a_damaged_file_is_told(tmp_path, row):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, [Place("case_00001", 1, "fold1-000")], **SETTINGS)
+    path.write_bytes(path.read_bytes() + f"{row}\n".encode("latin-1"))
+    for batch_size in (4, 3):
+        with pytest.raises(InputError, match=r"folds\.csv: damaged") as told:
+            read_assignments(path, **{**SETTINGS, "batch_size": batch_size})
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("line", ["", "# seed=7 batch_size=4", "# folds=5 seed=x batch_size=4"])
+def test_a_damaged_first_line_is_told(tmp_path, line):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, [Place("case_00001", 1, "fold1-000")], **SETTINGS)
+    rows = path.read_text().partition("\n")[2]
+    path.write_text(f"{line}\n{rows}")
+    with pytest.raises(InputError, match=r"folds\.csv: damaged") as told:
+        read_assignments(path, **SETTINGS)
+    assert "\n" not in str(told.value)
+
+
+def test_a_first_line_without_batch_size_is_told(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("# folds=5 seed=7\ncase,fold,batch\ncase_00001,1,fold1-000\n")
+    with pytest.raises(InputError, match=r"folds\.csv: damaged"):
+        read_assignments(path, **SETTINGS)
+
+
+def test_a_negative_seed_is_read_as_it_was_written(tmp_path):
+    options = {**SETTINGS, "seed": -7}
+    assigned = deal(numbered(9), **options)
+    write_assignments(tmp_path / "folds.csv", assigned, **options)
+    assert read_assignments(tmp_path / "folds.csv", **options) == assigned

@@ -1,0 +1,67 @@
+"""The listing: one index of all cases, and all bad ones at once."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+from renal.data.listing import check_cases
+from renal.errors import InputError
+
+
+def in_batches(cases):
+    labelled = [case for case in cases if case.labelled]
+    return {
+        "unlabelled-000": [case for case in cases if not case.labelled],
+        "fold1-000": labelled[1:],
+        "fold0-000": labelled[:1],
+    }
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_index_has_a_row_for_every_case(checked, tmp_path):
+    output = tmp_path / "cases.csv"
+    assert check_cases(in_batches(checked), output) == []
+    table = rows(output)
+    assert [row["case"] for row in table] == [f"case_0000{number}" for number in range(4)]
+    assert [row["fold"] for row in table] == ["0", "1", "1", ""]
+    assert [row["batch"] for row in table][-1] == "unlabelled-000"
+    assert [row["usable"] for row in table] == ["True"] * 4
+    first = table[0]
+    assert [int(first[name]) for name in ("slices", "rows", "columns")] == checked[0].shape
+    spacing = [float(first[f"spacing_{axis}_mm"]) for axis in "zyx"]
+    assert spacing == checked[0].spacing
+    assert float(first["kidney_ml"]) == checked[0].volumes_ml["kidney"]
+    assert table[3]["kidney_ml"] == table[3]["tumour_ml"] == ""
+
+
+def test_with_a_bad_labelled_case_all_are_told_at_once_and_nothing_is_written(checked, tmp_path):
+    cases = list(checked)
+    cases[2] = replace(cases[2], fault="c/imaging.nii.gz: damaged: copy it again")
+    cases[0] = replace(cases[0], fault='a/seg.nii.gz: label values [3], "odd": mend it')
+    cases[3] = replace(cases[3], fault="d/imaging.nii.gz: missing: put it there")
+    with pytest.raises(InputError) as told:
+        check_cases(in_batches(cases), tmp_path / "cases.csv")
+    lines = str(told.value).splitlines()
+    assert lines[:3] == [cases[0].fault, cases[2].fault, cases[3].fault]
+    assert lines[3].startswith("3 of 4 cases cannot be used") and "data.exclude" in lines[3]
+    assert len(lines) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_unlabelled_case_is_left_out_and_the_others_go_on(checked, tmp_path):
+    fault = 'd/imaging.nii.gz: shape (5, 6), "three" axes: store one'
+    unread = replace(checked[3], fault=fault, shape=None, spacing=None)
+    assert check_cases(in_batches([*checked[:3], unread]), tmp_path / "cases.csv") == [fault]
+    last = rows(tmp_path / "cases.csv")[-1]
+    assert last["usable"] == "False" and last["remark"] == fault and last["slices"] == ""
+
+
+def test_notes_are_remarks(checked, tmp_path):
+    noted = replace(checked[0], notes=["no tumour in the label", "another"])
+    check_cases({"fold0-000": [noted]}, tmp_path / "cases.csv")
+    assert rows(tmp_path / "cases.csv")[0]["remark"] == "no tumour in the label; another"

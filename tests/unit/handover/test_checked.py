@@ -1,0 +1,64 @@
+"""Records of checked cases: read as they were written, and refused where a labelled one is bad."""
+
+import pytest
+
+from renal.errors import InputError
+from renal.handover.checked import (
+    CheckedCase,
+    read_checked,
+    refuse_labelled_faults,
+    usable,
+    write_checked,
+)
+
+GOOD = CheckedCase(
+    "case_2",
+    "two/imaging.nii.gz",
+    "two/segmentation.nii.gz",
+    shape=[3, 4, 5],
+    spacing=[2.5, 0.75, 0.5],
+    volumes_ml={"kidney": 300.5, "tumour": 0.0},
+    checksum="0123abcd-4567ef01",
+    notes=["no tumour in the label"],
+)
+UNLABELLED = CheckedCase("case_1", "one/imaging.nii.gz", shape=[2, 3, 4], spacing=[5.0, 1.0, 1.0])
+BAD_UNLABELLED = CheckedCase("case_0", "zero/imaging.nii.gz", fault="zero/imaging.nii.gz: missing")
+BAD_LABELLED = CheckedCase(
+    "case_3",
+    "three/imaging.nii.gz",
+    "three/segmentation.nii.gz",
+    fault="three/imaging.nii.gz: damaged",
+)
+
+
+def test_records_are_read_as_they_were_written(tmp_path):
+    cases = [GOOD, UNLABELLED, BAD_UNLABELLED, BAD_LABELLED]
+    write_checked(tmp_path / "new" / "batch.json", cases)
+    found = read_checked(tmp_path / "new" / "batch.json")
+    assert list(found) == [case.name for case in cases]
+    assert list(found.values()) == cases
+    assert [case.labelled for case in cases] == [True, False, False, True]
+
+
+def test_usable_are_the_cases_without_a_fault_of_all_batches_in_order_of_name(tmp_path):
+    write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED])
+    write_checked(tmp_path / "b.json", [UNLABELLED])
+    assert usable([tmp_path / "a.json", tmp_path / "b.json"]) == [UNLABELLED, GOOD]
+    assert usable([]) == []
+
+
+def test_with_a_bad_labelled_case_nothing_is_usable_and_all_faults_are_told(tmp_path):
+    write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED])
+    write_checked(tmp_path / "b.json", [UNLABELLED, BAD_LABELLED])
+    with pytest.raises(InputError) as told:
+        usable([tmp_path / "a.json", tmp_path / "b.json"])
+    first, second, last = str(told.value).splitlines()
+    assert [first, second] == [BAD_UNLABELLED.fault, BAD_LABELLED.fault]
+    assert last.startswith("2 of 4 cases cannot be used") and "data.exclude" in last
+
+
+def test_faults_of_unlabelled_cases_alone_are_not_refused():
+    refuse_labelled_faults([])
+    refuse_labelled_faults([GOOD, UNLABELLED, BAD_UNLABELLED])
+    with pytest.raises(InputError, match="1 of 1 cases cannot be used"):
+        refuse_labelled_faults([BAD_LABELLED])

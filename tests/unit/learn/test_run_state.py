@@ -1,0 +1,411 @@
+"""Tests of the running state: trainings repeat, and survive being stopped and killed."""
+
+import errno
+import itertools
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import renal
+from renal.errors import InputError, Stopped
+from renal.files import write_array
+from renal.learn import run_state, training
+from renal.learn.datasets import Examples
+from renal.learn.settings import Training
+from tests.unit.learn import helpers
+from tests.unit.learn.helpers import (
+    EPOCHS,
+    REMEMBERING,
+    RESULTS,
+    assert_same_bytes,
+    read_history,
+    read_run,
+    train,
+    training_settings,
+)
+
+pytestmark = pytest.mark.usefixtures("one_cpu_thread")
+
+WORKFLOW = Path(renal.__file__).parents[1]
+
+
+def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGTERM) -> None:
+    """Send this process a signal in the middle of an epoch, counted from 0."""
+    original = training._epoch
+
+    def interrupted(*arguments):
+        if len(arguments[0].progress.history) == epoch:
+            signal.raise_signal(number)
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", interrupted)
+
+
+def count_epochs(monkeypatch) -> list[int]:
+    """The epochs that are computed from here on, counted from 0."""
+    epochs = []
+    original = training._epoch
+
+    def counted(*arguments):
+        epochs.append(len(arguments[0].progress.history))
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", counted)
+    return epochs
+
+
+def stop_in_batch(monkeypatch, batch: int) -> None:
+    """Send this process a signal in the middle of a batch, counted from 0 over all epochs."""
+    original, batches = training.training_step, itertools.count()
+
+    def interrupted(*arguments):
+        if next(batches) == batch:
+            signal.raise_signal(signal.SIGTERM)
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "training_step", interrupted)
+
+
+def stopped_run(prepared: Path, output: Path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 1)
+        with pytest.raises(Stopped):
+            train(prepared, output)
+
+
+# -- the same bytes again -------------------------------------------------------------------------
+
+
+def test_a_second_run_gives_the_same_bytes(uninterrupted, prepared, tmp_path):
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_another_seed_gives_another_model(uninterrupted, prepared, tmp_path):
+    train(prepared, tmp_path, seed=6)
+    first, second = (folder / "model.safetensors" for folder in (uninterrupted, tmp_path))
+    assert first.read_bytes() != second.read_bytes()
+
+
+def test_reading_ahead_changes_no_result(remembering, prepared, tmp_path, monkeypatch):
+    def in_turn(examples, order, seed):
+        generator, size = torch.Generator().manual_seed(seed), examples.settings.batch_size
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            yield part, *examples.batch(part, generator)
+
+    monkeypatch.setattr(Examples, "batches", in_turn)
+    train(prepared, tmp_path, **REMEMBERING)
+    for name in (*RESULTS, "drawing.csv"):
+        assert (remembering / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+# -- stopped and killed ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog, number
+):
+    caplog.set_level(logging.INFO, "renal")
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 1, number)
+        with pytest.raises(Stopped, match="stopped after epoch 2 of 4: run again"):
+            train(prepared, tmp_path)
+    assert signal.getsignal(number) is handler
+    assert (tmp_path / "state.pt").exists()
+    assert not any((tmp_path / name).exists() for name in (*RESULTS, "run.json"))
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    assert "tiny: going on after epoch 2" in caplog.text
+    assert epochs == [2, 3]
+    assert_same_bytes(uninterrupted, tmp_path)
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_run_that_is_stopped_after_every_epoch(uninterrupted, prepared, tmp_path, monkeypatch):
+    for epoch in range(EPOCHS - 1):
+        with monkeypatch.context() as patch:
+            stop_in_epoch(patch, epoch)
+            with pytest.raises(Stopped):
+                train(prepared, tmp_path)
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_told_to_stop_in_the_last_epoch_a_run_finishes(
+    uninterrupted, prepared, tmp_path, monkeypatch
+):
+    stop_in_epoch(monkeypatch, EPOCHS - 1)
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_what_a_run_remembers_is_there_after_every_stop(
+    remembering, prepared, tmp_path, monkeypatch
+):
+    history = read_history(remembering)
+    assert len({row["learning_rate"] for row in history}) > 1
+    # The best model lies in the state while later ones are tried.
+    assert read_run(remembering)["kept_epoch"] < len(history)
+    for epoch in range(len(history) - 1):
+        with monkeypatch.context() as patch:
+            stop_in_epoch(patch, epoch)
+            with pytest.raises(Stopped):
+                train(prepared, tmp_path, **REMEMBERING)
+    train(prepared, tmp_path, **REMEMBERING)
+    for name in (*RESULTS, "drawing.csv"):
+        assert (remembering / name).read_bytes() == (tmp_path / name).read_bytes(), name
+    assert read_run(tmp_path)["kept_epoch"] == read_run(remembering)["kept_epoch"]
+
+
+@pytest.mark.parametrize("state_every_epoch", [False, True])
+def test_an_epoch_that_takes_too_long_to_end_is_given_up(
+    uninterrupted, prepared, tmp_path, monkeypatch, state_every_epoch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_state, "SECONDS_TO_END_AN_EPOCH", -1.0)
+        if state_every_epoch:
+            patch.setattr(training, "SECONDS_BETWEEN_STATES", 0.0)
+        stop_in_batch(patch, 4)  # the first of two in the third epoch
+        with pytest.raises(Stopped, match="stopped within epoch 3: run again"):
+            train(prepared, tmp_path)
+    # No state of half an epoch: at most that of the epoch before.
+    assert (tmp_path / "state.pt").exists() == state_every_epoch
+    assert not any((tmp_path / name).exists() for name in (*RESULTS, "run.json"))
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    assert epochs == ([2, 3] if state_every_epoch else [0, 1, 2, 3])
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_an_epoch_within_its_time_is_ended(prepared, tmp_path, monkeypatch):
+    stop_in_batch(monkeypatch, 4)
+    with pytest.raises(Stopped, match="stopped after epoch 3 of 4"):
+        train(prepared, tmp_path)
+
+
+def test_a_run_stops_before_its_time_is_over_and_goes_on(tmp_path, monkeypatch, prepared):
+    monkeypatch.setattr(training, "SECONDS_BEFORE_THE_LIMIT", 60.0)
+    with pytest.raises(Stopped, match="after epoch 1"):
+        train(prepared, tmp_path / "model", minutes=1)
+    assert (tmp_path / "model/state.pt").exists()
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path / "model")
+    assert epochs == [1, 2, 3]
+
+
+def test_a_stop_is_overdue_once_its_time_has_passed(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(run_state.time, "monotonic", lambda: now)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with run_state.stop_signal() as stop:
+        assert not stop.is_set and not stop.is_overdue
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set and not stop.is_overdue
+        now += run_state.SECONDS_TO_END_AN_EPOCH
+        signal.raise_signal(signal.SIGINT)  # being told again gives no more time
+        assert stop.since == 1000.0 and not stop.is_overdue
+        now += 0.1
+        assert stop.is_set and stop.is_overdue
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+KILLED = """
+import json, logging, os, signal, sys
+from pathlib import Path
+from renal.learn import training
+from renal.learn.settings import Training
+
+training.torch.cuda.is_available = lambda: False
+training.SECONDS_BETWEEN_STATES = 0.0
+original = training._epoch
+
+def killed(*arguments):
+    if len(arguments[0].progress.history) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+training._epoch = killed
+settings = Training.model_validate_json(sys.argv[3])
+training.train([Path(sys.argv[1])], settings, Path(sys.argv[2]), seed=5, threads=1,
+               bfloat16_on_cpu=False, name="tiny")
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "renal")
+    settings = training_settings().model_dump_json()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(prepared), str(tmp_path), settings],
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "state.pt").exists()
+    assert not (tmp_path / "model.safetensors").exists()
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    assert "tiny: going on after epoch 3" in caplog.text
+    assert epochs == [3]
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+# -- states that must not be continued ------------------------------------------------------------
+
+
+def test_a_state_of_other_settings_is_not_used(prepared, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "renal")
+    change = {"optimizer": {"learning_rate": 1e-3}}
+    train(prepared, tmp_path / "fresh", **change)
+    stopped_run(prepared, tmp_path / "stopped", monkeypatch)
+    train(prepared, tmp_path / "stopped", **change)
+    assert "made with other settings, data or code: starting from the first epoch" in caplog.text
+    assert "going on" not in caplog.text
+    assert_same_bytes(tmp_path / "fresh", tmp_path / "stopped")
+
+
+def test_a_state_outlives_a_schema_that_grows(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "renal")
+    stopped_run(prepared, tmp_path / "stopped", monkeypatch)
+
+    class Grown(Training):
+        added: float | None = None
+
+    monkeypatch.setattr(helpers, "Training", Grown)
+    train(prepared, tmp_path / "stopped")
+    assert "going on after epoch" in caplog.text
+    assert_same_bytes(uninterrupted, tmp_path / "stopped")
+
+
+def test_a_state_of_other_data_is_not_used(tmp_path, monkeypatch, prepared):
+    copy = tmp_path / "prepared"
+    copy.mkdir()
+    for path in prepared.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    stopped_run(copy, tmp_path / "model", monkeypatch)
+    label = np.load(copy / "case_0.0.label.npy")
+    write_array(copy / "case_0.0.label.npy", label[::-1])
+    epochs = count_epochs(monkeypatch)
+    train(copy, tmp_path / "model")
+    assert epochs == [0, 1, 2, 3]
+
+
+def test_a_state_of_other_code_is_not_used(tmp_path, monkeypatch, prepared):
+    stopped_run(prepared, tmp_path / "model", monkeypatch)
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path / "model", code="another")
+    assert epochs == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "text", "list", "program"])
+def test_a_damaged_state_is_not_used(
+    uninterrupted, prepared, tmp_path, monkeypatch, caplog, damage
+):
+    stopped_run(prepared, tmp_path, monkeypatch)
+    state = tmp_path / "state.pt"
+    if damage == "list":
+        torch.save([1, 2], state)
+    elif damage == "program":  # what could run code when it is loaded is refused
+        torch.save({"fingerprint": print}, state)
+    else:
+        content = state.read_bytes()
+        state.write_bytes({"cut off": content[:-2000], "empty": b"", "text": b"state"}[damage])
+    caplog.set_level(logging.WARNING, "renal")
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "cannot be used" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert epochs == [0, 1, 2, 3]
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_states_are_not_written_more_often_than_they_are_worth(prepared, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(training, "write_state", lambda path, *_: written.append(path))
+    train(prepared, tmp_path / "seldom")
+    assert written == []
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_STATES", 0.0)
+    train(prepared, tmp_path / "often")
+    assert len(written) == EPOCHS - 1  # the last epoch ends in the model
+
+
+# -- faults ---------------------------------------------------------------------------------------
+
+
+HOLD_LOCK = """
+import fcntl, sys
+stream = open(sys.argv[1], "w")
+fcntl.flock(stream, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_in_the_same_folder_is_refused(prepared, tmp_path):
+    command = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "state.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="another process is training here") as error:
+            train(prepared, tmp_path)
+        assert str(tmp_path) in str(error.value)
+        assert not (tmp_path / "model.safetensors").exists()
+        other.stdin.close()
+    train(prepared, tmp_path, epochs=1)  # the lock went with the process
+
+
+def test_without_locks_it_trains_and_says_so(prepared, tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(run_state.fcntl, "flock", flock)
+    train(prepared, tmp_path, epochs=1)
+    assert "locks are not known here" in caplog.text
+    assert (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("between", [0.0, 60.0], ids=["state.pt", "model.safetensors"])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    prepared, tmp_path, monkeypatch, uninterrupted, between, request
+):
+    name = request.node.callspec.id
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_STATES", between)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
+    try:
+        with pytest.raises(InputError, match=f"{name}: cannot be written .*free space"):
+            train(prepared, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert {path.name for path in tmp_path.iterdir()} <= {"state.lock"}
+    train(prepared, tmp_path)
+    assert_same_bytes(uninterrupted, tmp_path)
+
+
+def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
+    original = training._epoch
+
+    def second_start(*arguments):
+        with pytest.raises(InputError, match="another process"), training.only_writer(tmp_path):
+            pass
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", second_start)
+    train(prepared, tmp_path, epochs=1)
+    with training.only_writer(tmp_path):
+        pass

@@ -1,0 +1,224 @@
+"""Planning by itself: which cases are where, and what each step is asked to read and write."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from renal.errors import InputError
+from renal.plan import Plan, activation_memory, named, read_plan, sized
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def configuration(folder: Path, **changes) -> dict:
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    values |= {"data": {"root": str(folder / "data"), "maximum_voxels": 10**9}, "batch_size": 2}
+    return values | {"results": str(folder / "results"), **changes}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """12 labelled and 3 unlabelled cases whose files are empty."""
+    for number in range(15):
+        case = tmp_path / f"data/case_{number:05d}"
+        case.mkdir(parents=True)
+        (case / "imaging.nii.gz").touch()
+        if number < 12:
+            (case / "segmentation.nii.gz").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def plan(folder) -> Plan:
+    return read_plan(configuration(folder, methods=["resvnet", "mrbnet", "tunet_ensemble_post"]))
+
+
+def below(results: Path, paths: list[Path]) -> list[str]:
+    """Paths within the results folder, without the digits of hashes."""
+    parts = (path.relative_to(results).as_posix() for path in paths)
+    return ["/".join(p.partition("-")[0] if "x" in p else p for p in s.split("/")) for s in parts]
+
+
+def test_batches_and_groups(plan):
+    assert len(plan.labelled) == 7
+    assert plan.unlabelled == ["unlabelled-000", "unlabelled-001"]
+    assert list(plan.groups) == [*(f"fold{f}" for f in range(5)), *plan.unlabelled]
+    assert sorted(name for batch in plan.batches.values() for name in batch) == sorted(plan.cases)
+    for fold in plan.held_out:
+        assert plan.groups[fold] == [b for b in plan.labelled if b.startswith(f"{fold}-")]
+        learned = plan.training_batches(fold)
+        assert sorted([*learned, *plan.groups[fold]]) == plan.labelled
+
+
+def test_a_fold_is_not_taken_for_one_whose_number_begins_alike(folder):
+    plan = read_plan(configuration(folder, folds={"count": 12, "seed": 1}))
+    assert not [b for b in plan.training_batches("fold1") if b.startswith("fold1-")]
+    assert {b.partition("-")[0] for b in plan.training_batches("fold1")} == {
+        f"fold{fold}" for fold in range(12) if fold != 1
+    }
+
+
+def test_files_of_a_batch_are_those_that_there_are(plan, folder):
+    batch = plan.labelled[0]
+    names = plan.batches[batch]
+    assert plan.files_of(batch) == [
+        folder / "data" / name / file
+        for name in names
+        for file in ("imaging.nii.gz", "segmentation.nii.gz")
+    ]
+    (folder / "data" / names[0] / "imaging.nii.gz").unlink()
+    assert folder / "data" / names[0] / "imaging.nii.gz" not in plan.files_of(batch)
+
+
+def test_listed_spacings_are_those_of_the_batch(plan, folder):
+    batch = plan.unlabelled[0]
+    name = plan.batches[batch][0]
+    listed = [{"case_id": name, "voxel_spacing": {"z_spacing": 3}}]
+    (folder / "data/kits.json").write_text(json.dumps(listed))
+    assert plan.listed_spacings(batch)[0] == {"z_spacing": 3}
+    assert plan.listed_spacings(batch)[1:] == [None] * (len(plan.batches[batch]) - 1)
+
+
+def test_stored_folds_are_those_of_the_next_plan(plan, folder):
+    before = dict(plan.batches)
+    plan.store_folds()
+    case = folder / "data/case_90000"
+    case.mkdir()
+    (case / "imaging.nii.gz").touch()
+    (case / "segmentation.nii.gz").touch()
+    after = read_plan(configuration(folder)).batches
+    for batch, names in before.items():
+        assert [name for name in after[batch] if name != case.name] == names
+
+
+def test_a_stage_learns_from_true_and_predicts_on_found_regions(plan):
+    results = plan.results
+    learned = plan.true_inputs("resvnet", "tumour", ["fold0-000"])
+    assert below(results, learned) == ["true_roi/48x96x96/fold0-000"]
+    seen = plan.seen_inputs("resvnet", "tumour", "fold0")
+    assert below(results, seen) == ["resvnet/whole/roi/48x96x96/fold0"]
+    whole = plan.seen_inputs("resvnet", "whole", "fold0")
+    assert whole == plan.true_inputs("resvnet", "whole", plan.groups["fold0"])
+    assert all(path.parts[-4] == "normalized" for path in whole)
+
+
+def test_a_held_out_case_is_predicted_by_the_model_that_has_not_seen_it(plan):
+    results = plan.results
+    assert plan.models_for("resvnet", "whole", "fold3") == [
+        results / "resvnet/whole/fold3/model.safetensors"
+    ]
+    folds = plan.models_for("resvnet", "whole", "unlabelled-000")
+    assert folds == [plan.model("resvnet", "whole", fold) for fold in plan.held_out]
+
+
+def test_an_ensembles_predictions_are_its_members(plan):
+    folders = plan.merged_predictions("tunet_ensemble_post", "fold1")
+    assert {stage: len(paths) for stage, paths in folders.items()} == {"segment": 4, "localize": 1}
+    owners = {path.parts[-4] for path in folders["segment"]}
+    assert owners == {"tunet", "tunet_median", "tunet_seb", "tunet_seb_median"}
+    assert named(folders)[:1] == [f"segment={folders['segment'][0]}"]
+    assert len(named(folders)) == 5
+
+
+def test_the_truth_is_asked_for_on_every_grid_that_is_merged_and_on_the_methods_own(plan):
+    truths = plan.evaluated_truths("mrbnet", "fold0")
+    assert list(truths) == ["segment", "zrange"]
+    for folders in truths.values():
+        assert [path.name for path in folders] == plan.groups["fold0"]
+
+
+def test_located_predictions_are_of_the_stage_that_looks_at_regions_without_a_mask(plan):
+    assert plan.located_predictions("resvnet", "fold0") == []
+    (path,) = plan.located_predictions("mrbnet", "fold0")
+    assert path == plan.results / "mrbnet/segment/prediction/fold0"
+
+
+def test_paths_name_grids_and_change_with_their_settings(plan):
+    assert len(plan.grids) == len({sized(g) for g in plan.grids.values()})
+    for name, geometry in plan.grids.items():
+        assert name == sized(geometry)
+        assert (geometry.body is None) == (plan.body_boxes(name, "fold0-000") == [])
+    assert len(plan.bodies) == 1
+    # True and predicted regions differ by their jitter alone, and mrbnet has some.
+    assert {name.partition("-")[0] for name in plan.regions} >= {"48x96x96"}
+
+
+def test_results_of_a_method(plan):
+    folder = plan.results / "resvnet"
+    assert plan.results_of("resvnet") == [
+        folder / "scores.csv",
+        folder / "segmentation",
+        folder / "submission",
+        *(folder / f"pictures/{name}.png" for name in ("best", "median", "worst")),
+        folder / "pictures/curves_whole.png",
+        folder / "pictures/curves_tumour.png",
+    ]
+    assert plan.methods_of("all") == list(plan.methods)
+    assert plan.methods_of("resvnet") == ["resvnet"]
+    assert plan.pictures_of("mrbnet")[-1].name == "located.png"
+
+
+def test_without_unlabelled_cases_there_is_no_submission(folder):
+    for number in range(12, 15):
+        (folder / f"data/case_{number:05d}/imaging.nii.gz").unlink()
+        (folder / f"data/case_{number:05d}").rmdir()
+    plan = read_plan(configuration(folder))
+    assert [path.name for path in plan.segmentations_of("resvnet")] == ["segmentation"]
+
+
+def test_weights_are_asked_for_where_a_network_begins_with_some(folder):
+    plan = read_plan(configuration(folder, methods=["damnet"]))
+    (file,) = plan.pretrained
+    assert plan.weights_of("damnet", "fine") == [Path(file)]
+    assert plan.weights_of("damnet", "coarse") == []
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+def test_memory_by_hand(plan, folder):
+    batch = plan.labelled[0]
+    name = plan.batches[batch][0]
+    (folder / "data" / name / "imaging.nii.gz").write_bytes(bytes(3 * 2**20))
+    assert plan.volume_memory([batch], 2, 1) == 300 + 2 * (200 + 7 * 3)
+    assert plan.volume_memory([batch], 2, 2) == 2 * (300 + 2 * (200 + 7 * 3))
+    stage = plan.recipes["resvnet"].stages["whole"]
+    network = stage.training.network
+    voxels = 128 * 160 * 160
+    activations = 1.5 * network.kilobytes * voxels * 2 / 1000
+    assert activation_memory(network, (128, 160, 160), 2) == pytest.approx(activations)
+    assert plan.training_memory("resvnet", "whole", 1) == int(1500 + activations)
+    arrays = plan.volume_memory(plan.groups["fold0"], 1, 1)
+    assert plan.prediction_memory("resvnet", "whole", "fold0", 1) == int(
+        1500 + activations / 2 / 2 + arrays
+    )
+
+
+def test_networks_on_slices_take_memory_for_the_slices_that_they_see_at_once(plan):
+    stage = plan.recipes["mrbnet"].stages["locate"]
+    assert stage.training.network.flat
+    one = activation_memory(stage.training.network, (None, 256, 256), 1)
+    assert one == pytest.approx(1.5 * stage.training.network.kilobytes * 256 * 256 / 1000)
+    arrays = plan.volume_memory(plan.groups["fold0"], 1, 1)
+    at_once = stage.inference.at_once
+    assert at_once > 1
+    told = plan.prediction_memory("mrbnet", "locate", "fold0", 1)
+    assert told == int(1500 + at_once * one / 2 + arrays)
+
+
+# -- a machine without data -----------------------------------------------------------------------
+
+
+def test_cases_stand_in_where_there_is_no_data(tmp_path):
+    plan = read_plan(configuration(tmp_path), stand_in=True)
+    assert len(plan.labelled) == 5
+    assert plan.unlabelled == ["unlabelled-000"]
+    assert plan.files_of("fold0-000") == []
+    with pytest.raises(InputError, match="no such folder"):
+        read_plan(configuration(tmp_path))
+
+
+def test_cases_do_not_stand_in_for_those_that_there_are(folder):
+    assert len(read_plan(configuration(folder), stand_in=True).cases) == 15

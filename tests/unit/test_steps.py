@@ -1,0 +1,159 @@
+"""The steps: what each hands on to the function that does its work."""
+
+import ast
+import importlib
+import inspect
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from renal.__main__ import STEPS, parser
+from renal.errors import InputError
+from renal.evaluate import collect, evaluation, merge
+from renal.evaluate.settings import Merging
+from renal.handover import checked
+from renal.handover.predictions import native_mask_of
+from renal.learn import training
+from renal.prepare import crop_roi
+from renal.prepare.settings import RegionCrop
+from renal.recipe import load_method
+
+STAGES = {
+    "segment": {"maps": ["kidney", "tumour"], "components": {}, "members": 2},
+    "localize": {"maps": ["kidney"], "components": {}},
+}
+MERGING = json.dumps(
+    {
+        "family": "tiny",
+        "stages": STAGES,
+        "merge": {
+            "name": "nested",
+            "maps": {"kidney": "segment.kidney", "tumour": "segment.tumour"},
+        },
+        "grid": "coarse",
+    }
+)
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """Runs a step up to the function that does its work, and gives what that was handed."""
+
+    def run_step(module, name, *arguments):
+        seen = {}
+
+        def work(*given, **keywords):
+            seen.update(keywords, given=given)
+            return []
+
+        monkeypatch.setattr(module, name, work)
+        monkeypatch.setattr(checked, "usable", lambda paths: paths)
+        a = parser().parse_args([name, "--output", "out", *arguments])
+        a.step(a)()
+        return seen
+
+    return run_step
+
+
+def test_merging_gets_the_folders_of_each_stages_members(handed):
+    folders = ["segment=one/segment", "segment=two/segment", "localize=three/localize"]
+    seen = handed(
+        *(merge, "merge", "--checked", "c.json"),
+        *("--predictions", *folders, "--settings", MERGING),
+    )
+    _, predictions, settings, _ = seen["given"]
+    assert predictions == {
+        "segment": [Path("one/segment"), Path("two/segment")],
+        "localize": [Path("three/localize")],
+    }
+    assert settings == Merging.model_validate_json(MERGING)
+
+
+def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
+    stages = ("segment", "localize", "coarse")
+    folders = [f"{stage}={stage[0]}/{batch}" for stage in stages for batch in range(2)]
+    seen = handed(
+        *(evaluation, "evaluate", "--checked", "c.json", "--segmentations", "merged"),
+        *("--truths", *folders, "--settings", MERGING, "--name", "tiny", "--fold", "3"),
+        *("--located", "roi"),
+    )
+    _, segmentations, truths, _, _ = seen["given"]
+    assert segmentations == Path("merged")
+    assert truths == {
+        "segment": [Path("s/0"), Path("s/1")],
+        "localize": [Path("l/0"), Path("l/1")],
+        "coarse": [Path("c/0"), Path("c/1")],
+    }
+    assert (seen["name"], seen["fold"], seen["located"]) == ("tiny", 3, Path("roi"))
+
+
+REGION = RegionCrop(
+    geometry={},
+    intensity={},
+    regions={"stage": "localize", "axes": ["y", "x"]},
+    components={},
+    outer={"stage": "slab", "axes": ["z"]},
+)
+
+
+def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(handed):
+    options = ["--checked", "c.json", "--settings", REGION.model_dump_json()]
+    seen = handed(crop_roi, "crop_roi", *options)
+    _, settings, mask_of, _ = seen["given"]
+    assert settings == REGION
+    assert (mask_of.func, mask_of.keywords) == (crop_roi.true_mask, {"outer": REGION.outer})
+    assert seen["labels"]
+    seen = handed(crop_roi, "crop_roi", *options, "--prediction", "located")
+    mask_of = seen["given"][2]
+    assert (mask_of.func, mask_of.args) == (native_mask_of, (Path("located"),))
+    assert not seen["labels"]
+
+
+@pytest.mark.parametrize("weights", [None, "weights.pth"])
+def test_training_gets_pretrained_weights_where_there_are_any(handed, weights):
+    settings = load_method("resvnet", {}).stages["whole"].training
+    options = ["--weights", weights] if weights else []
+    seen = handed(
+        *(training, "train", "--prepared", "one", "two", "--settings", settings.model_dump_json()),
+        *("--seed", "7", "--name", "tiny", *options),
+    )
+    assert seen["given"] == ([Path("one"), Path("two")], settings, Path("out"))
+    assert seen["weights"] == (Path(weights) if weights else None)
+    assert (seen["seed"], seen["minutes"]) == (7, math.inf)
+    assert re.fullmatch("[0-9a-f]{8}", seen["code"])
+
+
+def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed):
+    seen = handed(
+        *(collect, "collect_segmentations", "--checked", "a=1.json", "b=2.json", "a=3.json"),
+        *("--segmentations", "b=two", "a=one"),
+    )
+    assert seen["given"] == (
+        {Path("one"): [Path("1.json"), Path("3.json")], Path("two"): [Path("2.json")]},
+        Path("out"),
+    )
+
+
+def test_settings_that_do_not_fit_are_told_in_one_line():
+    a = parser().parse_args(
+        ["resample", "--checked", "c.json", "--output", "out", "--settings", '{"size": [1, 2]}']
+    )
+    with pytest.raises(InputError, match=r"--settings: .*size") as error:
+        a.step(a)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_what_a_step_imports_when_it_is_called_is_there(step):
+    imports = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(step)))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    assert imports
+    for node in imports:
+        module = importlib.import_module(node.module)
+        assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []

@@ -1,0 +1,82 @@
+"""The package's floors: who may import whom, and what planning loads."""
+
+import subprocess
+import sys
+
+import pytest
+import structure
+
+from renal.sources import PACKAGE
+
+# Each line may import those above it, and within a line nobody imports another.
+FLOORS = [
+    {"errors", "sources", "settings", "labels"},
+    {"files", "parallel", "cluster"},
+    {"image"},
+    {"handover"},
+    {"data", "prepare", "learn", "evaluate", "report"},
+    {"recipe", "steps"},
+    {"plan", "__main__"},
+    {"costs"},
+]
+HEAVY = {"torch", "monai", "scipy", "SimpleITK", "nibabel", "pandas", "matplotlib", "snakemake"}
+
+
+def test_every_room_has_its_floor():
+    rooms = set(structure.arrows())
+    assert rooms == set().union(*FLOORS)
+    assert len(rooms) <= 20
+    assert max(structure.floor(room) for room in rooms) <= len(FLOORS) <= 8
+
+
+@pytest.mark.parametrize("room", sorted(structure.arrows()))
+def test_no_import_climbs(room):
+    """Not for types either: what a module is typed with, its reader must read."""
+    (level,) = [number for number, rooms in enumerate(FLOORS) if room in rooms]
+    below = set().union(*FLOORS[:level])
+    assert structure.arrows()[room] <= below
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert structure.circle() == []
+
+
+def test_a_circle_would_be_seen(monkeypatch):
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}}
+    monkeypatch.setattr(structure, "modules", lambda: {name: name for name in graph})
+    monkeypatch.setattr(structure, "imports", lambda path, typing_only: graph[path])
+    assert structure.circle() == ["b", "c", "b"]
+
+
+def test_no_file_is_long():
+    sizes = {name: structure.lines([path]) for name, path in structure.modules().items()}
+    del sizes["data.anatomy"]  # one list of solids
+    assert max(sizes.values()) <= 400
+    rules = PACKAGE.parents[1] / "rules"
+    assert structure.lines([rules / "common.smk"]) < 120
+    tests = PACKAGE.parents[1] / "tests"
+    assert max(structure.lines([path]) for path in tests.rglob("*.py")) <= 600
+
+
+def test_a_step_hangs_on_little():
+    assert max(structure.lines(files) for files in structure.trainings().values()) < 2100
+    assert structure.lines(structure.trainings()["resvnet", "whole"]) < 1800
+    assert structure.lines(structure.sources_of("evaluate.collect")) < 400
+
+
+def test_label_values_are_spelt_in_their_table_alone():
+    assert structure.spelt_values() == []
+    assert set(structure.layout_files()) == {"data.cases", "data.phantom"}
+
+
+@pytest.mark.parametrize("module", ["renal.recipe", "renal.plan", "renal.data.folds"])
+def test_planning_loads_no_heavy_library(module):
+    program = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    assert not HEAVY & set(run.stdout.split())

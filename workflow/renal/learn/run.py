@@ -1,0 +1,95 @@
+"""What changes while a network is trained."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from renal.learn.distributed import in_parallel
+from renal.learn.run_state import Progress
+
+if TYPE_CHECKING:
+    from renal.learn.drawings import Drawing
+    from renal.learn.settings import Training
+
+
+class Run:
+    """All that changes while a network is trained, and what decides how.
+
+    Parameters
+    ----------
+    network, optimizer
+        On the device.
+    drawing
+        In which order examples are learned from.
+    settings : Training
+        The recipe's training section.
+    seed : int
+        Of the run.
+    half : bool
+        Whether the forward pass is in bfloat16.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        drawing: "Drawing",
+        settings: "Training",
+        seed: int,
+        half: bool,
+    ) -> None:
+        self.network = network
+        self.forward = in_parallel(network)
+        self.optimizer = optimizer
+        self.drawing = drawing
+        self.settings = settings
+        self.seed = seed
+        self.half = half
+        self.progress = Progress()
+        self.best: dict[str, torch.Tensor] = {}
+
+    def state(self) -> dict[str, Any]:
+        """What a stopped run needs, for torch.save."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "drawing": self.drawing.state,
+            "best": self.best,
+            "progress": vars(self.progress),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}
+        self.best = state["best"]
+        self.progress = Progress(**state["progress"])
+
+    def keep_best(self) -> None:
+        """Keep the weights of the last epoch if its validation loss is the lowest so far."""
+        validation, history = self.settings.validation, self.progress.history
+        if validation is None or validation.keep == "last":
+            return
+        if best_epoch(history) == len(history) - 1:
+            self.best = {key: value.clone() for key, value in self.network.state_dict().items()}
+            self.progress.kept = len(history)
+
+    def take_best(self) -> None:
+        """Give the network the weights that were kept."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        else:
+            self.progress.kept = self.progress.epoch
+
+
+def watched_loss(row: dict[str, float]) -> float:
+    """The loss of an epoch that schedules and stopping look at; one that is no number is worst."""
+    loss = row.get("validation_loss", row["loss"])
+    return loss if math.isfinite(loss) else math.inf
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """Index of the first epoch with the lowest loss."""
+    return min(range(len(history)), key=lambda index: watched_loss(history[index]))
