@@ -17,6 +17,8 @@ from renal.evaluate.settings import Merging
 from renal.handover import checked
 from renal.handover.predictions import native_mask_of
 from renal.learn import training
+from renal.learn.pretrained import load_pretrained
+from renal.learn.results import write_results
 from renal.prepare import crop_roi
 from renal.prepare.settings import RegionCrop
 from renal.recipe import load_method
@@ -113,15 +115,23 @@ def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(han
 
 
 @pytest.mark.parametrize("weights", [None, "weights.pth"])
-def test_training_gets_pretrained_weights_where_there_are_any(handed, weights):
-    settings = load_method("resvnet", {}).stages["whole"].training
+@pytest.mark.parametrize(("method", "stage"), [("resvnet", "whole"), ("damnet", "fine")])
+def test_training_gets_pretrained_weights_where_there_are_any(handed, method, stage, weights):
+    settings = load_method(method, {}).stages[stage].training
     options = ["--weights", weights] if weights else []
     seen = handed(
         *(training, "train", "--prepared", "one", "two", "--settings", settings.model_dump_json()),
         *("--seed", "7", "--name", "tiny", *options),
     )
     assert seen["given"] == ([Path("one"), Path("two")], settings, Path("out"))
-    assert seen["weights"] == (Path(weights) if weights else None)
+    if weights and method == "damnet":  # whose network the recipe gives weights to begin with
+        pretrain = seen["pretrain"]
+        assert (pretrain.func, pretrain.args) == (load_pretrained, ())
+        assert pretrain.keywords == {"path": Path(weights), "settings": settings.network.weights}
+        assert settings.network.weights is not None
+    else:
+        assert seen["pretrain"] is None
+    assert seen["write"] is write_results
     assert (seen["seed"], seen["minutes"]) == (7, math.inf)
     assert re.fullmatch("[0-9a-f]{8}", seen["code"])
 

@@ -13,9 +13,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from renal import inference, merge, prepare, recipe, validation
+from renal import recipe
 from renal.data.phantom import write_phantom
+from renal.evaluate.merge import merge
+from renal.handover.checked import usable
+from renal.handover.predictions import native_mask_of, read_probabilities, write_probabilities
+from renal.handover.prepared import read_index, write_index
 from renal.learn.networks.resnet import ResNet34
+from renal.learn.prediction import predict
+from renal.prepare.crop_roi import crop_roi
 
 from .conftest import (
     Project,
@@ -51,7 +57,6 @@ def test_full_plan(sketch):
         "draw_overlays": 2,
         "draw_curves": 3 + 2,
         "draw_located": 2,
-        "draw_rule_graph": 1,
         "check_segmented": 1,
     }
 
@@ -155,20 +160,20 @@ def test_nothing_located_gives_an_empty_segmentation(
     monkeypatch.chdir(localized.folder)
     overrides = yaml.safe_load((localized.folder / "run.yaml").read_text())["overrides"]
     recipes = {method: recipe.load_method(method, overrides[method])}
-    cases = validation.usable([localized.folder / "results/cases/fold0-000.json"])[:1]
+    cases = usable([localized.folder / "results/cases/fold0-000.json"])[:1]
     first, *others = STAGES[method]
     predictions = localized.folder / f"results/{method}/{first}/prediction/fold0"
-    entry = prepare.read_index(predictions)[cases[0].name]
-    (found,) = inference.read_probabilities(predictions, entry)
+    entry = read_index(predictions)[cases[0].name]
+    (found,) = read_probabilities(predictions, entry)
     assert found.any()
-    inference.write_probabilities(tmp_path / first, entry, [np.zeros_like(found)])
-    prepare.write_index(tmp_path / first, [entry])
+    write_probabilities(tmp_path / first, entry, [np.zeros_like(found)])
+    write_index(tmp_path / first, [entry])
     for earlier, stage in zip([first, *others], others, strict=False):
-        mask_of = functools.partial(inference.native_mask_of, tmp_path / earlier)
+        mask_of = functools.partial(native_mask_of, tmp_path / earlier)
         crop = recipe.region_crop(recipes, method, stage)
         region = tmp_path / f"{stage}_roi"
-        assert prepare.crop_roi(cases, crop, mask_of, region) == [cases[0].name]
-        inference.predict(
+        assert crop_roi(cases, crop, mask_of, region) == [cases[0].name]
+        predict(
             [region],
             [localized.folder / f"results/{method}/{stage}/fold0/model.safetensors"],
             recipe.prediction(recipes[method].stages[stage]),
@@ -179,7 +184,7 @@ def test_nothing_located_gives_an_empty_segmentation(
     settings = recipe.merging(recipes, method)
     stages = {stage: [tmp_path / stage] for stage in settings.stages}
     with caplog.at_level(logging.WARNING):
-        merge.merge(cases, stages, settings, tmp_path / "merged")
+        merge(cases, stages, settings, tmp_path / "merged")
     assert f"{cases[0].name}: no kidney was found: its segmentation is empty" in caplog.text
     segmentation = nib.load(tmp_path / f"merged/{cases[0].name}.nii.gz")
     assert segmentation.shape == nib.load(cases[0].image).shape

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from scipy import ndimage
 
-from renal import merge, recipe
+from renal import recipe
+from renal.evaluate.merge import merge_case
 from renal.handover.prepared import PreparedCase
 
 from .conftest import (
@@ -45,7 +46,6 @@ def test_rows_share_the_kidney_stage(sketch):
         "write_tables": 1,
         "draw_overlays": 7,
         "draw_curves": 1 + 6,
-        "draw_rule_graph": 1,
         "check_segmented": 1,
     }
 
@@ -113,7 +113,7 @@ def test_tumours_that_are_kept(method, tumours):
         "kidney": (PreparedCase("case", shape, [whole]), [kidney]),
         "tumour": (PreparedCase("case", shape, [((4, 14), *whole[1:])]), [tumour]),
     }
-    label = merge.merge_case(stages, recipe.merging(recipes, method))
+    label = merge_case(stages, recipe.merging(recipes, method))
     assert ndimage.label(label == 2)[1] == tumours
     expected = 64 if tumours == 1 else 64 + 8
     assert (label == 2).sum() == expected

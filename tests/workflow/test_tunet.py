@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from renal import recipe
-from renal.evaluate.merges.nested import labelled
 from renal.handover.predictions import native_mask
 from renal.handover.prepared import read_index
+from renal.labels import KITS19
 
 from .conftest import REPOSITORY, Project, make_project
 
@@ -61,7 +61,6 @@ def test_all_rows_share_their_preparation(sketch):
         **{rule: 10 * count for rule, count in ONE_ROW.items()},
         "check_segmented": 1,  # of all rows at once
         "write_tables": 1,
-        "draw_rule_graph": 1,
     }
 
 
@@ -189,8 +188,8 @@ def stored_maps(path):
 
 
 def label_of(maps, entry):
-    whole, tumour = (native_mask([one.astype(np.float32)], entry) for one in maps)
-    return labelled(whole, tumour)
+    masks = [native_mask([one.astype(np.float32)], entry) for one in maps]
+    return KITS19.paint(dict(zip(KITS19.names, masks, strict=True)))
 
 
 def read_labels(path):

@@ -69,6 +69,7 @@ def code_hash(*modules: str) -> str:
 def training_components(training: Any) -> list[str]:
     """Modules of the components that a recipe's training section names."""
     transforms = [f"learn.augmentations.{transform.name}" for transform in training.augmentation]
+    weights = ["learn.pretrained"] if training.network.weights else []
     return [
         f"learn.samplers.{training.sampler.name}",
         f"learn.drawings.{training.drawing.name}",
@@ -77,6 +78,7 @@ def training_components(training: Any) -> list[str]:
         f"learn.optimizers.{training.optimizer.name}",
         f"learn.schedules.{training.schedule.name}",
         *transforms,
+        *weights,
     ]
 
 

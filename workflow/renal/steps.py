@@ -137,12 +137,18 @@ def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.slurm import minutes_left
-    from renal.learn.distributed import joined, start_processes
+    from renal.learn.launch import joined, start_processes
+    from renal.learn.pretrained import load_pretrained
+    from renal.learn.results import write_results
     from renal.learn.settings import Training
     from renal.learn.training import train
     from renal.sources import code_hash, training_components
 
     settings = _settings(Training, a)
+    weights = settings.network.weights
+    pretrain = None
+    if a.weights and weights:
+        pretrain = partial(load_pretrained, path=a.weights, settings=weights)
     if not _started_by_torchrun():
         gpus = min(claim_gpus(settings.gpus), settings.gpus)
         if gpus > 1:
@@ -159,7 +165,8 @@ def train(a: Arguments) -> Work:
                 bfloat16_on_cpu=a.bfloat16_on_cpu,
                 name=a.name,
                 minutes=minutes_left() if a.minutes is None else a.minutes,
-                weights=a.weights,
+                pretrain=pretrain,
+                write=write_results,
                 code=code_hash("learn.training", *training_components(settings)),
             )
 

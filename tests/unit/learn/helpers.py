@@ -17,6 +17,7 @@ from renal.learn.datasets import Examples, read_cases
 from renal.learn.drawings import drawing_of
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
+from renal.learn.results import write_results
 from renal.learn.run import Run
 from renal.learn.settings import Training
 
@@ -100,12 +101,9 @@ def train(
 
 
 def train_with(settings: Training, prepared: Path, output: Path, **keywords: object) -> None:
-    training.train(
-        [prepared],
-        settings,
-        output,
-        **{"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny", **keywords},
-    )
+    defaults = {"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny"}
+    defaults["write"] = write_results
+    training.train([prepared], settings, output, **{**defaults, **keywords})
 
 
 def trained(prepared: Path, output: Path, **changes: object) -> Path:

@@ -50,7 +50,7 @@ def train(prepared, output, processes, minutes=None):
     if minutes is not None:
         arguments += ["--minutes", str(minutes)]
     # On a machine without GPUs a training has one process, whatever its recipe says.
-    program = "from renal.learn.distributed import start_processes as start; "
+    program = "from renal.learn.launch import start_processes as start; "
     program += f"start({processes})"
     start = ["-c", program] if processes > 1 else ["-m", "renal"]
     hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(WORKFLOW)}

@@ -224,6 +224,7 @@ KILLED = """
 import json, logging, os, signal, sys
 from pathlib import Path
 from renal.learn import training
+from renal.learn.results import write_results
 from renal.learn.settings import Training
 
 training.torch.cuda.is_available = lambda: False
@@ -238,7 +239,7 @@ def killed(*arguments):
 training._epoch = killed
 settings = Training.model_validate_json(sys.argv[3])
 training.train([Path(sys.argv[1])], settings, Path(sys.argv[2]), seed=5, threads=1,
-               bfloat16_on_cpu=False, name="tiny")
+               bfloat16_on_cpu=False, name="tiny", write=write_results)
 """
 
 

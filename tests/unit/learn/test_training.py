@@ -2,25 +2,29 @@
 
 import logging
 import math
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from renal import recipe, steps
 from renal.errors import InputError
 from renal.handover.prepared import read_index, write_index
-from renal.learn import schedules, training
+from renal.learn import pretrained, schedules, training
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
 from renal.learn.losses import Truth, dice, training_loss, weight_of
 from renal.learn.networks import build_network
-from renal.learn.networks.settings import ResVNetCascade
 from renal.learn.optimizers import build_optimizer
+from renal.learn.results import write_results
 from renal.learn.run import best_epoch
 from renal.learn.run_state import Progress, StopFlag
 from renal.learn.schedules import step
 from renal.learn.targets import encode
+from renal.settings import as_json
+from renal.sources import code_hash, training_components
 from tests.unit.learn.helpers import (
     CPU,
     REMEMBERING,
@@ -31,6 +35,7 @@ from tests.unit.learn.helpers import (
     read_run,
     run_of,
     train,
+    train_with,
     trained,
     training_settings,
 )
@@ -457,36 +462,47 @@ def test_a_run_that_stops_by_itself_leaves_a_whole_result(prepared, tmp_path, ca
 # -- pretrained weights ---------------------------------------------------------------------------
 
 
-class WithWeights(ResVNetCascade):
-    """A network that asks for weights, which are loaded by another."""
-
-    @property
-    def weights(self):
-        return "as the recipe says"
-
-
-def test_pretrained_weights_are_where_training_begins(prepared, tmp_path, monkeypatch):
+def test_training_begins_with_pretrained_weights(prepared, tmp_path):
     given = []
-    settings = training_settings()
 
-    def load(network, path, expected):
-        given.append((path, expected))
+    def pretrain(network):
         assert not any(parameter.is_cuda for parameter in network.parameters())
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.fill_(0.01)
+        given.append(network)
 
-    monkeypatch.setattr(training, "load_pretrained", load)
-    network = WithWeights(**settings.network.model_dump())
-    settings = settings.model_copy(update={"network": network, "epochs": 1})
-    for weights in (tmp_path / "weights.pth", None):
-        training.train(
-            [prepared],
-            settings,
-            tmp_path / "model",
-            seed=5,
-            threads=1,
-            bfloat16_on_cpu=False,
-            weights=weights,
-        )
-    assert given == [(tmp_path / "weights.pth", "as the recipe says")]
+    still = training_settings(epochs=1, optimizer={"learning_rate": 1e-30})
+    for name, how in (("pretrained", pretrain), ("fresh", None)):
+        train_with(still, prepared, tmp_path / name, pretrain=how)
+    assert len(given) == 1
+    for name, expected in (("pretrained", True), ("fresh", False)):
+        weights = load_file(tmp_path / name / "model.safetensors").values()
+        assert all((weight == torch.tensor(0.01)).all() for weight in weights) == expected
+
+
+@pytest.mark.parametrize("weights", ["weights.pth", None])
+def test_the_step_hands_over_weights_results_and_code(tmp_path, monkeypatch, weights):
+    done, loaded = [], []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(training, "train", lambda *given, **keywords: done.append(keywords))
+    monkeypatch.setattr(
+        pretrained, "load_pretrained", lambda *given, **keywords: loaded.append((given, keywords))
+    )
+    settings = recipe.load_method("damnet", {}).stages["fine"].training
+    arguments = {"prepared": [tmp_path], "settings": as_json(settings), "output": tmp_path}
+    arguments |= {"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny", "minutes": 1}
+    steps.train(Namespace(**arguments, weights=weights and tmp_path / weights))()
+    (keywords,) = done
+    assert keywords["write"] is write_results
+    assert keywords["code"] == code_hash("learn.training", *training_components(settings))
+    if weights is None:
+        assert keywords["pretrain"] is None
+        return
+    network = torch.nn.Identity()
+    keywords["pretrain"](network)
+    file = {"path": tmp_path / weights, "settings": settings.network.weights}
+    assert loaded == [((network,), file)] and settings.network.weights is not None
 
 
 # -- what is logged -------------------------------------------------------------------------------

@@ -1,14 +1,10 @@
-"""One training on several GPUs: as many processes, started by torchrun, share every batch.
+"""One training on several GPUs: as many processes share every batch.
 
 All processes hold the same network, draw the same batches and see the outputs and the loss of the
 whole batch, so that losses over a batch, curves and all decisions are those of a single process.
 """
 
 import math
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed, nn
@@ -26,34 +22,6 @@ def processes() -> int:
 def rank() -> int:
     """The number of this process; number 0 writes the files."""
     return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def start_processes(count: int) -> None:
-    """Become `count` processes that run this program's command anew; torchrun looks after them.
-
-    Does not return. The locks of GPUs, being open files, stay with the processes.
-    """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    # Behind the -- torchrun looks for no options of its own.
-    command += [f"--nproc-per-node={count}", "-m", "--", "renal", *sys.argv[1:]]
-    os.execv(sys.executable, command)
-
-
-@contextmanager
-def joined() -> Iterator[None]:
-    """Join the other processes where torchrun started this one."""
-    if "RANK" not in os.environ:
-        yield
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("cpu:gloo,cuda:nccl")
-    else:
-        distributed.init_process_group("gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
 
 
 def agreed(flag: bool) -> bool:

@@ -32,7 +32,7 @@ def write_results(
     Parameters
     ----------
     output : Path
-        Folder of the model. The running state in it is deleted.
+        Folder of the model.
     run : Run
         At its end, with the weights that are kept.
     examples, validation : Examples
@@ -89,7 +89,6 @@ def write_results(
             "torch": torch.__version__,
         },
     )
-    (output / "state.pt").unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:

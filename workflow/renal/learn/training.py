@@ -7,6 +7,7 @@ again draws what an uninterrupted run would have drawn, and ends with the same b
 import logging
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,6 @@ from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
-from renal.learn.pretrained import load_pretrained
-from renal.learn.results import write_results
 from renal.learn.run import Run, best_epoch
 from renal.learn.run_state import (
     Progress,
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WritesResults = Callable[[Path, Run, Examples, Examples, str, torch.device], None]
+
 SECONDS_BETWEEN_STATES = 60.0
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_THE_LIMIT = 120.0
@@ -57,12 +58,11 @@ def train(
     bfloat16_on_cpu: bool,
     name: str = "train",
     minutes: float = math.inf,
-    weights: Path | None = None,
+    pretrain: Callable[[torch.nn.Module], None] | None = None,
+    write: WritesResults,
     code: str = "",
 ) -> None:
-    """Train a network and write model.safetensors, history.csv and run.json.
-
-    Where examples are drawn by how hard they are, drawing.csv says how hard they were.
+    """Train a network and have its results written.
 
     Parameters
     ----------
@@ -82,8 +82,11 @@ def train(
         What progress lines call this run.
     minutes : float
         How long the run may take. It stops in time to store its state.
-    weights : Path, optional
-        Pretrained weights to begin with, where the recipe's network asks for them.
+    pretrain : callable, optional
+        Gives the fresh network, on the CPU, the weights to begin with.
+    write : callable
+        Writes what is left of the run at its end, see `renal.learn.results`: handed in, so that
+        another way of writing trains nothing again.
     code : str
         Hash of the code that decides the model: with another one a state is not continued.
 
@@ -100,8 +103,8 @@ def train(
     device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     torch.manual_seed(seed)
     network = build_network(settings.network, settings.sampler.channels, settings.target)
-    if weights is not None:
-        load_pretrained(network, weights, settings.network.weights)
+    if pretrain is not None:
+        pretrain(network)
     network.to(device)
     optimizer = build_optimizer(network, settings.optimizer)
     learned, watched = split(read_cases(folders, device), settings.validation, seed)
@@ -149,7 +152,8 @@ def train(
                 )
         run.take_best()
         if writes:
-            write_results(output, run, examples, validation, fingerprint, device)
+            write(output, run, examples, validation, fingerprint, device)
+            (output / "state.pt").unlink(missing_ok=True)
 
 
 def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
