@@ -30,7 +30,7 @@ def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
     from renal.handover.predictions import write_probabilities
     from renal.handover.prepared import read_index, read_labels, write_index
     from renal.image.volume import read_header
-    from renal.learn.targets import foreground
+    from renal.labels import KITS19
     from renal.prepare.crop_body import crop_body
     from renal.prepare.crop_roi import crop_roi, true_mask
     from renal.prepare.resample import resample
@@ -48,8 +48,8 @@ def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
         for stage, source in inputs.items():
             prepared = read_index(source)[name]
             labels = read_labels(source, prepared)
-            target = stages[stage].training.target
-            truth = [foreground(grid, target)[None].astype(np.float32) for grid in labels]
+            region = KITS19.region(stages[stage].training.target)
+            truth = [region.mask(grid)[None].astype(np.float32) for grid in labels]
             write_probabilities(predictions[stage], prepared, truth)
             write_index(predictions[stage], [prepared])
     memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -52,7 +52,7 @@ def make_project(folder: Path) -> None:
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(configuration))
     # A state after every epoch, so that kills among them matter.
-    loop = folder / "workflow/renal/training.py"
+    loop = folder / "workflow/renal/learn/training.py"
     text = loop.read_text()
     assert "SECONDS_BETWEEN_STATES = 60.0" in text
     loop.write_text(text.replace("SECONDS_BETWEEN_STATES = 60.0", "SECONDS_BETWEEN_STATES = 0.0"))

@@ -18,11 +18,13 @@ from safetensors.torch import load_file
 
 from renal import recipe
 from renal.evaluate.merge import merge_case
-from renal.evaluate.metrics import kits_dice
+from renal.evaluate.metrics import region_dice
 from renal.handover.checked import usable
 from renal.handover.predictions import StageProbabilities, mean_probabilities
 from renal.handover.prepared import read_images, read_index
 from renal.image.volume import read_header, read_label
+from renal.labels import KITS19
+from renal.learn.arrays import as_tensor
 from renal.learn.inferers import infer
 from renal.learn.networks import build_network
 from renal.learn.targets import probabilities
@@ -49,15 +51,9 @@ def float_maps(results: Path, owner: str, name: str, stage: recipe.Stage, fold: 
     for folder in results.glob(f"normalized/{grid}/{intensity}/fold{fold}-*"):
         for case in read_index(folder).values():
             with torch.inference_mode():
-                maps[case.name] = [
-                    infer(
-                        torch.from_numpy(np.array(image)).float(),
-                        predictor,
-                        settings.inference,
-                        context=settings.channels_in,
-                    ).numpy()
-                    for image in read_images(folder, case)
-                ]
+                images = [as_tensor(image).float() for image in read_images(folder, case)]
+                found = infer(images, predictor, settings.inference, context=settings.channels_in)
+                maps[case.name] = [region.numpy() for region in found]
     return maps
 
 
@@ -92,7 +88,7 @@ def scores(results: Path, recipes: dict[str, recipe.Method], rows: list[str], fo
                 members = [predicted[owner, name][case.name] for owner in owners]
                 unrounded[name] = stored[name][0], mean_of(members)
             labels = [merge_case(stages, method) for stages in (unrounded, stored)]
-            dice = [value for label in labels for value in kits_dice(label, truth)]
+            dice = [value for label in labels for value in region_dice(label, truth).values()]
             lines.append([row, *dice, int((labels[0] != labels[1]).sum())])
     return lines
 
@@ -112,14 +108,15 @@ def main() -> None:
         for fold in folds
         for line in scores(configuration.results, recipes, list(configuration.methods), fold)
     ]
-    columns = ["row", "kidney", "tumour", "kidney8", "tumour8", "voxels"]
+    regions = KITS19.names
+    columns = ["row", *regions, *(f"{region}8" for region in regions), "voxels"]
     table = pd.DataFrame(lines, columns=columns)
-    shown = table.groupby("row", sort=False).agg(cases=("row", "size"), kidney=("kidney", "mean"))
-    for organ in ("kidney", "tumour"):
-        shown[organ] = table.groupby("row")[organ].mean()
-        difference = (table[f"{organ}8"] - table[organ]).groupby(table["row"])
-        shown[f"{organ} difference"] = difference.mean()
-        shown[f"{organ} largest"] = difference.agg(lambda values: values.abs().max())
+    shown = table.groupby("row", sort=False).agg(cases=("row", "size"))
+    for region in regions:
+        shown[region] = table.groupby("row")[region].mean()
+        difference = (table[f"{region}8"] - table[region]).groupby(table["row"])
+        shown[f"{region} difference"] = difference.mean()
+        shown[f"{region} largest"] = difference.agg(lambda values: values.abs().max())
     shown["voxels"] = table.groupby("row")["voxels"].mean()
     print(shown.to_string(float_format="{:.5f}".format))
 

@@ -20,14 +20,16 @@ import torch
 
 from renal import recipe
 from renal.files import write_array
-from renal.handover.prepared import PreparedCase, write_index
+from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
 from renal.learn.drawings import drawing_of
+from renal.learn.losses import Truth
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
+from renal.learn.run import Run
 from renal.learn.targets import encode
-from renal.learn.training import Run, training_step
+from renal.learn.training import training_step
 
 
 def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: int) -> None:
@@ -37,9 +39,9 @@ def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: i
     for case in cases:
         for region in range(regions):
             image = rng.uniform(-1, 1, size).astype(np.float16)
-            write_array(folder / f"{case.name}.{region}.image.npy", image)
+            write_array(image_file(folder, case.name, region), image)
             label = (rng.random(size) < 0.05).astype(np.uint8)
-            write_array(folder / f"{case.name}.{region}.label.npy", label)
+            write_array(label_file(folder, case.name, region), label)
     write_index(folder, cases)
 
 
@@ -60,7 +62,8 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = a.bfloat16 or device.type == "cuda"
-    network = build_network(settings.network, settings.channels_in, settings.target).to(device)
+    network = build_network(settings.network, settings.sampler.channels, settings.target)
+    network.to(device)
     optimizer = build_optimizer(network, settings.optimizer)
     seconds = {"data": [], "resident": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -69,19 +72,19 @@ def main() -> None:
         examples = Examples(read_cases([Path(folder)], device), settings, device)
         run = Run(network, optimizer, drawing_of(settings.drawing, examples), settings, 0, half)
         image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
-        resident = image, encode(label, settings.target)
+        resident = Truth(encode(label, settings.target), label, image, epoch=0)
         count = settings.batch_size * (a.steps + 1)
         batches = examples.batches([index % len(examples) for index in range(count)], seed=0)
         for step in range(a.steps + 1):  # the first is for warming up
             for kind, spent in seconds.items():
                 _wait(device)
                 started = time.perf_counter()
-                batch = resident
+                truth = resident
                 if kind == "data":
                     _, image, label = next(batches)
                     image, label = augment(image, label, settings.augmentation)
-                    batch = image, encode(label, settings.target)
-                training_step(run, *batch)
+                    truth = Truth(encode(label, settings.target), label, image, epoch=0)
+                training_step(run, truth)
                 _wait(device)
                 if step:
                     spent.append(time.perf_counter() - started)

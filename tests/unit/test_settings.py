@@ -14,7 +14,9 @@ def resvnet() -> recipe.Method:
 def test_settings_hash_is_stable_and_differs_with_every_value(resvnet):
     geometry = resvnet.stages["whole"].geometry
     again = recipe.load_method("resvnet", {}).stages["whole"].geometry
-    other = recipe.load_method("resvnet", {"stages": {"whole": {"geometry": {"body": {"opening_mm": 6}}}}})
+    other = recipe.load_method(
+        "resvnet", {"stages": {"whole": {"geometry": {"body": {"opening_mm": 6}}}}}
+    )
     assert settings_hash(geometry) == settings_hash(again)
     assert settings_hash(geometry) != settings_hash(other.stages["whole"].geometry)
     assert settings_hash(geometry, None) != settings_hash(geometry)

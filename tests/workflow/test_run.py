@@ -223,9 +223,7 @@ def test_nothing_found_gives_an_empty_segmentation(finished, tmp_path, monkeypat
     assert without == [cases[0].name]
     models = [results(finished) / "resvnet/tumour/fold0/model.safetensors"]
     settings = recipe.prediction(recipes["resvnet"].stages["tumour"])
-    predict(
-        [tmp_path / "roi"], models, settings, tumour, threads=1, bfloat16_on_cpu=False
-    )
+    predict([tmp_path / "roi"], models, settings, tumour, threads=1, bfloat16_on_cpu=False)
     predictions = {"whole": [whole], "tumour": [tumour]}
     merge(cases, predictions, recipe.merging(recipes, "resvnet"), tmp_path / "merged")
     segmentation = nib.load(tmp_path / f"merged/{cases[0].name}.nii.gz")

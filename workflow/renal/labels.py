@@ -105,7 +105,7 @@ class Labels:
 
     def region(self, name: str) -> Region:
         """The region of a name."""
-        return next(region for region in self.regions if region.name == name)
+        return {region.name: region for region in self.regions}[name]
 
     def outer(self, region: Region) -> Region | None:
         """The smallest region that a region lies within; None for the first."""
@@ -119,7 +119,8 @@ class Labels:
         Raises
         ------
         ValueError
-            If there is not one such value: then maps of the regions are no label map.
+            If there is not one such value, as where other regions cover it wholly: then a map of
+            it is no part of a label map.
         """
         within = [r for r in self.regions if set(r.labels) < set(region.labels)]
         own = set(region.labels).difference(*(other.labels for other in within))

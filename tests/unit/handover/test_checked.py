@@ -1,5 +1,7 @@
 """Records of checked cases: read as they were written, and refused where a labelled one is bad."""
 
+from pathlib import Path
+
 import pytest
 
 from renal.errors import InputError
@@ -62,3 +64,14 @@ def test_faults_of_unlabelled_cases_alone_are_not_refused():
     refuse_labelled_faults([GOOD, UNLABELLED, BAD_UNLABELLED])
     with pytest.raises(InputError, match="1 of 1 cases cannot be used"):
         refuse_labelled_faults([BAD_LABELLED])
+
+
+def test_what_a_case_lacks_is_told_in_a_line_with_its_name():
+    assert GOOD.label_path == Path("two/segmentation.nii.gz")
+    assert GOOD.spacing_mm == (2.5, 0.75, 0.5)
+    with pytest.raises(InputError, match=r"^case_1: no label.*$"):
+        _ = UNLABELLED.label_path
+    with pytest.raises(InputError, match=f"^case_3: {BAD_LABELLED.fault}$"):
+        _ = BAD_LABELLED.spacing_mm
+    with pytest.raises(InputError, match=r"^case_4: no spacing.*$"):
+        _ = CheckedCase("case_4", "four/imaging.nii.gz").spacing_mm

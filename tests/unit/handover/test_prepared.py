@@ -43,7 +43,12 @@ def test_a_file_gone_from_a_folder_names_the_folder_to_delete(tmp_path, kind):
     assert str(gone) in str(told.value) and "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("content", [None, "", '{"name": 1}', "[1]", '[{"name": "case_00000"}]'])
+FLAT = '[{"name": "case_00000", "shape": [2, 3], "boxes": [], "slack": []}]'
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", '{"name": 1}', "[1]", '[{"name": "case_00000"}]', FLAT]
+)
 def test_an_index_that_is_missing_or_damaged_names_the_folder_to_delete(tmp_path, content):
     if content is not None:
         (tmp_path / "cases.json").write_text(content)

@@ -102,7 +102,7 @@ def train(
 
 def train_with(settings: Training, prepared: Path, output: Path, **keywords: object) -> None:
     defaults = {"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny"}
-    defaults["write"] = write_results
+    defaults |= {"write": write_results, "code": ""}
     training.train([prepared], settings, output, **{**defaults, **keywords})
 
 

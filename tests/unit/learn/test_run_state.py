@@ -239,7 +239,7 @@ def killed(*arguments):
 training._epoch = killed
 settings = Training.model_validate_json(sys.argv[3])
 training.train([Path(sys.argv[1])], settings, Path(sys.argv[2]), seed=5, threads=1,
-               bfloat16_on_cpu=False, name="tiny", write=write_results)
+               bfloat16_on_cpu=False, name="tiny", write=write_results, code="")
 """
 
 

@@ -130,7 +130,7 @@ class Examples:
         Returns
         -------
         images, labels : torch.Tensor
-            (batch, 1, z, y, x) float32 on the device; labels are 0, 1 and 2, and have one slice
+            (batch, 1, z, y, x) float32 on the device; labels are label maps, and have one slice
             where the image has the neighbours of a slice.
         """
         pairs = []

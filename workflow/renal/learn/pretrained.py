@@ -2,10 +2,10 @@
 
 import hashlib
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -90,7 +90,8 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
         ) from error
     if not isinstance(state, Mapping):
         raise InputError(f"{path}: not a state dict: put {settings.url} there")
+    take: Callable[[Mapping[str, Any]], None] = network.load_pretrained  # type: ignore[assignment]  # torch takes any attribute for a tensor
     try:
-        network.load_pretrained(state)
+        take(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

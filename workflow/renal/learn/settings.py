@@ -17,7 +17,8 @@ from renal.learn.targets import channels_of
 from renal.settings import Share, Strict
 
 if TYPE_CHECKING:
-    OneTarget = RegionName = str
+    RegionName = str
+    OneTarget = str
 else:
     RegionName = Literal[KITS19.names]
     OneTarget = Literal[(*KITS19.names, "classes", "slices")]

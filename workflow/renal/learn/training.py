@@ -60,7 +60,7 @@ def train(
     minutes: float = math.inf,
     pretrain: Callable[[torch.nn.Module], None] | None = None,
     write: WritesResults,
-    code: str = "",
+    code: str,
 ) -> None:
     """Train a network and have its results written.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from renal.files import read_json, write_array
 from renal.handover.checked import CheckedCase
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
-from renal.image.boxes import Box, extended_box, whole_volume
+from renal.image.boxes import Box, extended_box, three, whole_volume
 from renal.image.grids import grid_size, to_grid
 from renal.image.volume import read_header, read_label, read_volume
 from renal.parallel import for_each
@@ -39,7 +39,8 @@ def resample(
     threads : int
         Cases at a time.
     """
-    box_of = read_json(boxes) if boxes else {}
+    found = read_json(boxes) if boxes else {}
+    box_of = {case: three((low, high) for low, high in box) for case, box in found.items()}
     work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
     write_index(output, for_each(cases, work, threads))
 

@@ -8,11 +8,11 @@ from torch.nn import functional
 
 
 def transform(
-    image: Tensor, target: Tensor, *, sigma: float, probability: float
+    image: Tensor, label: Tensor, *, sigma: float, probability: float
 ) -> tuple[Tensor, Tensor]:
     """Blur each case's slices by a Gaussian of `sigma` voxels, with `probability`.
 
-    Beyond the edge of a slice its outermost voxels repeat. The target stays as it is.
+    Beyond the edge of a slice its outermost voxels repeat. The label stays as it is.
     """
     chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None, None, None, None]
     radius = math.ceil(4 * sigma)
@@ -28,4 +28,4 @@ def transform(
             weight * padded.narrow(axis, start, length) for start, weight in enumerate(weights)
         )
         blurred = sum(shifted, start=blurred.new_zeros(()))
-    return torch.where(chosen, blurred.view_as(image), image), target
+    return torch.where(chosen, blurred.view_as(image), image), label

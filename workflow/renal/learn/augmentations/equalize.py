@@ -11,14 +11,14 @@ TOLERANCE = 1e-4  # what interpolation leaves of a constant; less than half prec
 
 
 def transform(
-    image: Tensor, target: Tensor, *, probability: float, fill: float | None = None
+    image: Tensor, label: Tensor, *, probability: float, fill: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Equalise each case's histogram within its own range, with `probability`.
 
     A value becomes the share of voxels below it, on the range of the image. The background, which
     is voxels of value `fill` or, where that is None, of the image's smallest value, stays as it
     is and is not counted: it is most of an image that a mask or an air-filled margin leaves. The
-    target stays as it is.
+    label stays as it is.
     """
     chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None]
     values = image.flatten(1)
@@ -36,4 +36,4 @@ def transform(
     below = below / below[:, -1:].clamp(min=1)
     lower, upper = below.gather(1, bins), below.gather(1, bins + 1)
     equalized = low + (high - low) * (lower + (position - bins) * (upper - lower))
-    return torch.where(chosen & inside, equalized, values).view_as(image), target
+    return torch.where(chosen & inside, equalized, values).view_as(image), label

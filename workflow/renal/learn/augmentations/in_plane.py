@@ -8,15 +8,15 @@ from torch.nn import functional
 
 
 def resample(
-    image: Tensor, target: Tensor, matrices: Tensor, padding: Literal["zeros", "border"]
+    image: Tensor, label: Tensor, matrices: Tensor, padding: Literal["zeros", "border"]
 ) -> tuple[Tensor, Tensor]:
-    """Resample all slices of a case by one affine map: bilinear for images, nearest for targets.
+    """Resample all slices of a case by one affine map: bilinear for images, nearest for labels.
 
     Parameters
     ----------
     image : torch.Tensor
         (batch, 1, z, y, x) float.
-    target : torch.Tensor
+    label : torch.Tensor
         (batch, channels, z', y, x) float; z' may differ from z.
     matrices : torch.Tensor
         (batch, 2, 3), from where a voxel (x, y) lies to where its value comes from. Both axes run
@@ -25,15 +25,15 @@ def resample(
         What lies outside of the slice: 0 or the nearest voxel of its edge.
     """
     # Slices serve as channels.
-    flat_image, flat_target = image.flatten(1, 2), target.flatten(1, 2)
+    flat_image, flat_label = image.flatten(1, 2), label.flatten(1, 2)
     grid = functional.affine_grid(matrices.to(image), list(flat_image.shape), align_corners=False)
     moved_image = functional.grid_sample(
         flat_image, grid, mode="bilinear", padding_mode=padding, align_corners=False
     )
-    moved_target = functional.grid_sample(
-        flat_target, grid, mode="nearest", padding_mode=padding, align_corners=False
+    moved_label = functional.grid_sample(
+        flat_label, grid, mode="nearest", padding_mode=padding, align_corners=False
     )
-    return moved_image.view_as(image), moved_target.view_as(target)
+    return moved_image.view_as(image), moved_label.view_as(label)
 
 
 def background_of(image: Tensor, fill: float | None) -> Tensor:

@@ -11,7 +11,7 @@ AXES = {"z": -3, "y": -2, "x": -1}
 
 def transform(
     image: Tensor,
-    target: Tensor,
+    label: Tensor,
     *,
     axes: Sequence[Literal["z", "y", "x"]],
     probability: float,
@@ -24,5 +24,5 @@ def transform(
     chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None, None, None, None]
     return (
         torch.where(chosen, image.flip(dimensions), image),
-        torch.where(chosen, target.flip(dimensions), target),
+        torch.where(chosen, label.flip(dimensions), label),
     )

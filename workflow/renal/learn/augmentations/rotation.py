@@ -9,12 +9,12 @@ from renal.learn.augmentations import in_plane
 
 
 def transform(
-    image: Tensor, target: Tensor, *, degrees: float, fill: float | None = None
+    image: Tensor, label: Tensor, *, degrees: float, fill: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Rotate each case in the plane of its slices by an angle drawn from +-`degrees`.
 
-    Bilinear for images, nearest for targets. What comes in from outside is `fill` in the image,
-    its smallest value where that is None, and 0 in the target.
+    Bilinear for images, nearest for labels. What comes in from outside is `fill` in the image,
+    its smallest value where that is None, and 0 in the label.
     """
     angles = (torch.rand(len(image)) * 2 - 1) * math.radians(degrees)
     rows, columns = image.shape[-2:]
@@ -27,5 +27,5 @@ def transform(
         dim=1,
     )
     background = in_plane.background_of(image, fill)
-    turned_image, turned_target = in_plane.resample(image - background, target, matrices, "zeros")
-    return background + turned_image, turned_target
+    turned_image, turned_label = in_plane.resample(image - background, label, matrices, "zeros")
+    return background + turned_image, turned_label

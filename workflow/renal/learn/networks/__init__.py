@@ -34,7 +34,7 @@ def build_network(settings: Any, channels_in: int, target: "Target") -> "nn.Modu
 
     Parameters
     ----------
-    settings : BaseModel
+    settings : NetworkSettings
         The recipe's section.
     channels_in : int
         1 for volumes; for networks on slices a slice and its neighbours.
@@ -43,5 +43,4 @@ def build_network(settings: Any, channels_in: int, target: "Target") -> "nn.Modu
     """
     module = importlib.import_module(f"renal.learn.networks.{settings.name}")
     network: MakesNetwork = module.Network
-    keywords = settings.model_dump(exclude={"name", "pretrained"})
-    return network(channels_in, len(channels_of(target)), **keywords)
+    return network(channels_in, len(channels_of(target)), **settings.keywords)

@@ -1,7 +1,7 @@
 """What a recipe may say of networks, and what is known of each before it is built."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -46,6 +46,8 @@ class NetworkSettings(Strict):
         Whether it normalises over the voxels of a channel alone, of which there must be several.
     weights : Pretrained or None
         What it begins with.
+    keywords : dict
+        What its class is made with.
     """
 
     outputs: ClassVar[int | None] = None
@@ -70,6 +72,10 @@ class NetworkSettings(Strict):
     @property
     def weights(self) -> Pretrained | None:
         return None
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"name"})
 
 
 class ResVNetCascade(NetworkSettings):
@@ -268,6 +274,10 @@ class DamNet(NetworkSettings):
     @property
     def weights(self) -> Pretrained | None:
         return self.pretrained
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"name", "pretrained"})
 
 
 Network = Annotated[

@@ -46,7 +46,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         if channels_out != 2:
-            raise ValueError(f"TuNet gives two channels, whole and tumour, not {channels_out}")
+            raise ValueError(f"TuNet gives two channels, kidney and tumour, not {channels_out}")
         net = partial(
             UNet,
             channels_out=1,
@@ -61,7 +61,7 @@ class Network(nn.Module):
         self.tumour = net(channels_in + 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Logits (batch, 2, z, y, x), whole and tumour, of an image (batch, 1, z, y, x)."""
+        """Logits (batch, 2, z, y, x), kidney and tumour, of an image (batch, 1, z, y, x)."""
         whole = self.whole(image)
         # The image comes first, because it is what T-Net's pyramid shrinks.
         tumour = self.tumour(torch.cat([image, whole.sigmoid()], dim=1))
