@@ -1,5 +1,6 @@
-"""A small data set in KiTS19's layout, made once for all tests."""
+"""A small data set in KiTS19's layout, made once for all tests, and which tests share what."""
 
+import os
 import shutil
 
 import pytest
@@ -12,6 +13,25 @@ from renal.data.validation import check_case
 # The same examples in every run: a change of the code is what may fail a test, not a new draw.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+# Several workers share the cores: what does not say how many threads it wants has one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What takes minutes to make is made by one worker only: its tests are the worker's own.
+GROUPS = {
+    "finished": "finished",
+    "first_run": "small",
+    "undisturbed": "slurm",
+    "cluster": "slurm",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Give the tests that use the same long run to the same worker of pytest-xdist."""
+    for item in items:
+        for fixture in GROUPS.keys() & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,15 @@ import pytest
 import yaml
 
 from renal.data.phantom import write_phantom
+from renal.recipe import merged
 
 from ..workflow.conftest import REPOSITORY, Project, demo_configuration, make_project
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 # A second row of the tables, which shares its preparation with the first: eight trainings in all.
 VARIANT = "extends: resvnet\nstages: {whole: {training: {epochs: 120}}}\n"
+# Between two epochs, in a job of SLURM alone.
+PAUSE = "__import__('time').sleep('SLURM_JOB_ID' in __import__('os').environ and 0.25)"
 METHODS, STAGES, FOLDS = ("resvnet", "variant"), ("whole", "tumour"), (0, 1)
 MODELS = [
     f"results/{method}/{stage}/fold{fold}/model.safetensors"
@@ -91,26 +94,16 @@ def small_project(folder: Path) -> Project:
         stage["training"] |= {"network": {"width": 2}, "epochs": 60}
     # What a method extends must be what the overrides say, too.
     variant = yaml.safe_load(VARIANT)["stages"]
-    from renal.recipe import merged
-
     overrides = configuration["overrides"]
     overrides["variant"] = merged(overrides["resvnet"], {"stages": variant})
     project = make_project(folder, configuration)
     (folder / "workflow/methods/variant.yaml").write_text("extends: resvnet\n")
     write_phantom(folder / "data", labelled=4, unlabelled=0, size=64)
-    # A state after every epoch, half a minute's margin in a minute, and on the cluster no epoch so
-    # short that a training ends before its fault comes.
-    loop = folder / "workflow/renal/training.py"
-    text = loop.read_text()
-    for line, replacement in (
-        ("SECONDS_BETWEEN_STATES = 60.0\n", "SECONDS_BETWEEN_STATES = 0.0\n"),
-        ("SECONDS_BEFORE_THE_LIMIT = 120.0\n", "SECONDS_BEFORE_THE_LIMIT = 30.0\n"),
-        ("progress.epoch += 1\n", "progress.epoch += 1; time.sleep(0.25 if ON_CLUSTER else 0)\n"),
-        ("\nlog = ", "\nimport os\n\nON_CLUSTER = 'SLURM_JOB_ID' in os.environ\nlog = "),
-    ):
-        assert text.count(line) == 1
-        text = text.replace(line, replacement)
-    loop.write_text(text)
+    # Half a minute's margin in a minute, and on the cluster no epoch so short that a training ends
+    # before its fault comes.
+    project.store_a_state_after_every_epoch()
+    project.edit_code("SECONDS_BEFORE_THE_LIMIT = 120.0\n", "SECONDS_BEFORE_THE_LIMIT = 30.0\n")
+    project.edit_code("progress.epoch += 1\n", f"progress.epoch += 1; {PAUSE}\n")
     return project
 
 

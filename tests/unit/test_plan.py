@@ -8,6 +8,7 @@ import yaml
 
 from renal.errors import InputError
 from renal.plan import Plan, activation_memory, named, read_plan, sized
+from renal.recipe import METHODS, region_crop
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -173,6 +174,30 @@ def test_weights_are_asked_for_where_a_network_begins_with_some(folder):
     (file,) = plan.pretrained
     assert plan.weights_of("damnet", "fine") == [Path(file)]
     assert plan.weights_of("damnet", "coarse") == []
+
+
+def test_everything_can_be_asked_of_every_method(folder):
+    methods = sorted(path.stem for path in METHODS.glob("*.yaml"))
+    plan = read_plan(configuration(folder, methods=methods))
+    assert {grid for grid, _ in plan.images} == set(plan.grids)
+    assert plan.checked(["fold0-000"]) == [plan.results / "cases/fold0-000.json"]
+    assert [path.suffix for path in plan.tables] == [".csv", ".md", ".tex", ".html"]
+    assert list(plan.rows) == methods
+    for method, recipe in plan.recipes.items():
+        assert plan.merging(method).family == plan.rows[method]["family"] == recipe.family
+        assert plan.code("merge", method) != plan.code("evaluate", method)
+        for stage, settings in recipe.stages.items():
+            told = json.loads(plan.prediction_settings(method, stage))
+            assert told["network"]["name"] == settings.training.network.name
+            assert plan.training_memory(method, stage, 1) > 1500
+            for group in plan.groups:
+                assert plan.prediction_memory(method, stage, group, 1) > 1500
+                assert plan.seen_inputs(method, stage, group)
+
+
+def test_a_stage_on_whole_volumes_has_no_regions_to_cut(plan):
+    with pytest.raises(ValueError, match="stage whole of resvnet looks at whole volumes"):
+        region_crop(plan.recipes, "resvnet", "whole")
 
 
 # -- memory ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from renal.data.phantom import write_phantom
+from renal.recipe import merged
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 METHODS = REPOSITORY / "workflow/methods"
@@ -38,27 +39,54 @@ class Project:
             **options,
         )
 
+    def planned(self, *arguments: str) -> "Planned":
+        """What a dry run plans."""
+        run = self.snakemake("--dry-run", *arguments)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return Planned(run.stdout)
+
     def plan(self, *arguments: str) -> dict[str, int]:
         """Number of planned jobs by rule; the targets `all` and the methods' names left out."""
-        planned = self.snakemake("--dry-run", *arguments)
-        assert planned.returncode == 0, planned.stdout + planned.stderr
-        table = planned.stdout.partition("Job stats:")[2].partition("total")[0]
+        return self.planned(*arguments).jobs
+
+    def configure(self, changes: dict) -> None:
+        path = self.folder / "run.yaml"
+        path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes)))
+
+    def edit_code(self, text: str, replacement: str) -> None:
+        """Replace a text that is in one place of this copy of the package."""
+        found = [
+            path
+            for path in (self.folder / "workflow/renal").rglob("*.py")
+            for _ in range(path.read_text().count(text))
+        ]
+        assert len(found) == 1, f"{text!r} is in {[path.name for path in found]}"
+        found[0].write_text(found[0].read_text().replace(text, replacement))
+
+    def store_a_state_after_every_epoch(self) -> None:
+        """So that a kill falls between two states."""
+        self.edit_code("SECONDS_BETWEEN_STATES = 60.0\n", "SECONDS_BETWEEN_STATES = 0.0\n")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a dry run printed."""
+
+    text: str
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Number of jobs by rule; the targets `all` and the methods' names left out."""
+        table = self.text.partition("Job stats:")[2].partition("total")[0]
         jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
         targets = {"all", "catalog", *(path.stem for path in METHODS.glob("*.yaml"))}
         return {name: count for name, count in jobs.items() if name not in targets}
 
-    def trainings(self, *arguments: str) -> set[tuple[str, str, int]]:
-        """Method, stage and held-out fold of every planned training."""
-        planned = self.snakemake("--dry-run", *arguments)
-        assert planned.returncode == 0, planned.stdout + planned.stderr
-        told = re.findall(r"Training (\w+), stage (\w+), without fold (\d+)", planned.stdout)
+    @property
+    def trainings(self) -> set[tuple[str, str, int]]:
+        """Method, stage and held-out fold of every training."""
+        told = re.findall(r"Training (\w+), stage (\w+), without fold (\d+)", self.text)
         return {(method, stage, int(fold)) for method, stage, fold in told}
-
-    def configure(self, changes: dict) -> None:
-        from renal.recipe import merged
-
-        path = self.folder / "run.yaml"
-        path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes)))
 
 
 def make_project(folder: Path, configuration: dict) -> Project:
@@ -79,8 +107,6 @@ def demo_configuration() -> dict:
 
 def demo_on(finished: Project, name: str, changes: dict) -> dict:
     """The configuration of demos/<name>.yaml, with changes, on the finished project's cases."""
-    from renal.recipe import merged
-
     demo = yaml.safe_load((REPOSITORY / f"demos/{name}.yaml").read_text())
     data = {"root": str(finished.folder / "results/demo/data")}
     return merged(merged(demo, {"data": data, "results": "results"}), changes)
@@ -109,6 +135,72 @@ def finished(tmp_path_factory) -> Project:
     run = project.snakemake()
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return project
+
+
+def small_configuration() -> dict:
+    """Two folds of tiny networks, and epochs enough for a kill to fall among them."""
+    configuration = demo_configuration()
+    configuration |= {"folds": {"count": 2}, "batch_size": 4}
+    small = {"network": {"width": 2}, "epochs": 30}
+    for stage in configuration["overrides"]["resvnet"]["stages"].values():
+        stage["training"] |= small
+        stage["geometry"] = {"size": [16, 32, 32]}
+    return configuration
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory) -> Path:
+    """Four labelled cases and an unlabelled one, of 64 x 64 pixels; not to be changed."""
+    folder = tmp_path_factory.mktemp("small_data")
+    write_phantom(folder, labelled=4, unlabelled=1, size=64)
+    return folder
+
+
+@pytest.fixture
+def fresh(small_data, tmp_path) -> Project:
+    """A small project of which nothing is made yet."""
+    shutil.copytree(small_data, tmp_path / "results/demo/data")
+    return make_project(tmp_path, small_configuration())
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """How the first run of a project ended, and what it left in the results folder."""
+
+    project: Project
+    ended: subprocess.CompletedProcess
+    left: frozenset[str]
+
+
+@pytest.fixture(scope="session")
+def first_run(small_data, tmp_path_factory) -> FirstRun:
+    """A small run from nothing, with a bad case among those that are only to be segmented."""
+    folder = tmp_path_factory.mktemp("small")
+    data = folder / "results/demo/data"
+    shutil.copytree(small_data, data)
+    shutil.copytree(data / "case_00004", data / "case_00005")
+    (data / "case_00005/imaging.nii.gz").write_bytes(b"not an image")
+    project = make_project(folder, small_configuration())
+    ended = project.snakemake()
+    results = folder / "results/demo"
+    left = frozenset(str(path.relative_to(results)) for path in results.rglob("*"))
+    return FirstRun(project, ended, left)
+
+
+@pytest.fixture(scope="session")
+def small(first_run) -> Project:
+    """The small project after the bad case was taken away; not to be changed."""
+    shutil.rmtree(first_run.project.folder / "results/demo/data/case_00005")
+    run = first_run.project.snakemake()
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return first_run.project
+
+
+@pytest.fixture
+def ended(small, tmp_path) -> Project:
+    """A copy of the finished small project, which a test may change and run again."""
+    shutil.copytree(small.folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ import pytest
 import yaml
 
 from renal import recipe
-from renal.data.phantom import write_phantom
 from renal.evaluate.merge import merge
 from renal.handover.checked import usable
 from renal.handover.predictions import native_mask_of, write_probabilities
@@ -28,27 +27,7 @@ from renal.handover.prepared import read_images, read_index, write_index
 from renal.learn.prediction import predict
 from renal.prepare.crop_roi import crop_roi
 
-from .conftest import Project, demo_configuration, make_project
-
-pytestmark = pytest.mark.xdist_group("finished")
-
-
-def small_configuration() -> dict:
-    """Two folds of tiny networks: a whole run takes some 40 seconds."""
-    configuration = demo_configuration()
-    configuration |= {"folds": {"count": 2}, "batch_size": 4}
-    small = {"network": {"width": 2}, "epochs": 2}
-    for stage in configuration["overrides"]["resvnet"]["stages"].values():
-        stage["training"] |= small
-        stage["geometry"] = {"size": [16, 32, 32]}
-    return configuration
-
-
-@pytest.fixture
-def small(tmp_path):
-    write_phantom(tmp_path / "results/demo/data", labelled=4, unlabelled=1, size=64)
-    return make_project(tmp_path, small_configuration())
-
+from .conftest import assert_segmented_in_native_geometry
 
 # -- what comes out -------------------------------------------------------------------------------
 
@@ -70,15 +49,7 @@ def test_every_segmentation_has_its_images_geometry(finished):
     data = results(finished) / "data"
     images = sorted(data.glob("case_*/imaging.nii.gz"))
     assert len(images) == 32
-    for path in images:
-        image = nib.load(path)
-        segmentation = nib.load(
-            results(finished) / f"resvnet/segmentation/{path.parent.name}.nii.gz"
-        )
-        assert segmentation.shape == image.shape
-        assert np.array_equal(segmentation.affine, image.affine)
-        assert segmentation.get_data_dtype() == np.uint8
-        assert set(np.unique(np.asanyarray(segmentation.dataobj))) <= {0, 1, 2}
+    assert_segmented_in_native_geometry(results(finished) / "resvnet/segmentation", images)
 
 
 def test_scores_by_the_official_formula(finished):
@@ -147,13 +118,13 @@ def test_step_without_snakemake(finished, tmp_path):
 # -- bad input ------------------------------------------------------------------------------------
 
 
-def test_all_bad_cases_are_listed_at_once(small):
-    data = results(small) / "data"
+def test_all_bad_cases_are_listed_at_once(fresh):
+    data = results(fresh) / "data"
     (data / "case_00000/imaging.nii.gz").write_bytes(b"not an image")
     label = nib.load(data / "case_00001/segmentation.nii.gz")
     empty = np.zeros(label.shape, np.uint8)
     nib.save(nib.Nifti1Image(empty, label.affine), data / "case_00001/segmentation.nii.gz")
-    run = small.snakemake()
+    run = fresh.snakemake()
     assert run.returncode == 1
     output = run.stdout + run.stderr
     assert "case_00000/imaging.nii.gz" in output
@@ -162,25 +133,26 @@ def test_all_bad_cases_are_listed_at_once(small):
     assert "Traceback" not in output
     # Nothing was learned from the good ones either, though one may have been prepared beside the
     # last check, and nothing half-written is left.
-    left = {path.name for path in results(small).iterdir()}
+    left = {path.name for path in results(fresh).iterdir()}
     prepared = {"body", "resampled", "normalized", "true_roi"}
     assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks", "report", *prepared}
-    assert not list(results(small).rglob(".*"))
+    assert not list(results(fresh).rglob(".*"))
 
 
-def test_bad_unlabelled_case_is_named_and_the_others_are_kept(small):
-    data = results(small) / "data"
-    shutil.copytree(data / "case_00004", data / "case_00005")
-    (data / "case_00005/imaging.nii.gz").write_bytes(b"not an image")
-    run = small.snakemake()
-    assert run.returncode == 1
-    assert "case_00005/imaging.nii.gz" in run.stderr
-    assert "cases that were not segmented: 1" in run.stderr
-    folder = results(small)
-    assert (folder / "resvnet/segmentation/case_00004.nii.gz").exists()
-    assert not (folder / "resvnet/segmentation/case_00005.nii.gz").exists()
-    assert (folder / "tables/cv.csv").exists()
-    assert not (folder / "segmented/all.txt").exists()
+def test_bad_unlabelled_case_is_named_and_the_others_are_kept(first_run):
+    """In a run from nothing."""
+    assert first_run.ended.returncode == 1
+    assert "case_00005/imaging.nii.gz" in first_run.ended.stderr
+    assert "cases that were not segmented: 1" in first_run.ended.stderr
+    assert "resvnet/segmentation/case_00004.nii.gz" in first_run.left
+    assert "resvnet/segmentation/case_00005.nii.gz" not in first_run.left
+    assert "tables/cv.csv" in first_run.left
+    assert "segmented/all.txt" not in first_run.left
+
+
+def test_after_a_bad_case_is_taken_away_the_run_ends_well(small):
+    assert (results(small) / "segmented/all.txt").read_text() == "all 5 cases were segmented\n"
+    assert small.plan() == {}
 
 
 def test_full_disk_leaves_nothing_half_written(finished, tmp_path):
@@ -235,42 +207,47 @@ def finished_overrides(project) -> dict:
     return yaml.safe_load((project.folder / "run.yaml").read_text())["overrides"]["resvnet"]
 
 
-def test_method_with_bad_unlabelled_cases_alone_ends_with_their_list(small):
+def test_method_with_bad_unlabelled_cases_alone_ends_with_their_list(ended):
     """A whole batch of bad cases, a method asked for by name: the engineer's first try."""
-    (results(small) / "data/case_00004/imaging.nii.gz").write_bytes(b"not an image")
-    run = small.snakemake("resvnet")
+    (results(ended) / "data/case_00004/imaging.nii.gz").write_bytes(b"not an image")
+    # All but preparation and models is made again.
+    shutil.rmtree(results(ended) / "segmented")
+    for path in ("whole/prediction", "tumour/prediction", "merged", "scores", "segmentation"):
+        shutil.rmtree(results(ended) / "resvnet" / path)
+    (results(ended) / "resvnet/scores.csv").unlink()
+    run = ended.snakemake("resvnet")
     assert run.returncode == 1
     assert "case_00004/imaging.nii.gz" in run.stderr
     assert "cases that were not segmented: 1" in run.stderr
-    assert (results(small) / "resvnet/scores.csv").exists()
+    assert (results(ended) / "resvnet/scores.csv").exists()
 
 
-def test_data_without_unlabelled_cases_and_with_an_excluded_one(small):
-    shutil.rmtree(results(small) / "data/case_00004")
-    small.configure({"data": {"exclude": ["case_00003"]}})
-    run = small.snakemake()
+def test_data_without_unlabelled_cases_and_with_an_excluded_one(ended):
+    shutil.rmtree(results(ended) / "data/case_00004")
+    for path in ("segmented", "resvnet/submission", "resvnet/segmentation"):
+        shutil.rmtree(results(ended) / path)
+    ended.configure({"data": {"exclude": ["case_00003"]}})
+    run = ended.snakemake()
     assert run.returncode == 0, run.stderr[-3000:]
-    assert (results(small) / "segmented/all.txt").read_text() == "all 3 cases were segmented\n"
-    assert not (results(small) / "resvnet/submission").exists()
+    assert (results(ended) / "segmented/all.txt").read_text() == "all 3 cases were segmented\n"
+    assert not (results(ended) / "resvnet/submission").exists()
 
 
-def test_second_run_in_the_same_folder_is_told_so(small):
+def test_second_run_in_the_same_folder_is_told_so(fresh):
     # In the middle of a step, whose folder is there already.
-    steps = small.folder / "workflow/renal/handover/prepared.py"
-    text, end = steps.read_text(), '    write_json(folder / "cases.json"'
-    assert text.count(end) == 1
-    steps.write_text(text.replace(end, f"    import time\n\n    time.sleep(300)\n{end}"))
+    end = '    write_json(folder / "cases.json"'
+    fresh.edit_code(end, f"    import time\n\n    time.sleep(300)\n{end}")
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "1"],
-        cwd=small.folder,
+        cwd=fresh.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 60
-        while not list(results(small).glob("resampled/*/*/*.npy")) and time.monotonic() < deadline:
+        while not list(results(fresh).glob("resampled/*/*/*.npy")) and time.monotonic() < deadline:
             time.sleep(0.1)
-        second = small.snakemake()
+        second = fresh.snakemake()
     finally:
         for process in [*psutil.Process(first.pid).children(recursive=True), first]:
             process.kill()
@@ -294,42 +271,34 @@ def checksums(project) -> dict[str, str]:
     }
 
 
-def test_killed_and_started_again_ends_with_the_same_bytes(small, tmp_path_factory):
-    # A state after every epoch, and epochs enough for a kill to fall among them.
-    loop = small.folder / "workflow/renal/learn/training.py"
-    text = loop.read_text()
-    assert "SECONDS_BETWEEN_STATES = 60.0" in text
-    loop.write_text(text.replace("SECONDS_BETWEEN_STATES = 60.0", "SECONDS_BETWEEN_STATES = 0.0"))
-    longer = {"training": {"epochs": 60}}
-    small.configure({"overrides": {"resvnet": {"stages": {"whole": longer, "tumour": longer}}}})
-    twin = Project(tmp_path_factory.mktemp("twin"))
-    shutil.copytree(small.folder, twin.folder, dirs_exist_ok=True)
-    undisturbed = small.snakemake()
-    assert undisturbed.returncode == 0, undisturbed.stderr[-2000:]
-
+def test_killed_and_started_again_ends_with_the_same_bytes(small, ended):
+    """From the prepared cases on."""
+    for path in ("resvnet", "tables", "segmented", "logs"):
+        shutil.rmtree(results(ended) / path)
+    ended.store_a_state_after_every_epoch()
     command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
     moments = ("tumour/fold*/state.pt", "whole/fold*/state.pt", "whole/prediction/*/*.npz")
     for moment in moments:
         # A session of its own, so that the kill reaches the jobs as well.
         run = subprocess.Popen(
             command,
-            cwd=twin.folder,
+            cwd=ended.folder,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
-        while not list(results(twin).glob(f"resvnet/{moment}")):
+        while not list(results(ended).glob(f"resvnet/{moment}")):
             assert time.monotonic() < deadline, f"{moment} was not seen"
             time.sleep(0.05)
         _kill_session(run)
-        assert list(results(twin).glob(f"resvnet/{moment}"))
-        subprocess.run([*command, "--unlock"], cwd=twin.folder, check=True, capture_output=True)
-    finished = twin.snakemake()
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    logs = [path.read_text() for path in results(twin).glob("logs/train/*.log")]
+        assert list(results(ended).glob(f"resvnet/{moment}"))
+        subprocess.run([*command, "--unlock"], cwd=ended.folder, check=True, capture_output=True)
+    last = ended.snakemake()
+    assert last.returncode == 0, last.stderr[-2000:]
+    logs = [path.read_text() for path in results(ended).glob("logs/train/*.log")]
     assert any("going on after epoch" in log for log in logs)
-    assert checksums(twin) == checksums(small)
+    assert checksums(ended) == checksums(small)
 
 
 def _kill_session(process):

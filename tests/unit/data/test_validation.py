@@ -209,3 +209,9 @@ def test_bad_case_without_label_is_left_out(kits19, image, tmp_path):
         kits19, ["case_00003", "case_00000", "case_00001"], tmp_path / "a", maximum_voxels=LIMIT
     )
     assert [case.name for case in usable([tmp_path / "a"])] == ["case_00001", "case_00003"]
+
+
+def test_a_case_that_went_away_since_the_plan_is_told(kits19, tmp_path):
+    with pytest.raises(InputError, match=r"case_00009: no longer there: run the workflow again"):
+        validate(kits19, ["case_00000", "case_00009"], tmp_path / "out.json", maximum_voxels=10**7)
+    assert not (tmp_path / "out.json").exists()

@@ -1,5 +1,6 @@
 """What a recipe may say of how a stage predicts."""
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -27,9 +28,9 @@ class InferenceSettings(Strict):
     def at_once(self) -> int:
         return 1
 
+    @abstractmethod
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         """Voxels (z, y, x) that the network sees, of all regions stacked and of one of them."""
-        raise NotImplementedError
 
 
 class WholeInference(InferenceSettings):

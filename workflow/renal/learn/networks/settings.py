@@ -1,5 +1,6 @@
 """What a recipe may say of networks, and what is known of each before it is built."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -58,12 +59,12 @@ class NetworkSettings(Strict):
         return False
 
     @property
-    def divisor(self) -> Size:
-        raise NotImplementedError
+    @abstractmethod
+    def divisor(self) -> Size: ...
 
     @property
-    def kilobytes(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def kilobytes(self) -> float: ...
 
     @property
     def normalizes_space(self) -> bool:

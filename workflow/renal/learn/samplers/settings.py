@@ -1,5 +1,6 @@
 """What a recipe may say of samplers, and what is known of the examples that each makes."""
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -39,9 +40,9 @@ class SamplerSettings(Strict):
     def moving(self) -> tuple[bool, bool, bool]:
         return (False, False, False)
 
+    @abstractmethod
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         """Voxels (z, y, x) of an example, of all regions stacked and of one of them."""
-        raise NotImplementedError
 
 
 class VolumeSampler(SamplerSettings):
