@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
+# Tests that wait, as those on SLURM do, leave their core to another worker.
+WORKERS = $(shell expr $(CORES) + 1)
 
 .PHONY: setup demo test coverage pictures clean
 
@@ -29,7 +31,12 @@ test: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
-	$(BIN)/pytest
+	$(BIN)/mypy
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+# Lines and branches that tests run, in steps that they start as programs too; takes twice as long.
+coverage: $(VENV)/ready
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing:skip-covered
 
 # The pictures of README and docs/architecture.md; needs Graphviz.
 pictures: $(VENV)/ready

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "workflow/renal"
 sys.path.insert(0, str(PACKAGE.parent))
 
 from renal import recipe  # noqa: E402
+from renal.labels import KITS19  # noqa: E402
 from renal.sources import MODULES, sources_of, training_components  # noqa: E402
 
 PHASES = ("data", "prepare", "learn", "evaluate", "report")
@@ -114,6 +115,18 @@ def spelt_values() -> list[str]:
     return found
 
 
+def named_regions() -> list[str]:
+    """Modules that spell a region's or tissue's name, which a third class may have to visit."""
+    table = {*KITS19.names, *KITS19.tissues.values()}
+    found = []
+    for name, path in modules().items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        spelt = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value in table]
+        if spelt and name != "labels":
+            found.append(f"{name} {len(spelt)}")
+    return found
+
+
 def layout_files() -> list[str]:
     """Modules that name the files of a data set."""
     return [
@@ -174,6 +187,7 @@ def main() -> None:
         ),
         ("collecting hangs on", f"{len(collect)} files, {lines(collect)} lines"),
         ("label values spelt outside of labels.py", ", ".join(spelt_values()) or "none"),
+        ("modules that name a region or tissue", ", ".join(named_regions()) or "none"),
         ("modules that know a layout's files", ", ".join(layout_files())),
     ]
     for title, text in rows:

@@ -1,0 +1,178 @@
+"""Used from elsewhere, the workflow behaves as at home: as a module, deployed, or without data."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import REPOSITORY, Project
+from .test_plan import FULL_PLAN
+
+MODULE = """
+configfile: "run.yaml"
+
+module renal:
+    snakefile: "{home}/workflow/Snakefile"
+    config: config
+
+use rule * from renal{names}
+
+rule everything:
+    default_target: True
+    input: rules.{prefix}all.input
+"""
+LOOKING = ("--lint", "--rulegraph", "--dag", "--filegraph", "--d3dag")
+
+
+def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        **options,
+    )
+
+
+def module_project(folder: Path, data: Path, prefix: str = "") -> Project:
+    """A workflow of somebody else's that uses ours as a module."""
+    names = f" as {prefix}*" if prefix else ""
+    text = MODULE.format(home=REPOSITORY, names=names, prefix=prefix)
+    (folder / "Snakefile").write_text(text)
+    configuration = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    configuration["data"]["root"] = str(data)
+    changes = {"folds": {"count": 2, "seed": 2019}, "batch_size": 2}
+    (folder / "run.yaml").write_text(yaml.safe_dump(configuration | changes))
+    return Project(folder)
+
+
+def stored_folds(folder: Path) -> dict[str, str]:
+    rows = (folder / "results/folds.csv").read_text().splitlines()[2:]
+    return {row.split(",")[0]: row.split(",")[1] for row in rows}
+
+
+# -- as a module ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "renal_"])
+def test_a_module_plans_what_is_planned_at_home(sketch, tmp_path, prefix):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    project = module_project(folder, sketch.folder / "data", prefix)
+    project.configure({"folds": {"count": 5}})
+    jobs = project.plan()
+    del jobs["everything"]
+    jobs.pop("all", None)
+    assert jobs == {f"{prefix}{rule}": count for rule, count in FULL_PLAN.items()}
+    assert not (folder / "results").exists()
+
+
+def test_a_module_stores_the_folds(small_data, tmp_path):
+    data = shutil.copytree(small_data, tmp_path / "data")
+    project = module_project(tmp_path, data, "renal_")
+    run = project.snakemake("--until", "renal_check_cases")
+    assert run.returncode == 0, run.stderr[-2000:]
+    before = stored_folds(tmp_path)
+    assert sorted(before) == [f"case_{number:05d}" for number in range(5)]
+    # Dealt anew, six cases would change places: the first by name comes to come first.
+    shutil.copytree(data / "case_00000", data / "case_0")
+    assert project.snakemake("--until", "renal_check_cases").returncode == 0
+    after = stored_folds(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert after["case_0"] in ("0", "1")
+
+
+FAKE_SQUEUE = """#!/bin/sh
+echo "4711|rule_train_wildcards|$PWD"
+"""
+
+
+@pytest.mark.parametrize("prefix", [None, "renal_"], ids=["at home", "as a module"])
+def test_jobs_of_another_run_are_refused(sketch, tmp_path, prefix):
+    """Before any job is submitted, and by no dry run."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("squeue", "sbatch", "sinfo", "sacct", "sacctmgr", "scontrol"):
+        text = FAKE_SQUEUE if name == "squeue" else f"#!/bin/sh\ntouch {tmp_path}/{name}.called\n"
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    project = sketch
+    if prefix:
+        folder = tmp_path / "elsewhere"
+        folder.mkdir()
+        project = module_project(folder, sketch.folder / "data", prefix)
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    cluster = ("--executor", "slurm", "--jobs", "2")
+    run = project.snakemake(*cluster, env=environment)
+    assert run.returncode == 1
+    assert "jobs of another run" in run.stderr
+    assert "scancel 4711" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "sbatch.called").exists()
+    assert not (project.folder / "results/cases").exists()
+    assert project.snakemake(*cluster, "--dry-run", env=environment).returncode == 0
+
+
+# -- on a machine without data --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def without_data(tmp_path_factory) -> Path:
+    """The program as it is cloned."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("rules", "workflow", "envs", "profiles"):
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore)
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(REPOSITORY / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("mode", LOOKING)
+def test_the_rules_can_be_looked_at_without_data(without_data, mode):
+    run = snakemake(without_data, mode)
+    assert run.returncode == 0, run.stderr[-2000:]
+    if mode == "--rulegraph":
+        shown = set(re.findall(r'label = "(\w+)"', run.stdout))
+        assert shown == {*FULL_PLAN, "all"}
+    if mode == "--d3dag":
+        rules = {node["value"]["rule"] for node in json.loads(run.stdout)["nodes"]}
+        assert "write_submission" in rules
+    assert not (without_data / "results").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], []])
+def test_a_run_without_data_says_where_it_goes(without_data, arguments):
+    run = snakemake(without_data, "--cores", "1", *arguments)
+    assert run.returncode == 1
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert "data/kits19: no such folder" in line and "make demo" in line
+    assert not (without_data / "results").exists()
+
+
+# -- deployed -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("snakedeploy") is None, reason="snakedeploy is not installed")
+def test_deployed_by_snakedeploy_it_plans_what_is_planned_at_home(sketch, tmp_path):
+    clone, deployed = tmp_path / "clone", tmp_path / "deployed"
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
+    subprocess.run(["git", "-C", clone, "tag", "v0"], check=True)
+    done = subprocess.run(
+        ["snakedeploy", "deploy-workflow", clone, deployed, "--tag", "v0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    changes = {"data": {"root": str(sketch.folder / "data")}, "batch_size": 2}
+    (deployed / "run.yaml").write_text(yaml.safe_dump(changes))
+    assert Project(deployed).plan() == FULL_PLAN
