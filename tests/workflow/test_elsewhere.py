@@ -161,18 +161,29 @@ def test_a_run_without_data_says_where_it_goes(without_data, arguments):
 # -- deployed -------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("snakedeploy") is None, reason="snakedeploy is not installed")
 def test_deployed_by_snakedeploy_it_plans_what_is_planned_at_home(sketch, tmp_path):
     clone, deployed = tmp_path / "clone", tmp_path / "deployed"
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
     subprocess.run(["git", "-C", clone, "tag", "v0"], check=True)
     done = subprocess.run(
-        ["snakedeploy", "deploy-workflow", clone, deployed, "--tag", "v0"],
+        [
+            Path(sys.executable).with_name("snakedeploy"),
+            "deploy-workflow",
+            clone,
+            deployed,
+            "--tag",
+            "v0",
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    # Of a local source snakedeploy names the file as it lies there; from GitHub it names the place.
+    snakefile = deployed / "workflow/Snakefile"
+    text = snakefile.read_text()
+    assert text.count('"workflow/Snakefile"') == 1
+    snakefile.write_text(text.replace("workflow/Snakefile", f"{clone}/workflow/Snakefile"))
     changes = {"data": {"root": str(sketch.folder / "data")}, "batch_size": 2}
     (deployed / "run.yaml").write_text(yaml.safe_dump(changes))
     assert Project(deployed).plan() == FULL_PLAN
