@@ -66,7 +66,9 @@ def begin():
     if not workflow.local_exec:
         try:
             refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS)
-            refuse_orphans(Path.cwd())
+            # While the folder is locked Snakemake itself refuses, and says what comes first.
+            if not any(Path(".snakemake/locks").glob("*")):
+                refuse_orphans(Path.cwd())
         except InputError as error:
             sys.exit(f"error: {error}")
     plan.store_folds()

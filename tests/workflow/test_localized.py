@@ -85,7 +85,7 @@ def test_every_model_by_name(sketch):
     targets = [
         f"results/{method}/{stage}/fold{fold}/model.safetensors" for method, stage, fold in wanted
     ]
-    assert sketch.trainings(*targets) == wanted
+    assert sketch.planned(*targets).trainings == wanted
 
 
 # -- a run ---------------------------------------------------------------------------------------

@@ -54,14 +54,14 @@ def test_ablation_row_by_name(sketch):
     """It needs the kidney stage that msvnet trained, but nothing else of msvnet."""
     sketch.configure({"methods": ["msvnet_vnet"]})
     owners = [("msvnet", "kidney"), ("msvnet_vnet", "tumour")]
-    assert sketch.trainings("msvnet_vnet") == {
+    assert sketch.planned("msvnet_vnet").trainings == {
         (method, stage, fold) for (method, stage), fold in product(owners, range(5))
     }
 
 
 def test_keeping_all_tumours_trains_nothing_of_its_own(sketch):
     sketch.configure({"methods": ["msvnet_all_components"]})
-    assert sketch.trainings("msvnet_all_components") == {
+    assert sketch.planned("msvnet_all_components").trainings == {
         ("msvnet", stage, fold) for stage, fold in product(["kidney", "tumour"], range(5))
     }
 
@@ -76,7 +76,7 @@ def test_every_model_by_name(sketch):
     targets = [
         f"results/{method}/{stage}/fold{fold}/model.safetensors" for method, stage, fold in wanted
     ]
-    assert sketch.trainings(*targets) == wanted
+    assert sketch.planned(*targets).trainings == wanted
 
 
 def test_demo_takes_one_mechanism_away_at_a_time():

@@ -146,9 +146,10 @@ def train(a: Arguments) -> Work:
 
     settings = _settings(Training, a)
     weights = settings.network.weights
-    pretrain = None
-    if a.weights and weights:
-        pretrain = partial(load_pretrained, path=a.weights, settings=weights)
+    if (a.weights is None) != (weights is None):
+        begins = "fresh: leave it out" if weights is None else f"with {weights.file}: give that file"
+        raise InputError(f"--weights: {settings.network.name} begins {begins}")
+    pretrain = partial(load_pretrained, path=a.weights, settings=weights) if weights else None
     if not _started_by_torchrun():
         gpus = min(claim_gpus(settings.gpus), settings.gpus)
         if gpus > 1:

@@ -481,18 +481,26 @@ def test_training_begins_with_pretrained_weights(prepared, tmp_path):
         assert all((weight == torch.tensor(0.01)).all() for weight in weights) == expected
 
 
-@pytest.mark.parametrize("weights", ["weights.pth", None])
-def test_the_step_hands_over_weights_results_and_code(tmp_path, monkeypatch, weights):
+def arguments_of(settings, folder: Path, weights: Path | None) -> Namespace:
+    """What the command line gives the step that trains."""
+    paths = {"prepared": [folder], "output": folder, "weights": weights}
+    numbers = {"seed": 5, "threads": 1, "minutes": 1}
+    return Namespace(
+        settings=as_json(settings), name="tiny", bfloat16_on_cpu=False, **paths, **numbers
+    )
+
+
+@pytest.mark.parametrize(("method", "stage"), [("damnet", "fine"), ("resvnet", "whole")])
+def test_the_step_hands_over_weights_results_and_code(tmp_path, monkeypatch, method, stage):
     done, loaded = [], []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(training, "train", lambda *given, **keywords: done.append(keywords))
     monkeypatch.setattr(
         pretrained, "load_pretrained", lambda *given, **keywords: loaded.append((given, keywords))
     )
-    settings = recipe.load_method("damnet", {}).stages["fine"].training
-    arguments = {"prepared": [tmp_path], "settings": as_json(settings), "output": tmp_path}
-    arguments |= {"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny", "minutes": 1}
-    steps.train(Namespace(**arguments, weights=weights and tmp_path / weights))()
+    settings = recipe.load_method(method, {}).stages[stage].training
+    weights = tmp_path / "weights.pth" if settings.network.weights else None
+    steps.train(arguments_of(settings, tmp_path, weights))()
     (keywords,) = done
     assert keywords["write"] is write_results
     assert keywords["code"] == code_hash("learn.training", *training_components(settings))
@@ -501,8 +509,23 @@ def test_the_step_hands_over_weights_results_and_code(tmp_path, monkeypatch, wei
         return
     network = torch.nn.Identity()
     keywords["pretrain"](network)
-    file = {"path": tmp_path / weights, "settings": settings.network.weights}
-    assert loaded == [((network,), file)] and settings.network.weights is not None
+    assert loaded == [((network,), {"path": weights, "settings": settings.network.weights})]
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "weights", "told"),
+    [
+        ("damnet", "fine", None, "dam_net begins with .*resnet34.*: give that file"),
+        ("resvnet", "whole", Path("weights.pth"), "res_vnet_cascade begins fresh: leave it out"),
+    ],
+)
+def test_weights_are_given_where_the_network_begins_with_some(
+    tmp_path, method, stage, weights, told
+):
+    """Trained from another beginning, a model would be another one without a word."""
+    settings = recipe.load_method(method, {}).stages[stage].training
+    with pytest.raises(InputError, match=f"--weights: {told}"):
+        steps.train(arguments_of(settings, tmp_path, weights))
 
 
 # -- what is logged -------------------------------------------------------------------------------
