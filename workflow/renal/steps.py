@@ -147,7 +147,7 @@ def train(a: Arguments) -> Work:
     settings = _settings(Training, a)
     weights = settings.network.weights
     if (a.weights is None) != (weights is None):
-        begins = "fresh: leave it out" if weights is None else f"with {weights.file}: give that file"
+        begins = f"with {weights.file}: give that file" if weights else "fresh: leave it out"
         raise InputError(f"--weights: {settings.network.name} begins {begins}")
     pretrain = partial(load_pretrained, path=a.weights, settings=weights) if weights else None
     if not _started_by_torchrun():
