@@ -60,7 +60,7 @@ def test_an_identity_beside_a_right_pixdim(tmp_path):
 @pytest.mark.parametrize("factor", [0.1, 7, 30, 1e15])
 def test_a_spacing_that_no_ct_has(tmp_path, factor):
     affine = STRAIGHT @ np.diag([factor, factor, factor, 1])
-    about = "of a CT it is 0.2 to 15 mm"
+    about = "of a CT it is 0.2 to 16 mm"
     refused(header_of(affine, spacing=np.multiply(SPACING, factor)), about, tmp_path)
 
 

@@ -21,11 +21,12 @@ BODY_MM = (130, 650)  # height and width of a body's outline on the middle slice
 LENGTH_MM = (80, 2000)  # of the scan
 # The commonest value between padding and fat, where that range holds enough voxels to have one.
 GAS_HU, GAS_SHARE = -300, 0.05
-AIR_LIMIT, AIR_REMARK = -650, -900
+AIR_LIMIT, AIR_REMARK = -650, -840  # lungs, where the field holds no other air, are at -850
+SCATTERED_LIMIT = 0.05  # of all voxels: padding has one value
 BELOW_AIR_HU = -1100
-BELOW_AIR_LIMIT, BELOW_AIR_REMARK = 0.05, 0.005  # of all voxels
+BELOW_AIR_LIMIT, BELOW_AIR_REMARK = 0.02, 0.005  # of all voxels
 DENSE_HU = 400
-DENSE_LIMIT, DENSE_REMARK = 0.3, 0.15  # of the tissue
+DENSE_LIMIT, DENSE_REMARK = 0.25, 0.15  # of the tissue
 MEDIAN_LIMIT, MEDIAN_REMARK = 200, 130  # of the tissue, on both sides of 0
 # Soft metal is at 8,000; 12 bits end at 3071.
 METAL_HU = 20000
@@ -59,7 +60,7 @@ def check_intensities(
     if smallest > TISSUE_HU or largest < TISSUE_HU:
         raise _not_hounsfield(path, f"values {smallest} to {largest}")
     remarks = []
-    if padding.scattered > BELOW_AIR_LIMIT * volume.size:
+    if padding.scattered > SCATTERED_LIMIT * volume.size:
         raise _not_hounsfield(
             path, f"{padding.scattered} voxels from {padding.least} to {PADDING_HU}"
         )

@@ -15,7 +15,7 @@ from renal.errors import InputError
 # Codes of the unit of length in xyzt_units; files that name none mean mm.
 UNITS = {0: "mm", 1: "metres", 2: "mm", 3: "micrometres"}
 # In mm. CTs of the abdomen have 0.4 to 5; the smallest phantom, 32 pixels wide, has 14.
-SPACING_LIMITS = (0.2, 15.0)
+SPACING_LIMITS = (0.2, 16.0)
 LONGEST_MM = 2500  # of an axis: no table goes further
 # Spacings of one header that differ by more than this share contradict each other.
 SPACING_SHARE = 0.01
