@@ -1,5 +1,7 @@
 """Labels: what lies on no kidney is refused or remarked, and its voxels are counted right."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,15 @@ def test_a_lesion_of_fat_is_no_wrong_label(phantom):
     header, label, volume = phantom
     fatty = np.where(label == 2, -90, volume)
     assert not any("soft" in r for r in check_content(header, label, fatty, KITS19).remarks)
+
+
+def test_a_label_of_everything_is_counted_without_eight_bytes_a_voxel(shared_kits19):
+    header = read_header(shared_kits19 / "case_00000" / "segmentation.nii.gz")
+    label = np.ones((320, 320, 320), np.uint8)
+    volume = np.full(label.shape, 40, np.int16)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="ml: mend"):
+        check_content(header, label, volume, KITS19)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * label.nbytes + (1 << 23)
