@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import dataclass
 
 import pytest
 
@@ -40,6 +41,36 @@ def test_one_case_or_one_thread_stays_in_this_process():
 def test_a_fault_comes_through_as_it_is():
     with pytest.raises(InputError, match=r"^case 1: mend it$"):
         for_each([1, 2], bad, 2)
+
+
+@dataclass
+class Named:
+    name: str
+    error: Exception
+
+
+def raising(case):
+    raise case.error
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 3.00 TiB"),
+        RuntimeError("Exception thrown in SimpleITK\nFailed to allocate memory for image."),
+    ],
+)
+def test_want_of_memory_is_told_with_the_case(threads, error):
+    with pytest.raises(InputError, match=r"^case_00007: .*memory.*cases\.csv|allocate") as told:
+        for_each([Named("case_00007", error)] * 2, raising, threads)
+    assert "\n" not in str(told.value) and str(told.value).startswith("case_00007: ")
+
+
+def test_another_error_comes_through_as_it_is():
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"):
+        for_each([Named("case_00007", RuntimeError("shapes differ"))], raising, 1)
 
 
 def test_a_killed_worker_is_told_with_what_to_do():

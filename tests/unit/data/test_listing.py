@@ -61,6 +61,24 @@ def test_a_bad_unlabelled_case_is_left_out_and_the_others_go_on(checked, tmp_pat
     assert last["usable"] == "False" and last["remark"] == fault and last["slices"] == ""
 
 
+def test_the_same_image_twice_is_told_with_the_other_case(checked, tmp_path, caplog):
+    first, second, third, last = checked
+    image = first.checksum.partition("-")[0]
+    twin = replace(second, checksum=f"{image}-01234567", shape=first.shape, spacing=first.spacing)
+    other = replace(third, checksum=f"{image}-89abcdef", shape=[9, 9, 9])  # by chance
+    assert check_cases(in_batches([first, twin, other, last]), tmp_path / "cases.csv") == []
+    remarks = [row["remark"] for row in rows(tmp_path / "cases.csv")]
+    told = ["same image as case_00001 (fold1-000)", "same image as case_00000 (fold0-000)"]
+    assert remarks == [*told, "", ""]
+    assert caplog.messages == [f"case_00000: {told[0]}", f"case_00001: {told[1]}"]
+
+
+def test_cases_that_could_not_be_read_are_no_twins(checked, tmp_path):
+    unread = [replace(checked[3], name=f"case_{n}", checksum="", fault="x: y: z") for n in "ab"]
+    check_cases({"unlabelled-000": unread}, tmp_path / "cases.csv")
+    assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == ["x: y: z"] * 2
+
+
 def test_notes_are_remarks(checked, tmp_path):
     noted = replace(checked[0], notes=["no tumour in the label", "another"])
     check_cases({"fold0-000": [noted]}, tmp_path / "cases.csv")

@@ -1,6 +1,7 @@
 """Validation: what is wrong with a case is recorded in one line, for all cases at once."""
 
 import json
+import os
 
 import nibabel as nib
 import numpy as np
@@ -82,7 +83,6 @@ def test_an_unlabelled_case_has_no_volumes(shared_kits19):
         (lambda a: ((a + 1024) / 4000).astype(np.float32), "every voxel is 0"),
         (lambda a: (a + 1024).astype(np.uint16), "not Hounsfield units"),
         (lambda a: np.where(a > -300, -1000, a), "not Hounsfield units"),
-        (lambda a: np.where(a == a.max(), 30000, a), "not Hounsfield units"),
         (lambda a: np.where(np.indices(a.shape)[0] > 3, -1000, a), "no body in the middle slice"),
         # A table alone: two rows of pixels.
         (lambda a: np.where(np.indices(a.shape)[1] // 2 == 20, 100, -1000 + 0 * a), "no body"),
@@ -100,6 +100,8 @@ def test_an_image_that_is_no_ct_of_an_abdomen(kits19, image, change, about):
     [
         (lambda a: a[:-1], None, "but the image has"),
         (lambda a: a.transpose(0, 2, 1)[:, :, :-1], None, "but the image has"),
+        (lambda a: a[:, :, ::-1] * 0 + 1, None, "ml: mend the label"),
+        (lambda a: np.roll(a, 20, 1), None, "of the parenchyma is soft tissue"),
         (None, moved(1.5), "affine differs from the image's by 1.5"),
         (None, lambda a: a @ np.diag([-1, 1, 1, 1]), "affine differs"),
         (lambda a: a * 0, None, "empty label"),
@@ -112,6 +114,62 @@ def test_a_label_that_does_not_fit(kits19, label, change, change_affine, about):
     case = check(kits19)
     assert str(label) in fault_of(case, about)
     assert case.labelled
+
+
+def in_order(array, affine, codes):
+    """The same voxels with a file's axes in another order."""
+    now = nib.orientations.io_orientation(affine)
+    turn = nib.orientations.ornt_transform(now, nib.orientations.axcodes2ornt(codes))
+    return nib.Nifti1Image(array, affine).as_reoriented(turn)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "IPR", "PSR"])
+def test_a_label_in_another_axis_order_is_read_where_it_lies(kits19, label, codes):
+    before = check(kits19)
+    stored = nib.load(label)
+    turned = in_order(np.asarray(stored.dataobj), stored.affine, codes)
+    nib.save(turned, label)
+    after = check(kits19)
+    assert after.fault == "" and after.notes == []
+    assert after.volumes_ml == before.volumes_ml
+    # The same stored voxels under the image's own header are a turned label.
+    if turned.shape == stored.shape:
+        nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), stored.affine), label)
+        wrong = check(kits19)
+        assert "soft tissue" in wrong.fault or "soft tissue" in wrong.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        (lambda a: a.transpose(0, 2, 1), "affine differs"),
+        (lambda a: a[:, :, ::-1], "affine differs"),
+    ],
+)
+def test_no_fault_gives_the_advice_to_copy_the_header(kits19, label, change, about):
+    rewrite(label, change, moved(40))
+    fault = fault_of(check(kits19), about)
+    assert "copy" not in fault and "the label that belongs to the image" in fault
+
+
+def test_remarks_on_both_headers_and_the_values_are_notes(kits19, image, label):
+    def tilted(affine):
+        affine[1, 0] = 0.004 * affine[2, 0]  # 0.23 degrees
+        return affine
+
+    rewrite(image, lambda a: np.where(a == -1024, -3024, a), tilted)
+    rewrite(label, None, tilted)
+    case = check(kits19)
+    assert case.fault == ""
+    sheared = "axes 0.23 degrees from perpendicular"
+    assert case.notes[0] == sheared and case.notes[-1] == f"label: {sheared}"
+    assert "voxels of padding" in case.notes[1] and "-3024" in case.notes[1]
+
+
+def test_a_label_that_is_a_pipe_is_told_at_once(kits19, label):
+    label.unlink()
+    os.mkfifo(label)
+    assert str(label) in fault_of(check(kits19), "no regular file")
 
 
 def test_an_affine_within_rounding_is_accepted(kits19, label):

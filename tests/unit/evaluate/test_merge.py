@@ -288,8 +288,8 @@ ORIENTATIONS = {
     "kits": (kits_affine(), SHAPE),
     "identity": (np.diag([0.7, 0.8, 3.0, 1.0]), SHAPE[::-1]),
     "oblique": (
-        kits_affine()
-        @ np.array([[1, 0, 0, 0], [0, 0.995, -0.0998, 0], [0, 0.0998, 0.995, 0], [0, 0, 0, 1]]),
+        np.array([[1, 0, 0, 0], [0, 0.995, -0.0998, 0], [0, 0.0998, 0.995, 0], [0, 0, 0, 1]])
+        @ kits_affine(),
         SHAPE,
     ),
 }

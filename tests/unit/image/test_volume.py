@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renal.errors import InputError
-from renal.image.volume import read_header, read_label, read_volume, write_like, write_nifti
+from renal.image.volume import (
+    Padding,
+    read_header,
+    read_label,
+    read_padded,
+    read_volume,
+    write_like,
+    write_nifti,
+)
 
 SHAPE, SPACING = (5, 6, 7), (3.0, 0.75, 0.5)
 ORIGIN = (12.5, -40.0, 7.25)
@@ -168,14 +177,52 @@ def test_a_qform_alone_gives_the_geometry(path, quaternion_factor):
     np.testing.assert_allclose(nib.load(path.with_name("label.nii.gz")).affine, affine, atol=1e-5)
 
 
-def test_no_form_at_all_falls_back_on_the_spacing(path):
-    def no_form(header):
-        header["sform_code"] = header["qform_code"] = 0
+@pytest.mark.parametrize("name", ["imaging.nii.gz", "imaging.nii"])
+@pytest.mark.parametrize("byte_order", "<>")
+def test_nifti_2_is_read_as_nifti_1(tmp_path, name, byte_order):
+    array, affine = to_file(standard_volume(), "LPS")
+    image = nib.Nifti2Image(array, affine, nib.Nifti2Header(endianness=byte_order))
+    image.header.set_data_dtype(array.dtype.newbyteorder(byte_order))
+    nib.save(image, tmp_path / name)
+    header = read_header(tmp_path / name)
+    np.testing.assert_array_equal(read_volume(header), standard_volume())
+    np.testing.assert_allclose(header.affine, affine, atol=1e-5)
+    assert header.spacing == SPACING
+    write_like(tmp_path / "label.nii.gz", standard_label(), header)
+    written = read_header(tmp_path / "label.nii.gz")
+    np.testing.assert_array_equal(read_label(written), standard_label())
+    np.testing.assert_array_equal(written.affine, header.affine)
 
-    save_damaged(path, no_form)
-    header = read_header(path)
-    np.testing.assert_allclose(header.affine, nib.load(path).affine)
-    assert read_volume(header).shape == header.shape
+
+def test_a_nifti_2_header_of_a_size_that_no_ct_has(path):
+    array, affine = to_file(standard_volume(), "IPL")
+    raw = bytearray(nib.Nifti2Image(array, affine).to_bytes())
+    header = nib.Nifti2Header(bytes(raw[:540]), check=False)
+    header["dim"][1] = 1 << 40
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(raw[540:])))
+    assert "no CT is that large" in refused(path)
+
+
+@pytest.mark.parametrize("kind", ["i2", "f4"])
+@pytest.mark.parametrize("padding", [-2000, -2048, -3024, -32768])
+def test_padding_is_air_for_every_reader(path, kind, padding):
+    expected = standard_volume()
+    expected[:, :2] = -1024
+    padded = expected.astype(kind)
+    padded[:, :2] = padding
+    array, affine = to_file(padded, "RAS")
+    volume, found = read_padded(read_header(save(path, array, affine)))
+    np.testing.assert_array_equal(volume, expected)
+    assert found == Padding(voxels=expected[:, :2].size, least=padding, scattered=0)
+    np.testing.assert_array_equal(read_volume(read_header(path)), expected)
+
+
+def test_what_is_a_little_below_air_stays(path):
+    volume = standard_volume()
+    volume[0, 0, :4] = -1024, -1100, -1499, -1500
+    read, padding = read_padded(read_header(save(path, *to_file(volume, "IPL"))))
+    np.testing.assert_array_equal(read, volume)
+    assert padding == Padding(voxels=0, least=-1500, scattered=0)
 
 
 @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i4", "u4", "i8", "f4", "f8"])
@@ -212,8 +259,9 @@ def test_slope_and_intercept_are_applied_and_values_held_within_int16(path):
     raw = bytearray(nib.Nifti1Image(stored, affine).to_bytes())
     raw[:348] = image.header.binaryblock
     path.write_bytes(gzip.compress(bytes(raw)))
-    volume = read_volume(read_header(path))
-    assert volume[0, 0, :3].tolist() == [32767, -32768, 1]
+    volume, padding = read_padded(read_header(path))
+    assert volume[0, 0, :3].tolist() == [32767, -1024, 1]
+    assert padding == Padding(voxels=1, least=-32768, scattered=0)
     np.testing.assert_array_equal(volume[1:], standard_volume()[1:])
 
 
@@ -288,6 +336,22 @@ def test_text_under_the_name_of_a_volume(path, content):
 def test_a_folder_under_the_name_of_a_volume(path):
     path.mkdir()
     refused(path)
+
+
+@pytest.mark.parametrize("name", ["imaging.nii.gz", "imaging.nii"])
+def test_a_pipe_or_a_device_is_never_opened(tmp_path, name):
+    """Opening a pipe without a writer would wait for ever."""
+    os.mkfifo(tmp_path / name)
+    assert "no regular file" in refused(tmp_path / name)
+    device = tmp_path / f"device-{name}"
+    device.symlink_to("/dev/zero")
+    assert "no regular file" in refused(device)
+
+
+def test_slices_wider_than_any_scanner_makes(path):
+    array = np.zeros((2, 2, 4097), np.int16)
+    save(path, array, to_file(array, "IPL", (1.0, 0.5, 0.5))[1])
+    assert "slices of 2 x 4097 pixels" in refused(path)
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (5, 6, 7, 2), (5, 6, 1), (5,)])

@@ -5,10 +5,12 @@ Every array leaves this module in KiTS19's own axis order, (z, y, x): slices tow
 other orientation are turned on reading and turned back on writing.
 """
 
+import stat
 import zlib
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,15 +19,21 @@ from nibabel import orientations
 
 from renal.errors import InputError
 from renal.files import replacing
+from renal.image.placement import affine_of
 from renal.labels import KITS19, Labels
 
 ORIENTATION = orientations.axcodes2ornt(("I", "P", "L"))
 HOUNSFIELD_LIMITS = (-32768, 32767)
+# Lower values are no measurement, but what scanners and programs put outside of the scanned field
+# (-2000, -2048, -3024, -32768); the least that a scanner measures, air, is -1024.
+PADDING_HU, AIR_HU = -1500, -1024
 # The fields of a NIfTI header that place its voxels in space.
 QUATERNION = ("qform_code", "quatern_b", "quatern_c", "quatern_d")
 QFORM = (*QUATERNION, "qoffset_x", "qoffset_y", "qoffset_z")
 SFORM = ("sform_code", "srow_x", "srow_y", "srow_z")
 GEOMETRY = ("pixdim", "xyzt_units", *QFORM, *SFORM)
+LARGEST_SLICE = 4096  # rows or columns; scanners have 512 to 2048, and the body costs memory
+FORMATS: tuple[Any, ...] = (nib.Nifti1Header, nib.Nifti2Header)
 # What reading a file that is missing, cut off or altered raises.
 UNREADABLE: tuple[type[Exception], ...] = (
     OSError,
@@ -52,12 +60,15 @@ class Header:
         Shape in (z, y, x) order.
     spacing : tuple of float
         Voxel size in mm in (z, y, x) order.
+    remarks : tuple of str
+        What is unusual about the header but usable.
     """
 
     path: Path
     nifti: nib.Nifti1Header
     file_shape: tuple[int, ...]
     affine: np.ndarray
+    remarks: tuple[str, ...] = ()
 
     @property
     def to_standard(self) -> np.ndarray:
@@ -81,9 +92,35 @@ class Header:
         z, y, x = (float(sizes[axis]) for axis in self._file_axes)
         return z, y, x
 
+    @property
+    def standard_affine(self) -> np.ndarray:
+        """(4, 4) float64, (z, y, x) index to RAS mm, whatever order the file's axes have."""
+        turn = orientations.inv_ornt_aff(self.to_standard, self.file_shape)
+        affine: np.ndarray = self.affine @ turn
+        return affine
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What lay below `PADDING_HU` in a CT and was taken for air.
+
+    Attributes
+    ----------
+    voxels : int
+        How many there were.
+    least : int
+        The least value of the file.
+    scattered : int
+        How many of them had another value than the least; padding has one value.
+    """
+
+    voxels: int
+    least: int
+    scattered: int
+
 
 def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
-    """Read and check the header of a NIfTI file, plain or gzipped.
+    """Read and check the header of a NIfTI-1 or NIfTI-2 file, plain or gzipped.
 
     Parameters
     ----------
@@ -95,8 +132,8 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
     Raises
     ------
     InputError
-        If the file is missing, is not NIfTI, is not three-dimensional, or if its spacing or
-        affine is not usable.
+        If the file is missing or no regular file, is not NIfTI, is not three-dimensional, or if
+        its spacing or affine is not usable or contradicts itself.
     """
     path = Path(path)
     nifti = _read_nifti_header(path)
@@ -122,57 +159,66 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
             f"{path}: {voxels} voxels, more than data.maximum_voxels ({maximum_voxels}): "
             "check the file, or raise the limit in config.yaml"
         )
-    zooms = np.asarray(nifti["pixdim"][1:4], dtype=np.float64)
-    if not np.isfinite(zooms).all() or (zooms <= 0).any():
+    affine, remarks = affine_of(nifti, file_shape, path)
+    header = Header(path, nifti, file_shape, affine, remarks)
+    if max(header.shape[1:]) > LARGEST_SLICE:
         raise InputError(
-            f"{path}: voxel spacing {tuple(zooms.tolist())} mm: mend the header's pixdim"
+            f"{path}: slices of {header.shape[1]} x {header.shape[2]} pixels, no CT has more than "
+            f"{LARGEST_SLICE}: check the file and its orientation"
         )
-    affine = _affine(nifti, path)
-    return Header(path=path, nifti=nifti, file_shape=file_shape, affine=affine)
+    return header
 
 
 def _read_nifti_header(path: Path) -> nib.Nifti1Header:
     try:
+        # Opening a pipe waits for its writer, and a device may never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: no regular file: put a .nii or .nii.gz file there")
         with _open(path) as stream:
-            block = stream.read(348)
+            block = stream.read(540)
     except FileNotFoundError:
         raise InputError(f"{path}: missing: put it there or exclude the case") from None
     except UNREADABLE as error:
         raise InputError(f"{path}: not readable ({error}): copy the file again") from error
-    if len(block) == 348:
-        nifti = nib.Nifti1Header(block, check=False)
-        if nifti["sizeof_hdr"] != 348:
+    for kind in FORMATS:
+        size = kind.sizeof_hdr
+        if len(block) < size:
+            continue
+        nifti = kind(block[:size], check=False)
+        if nifti["sizeof_hdr"] != size:
             nifti = nifti.as_byteswapped()
-        if nifti["sizeof_hdr"] == 348 and nifti["magic"].item() == b"n+1":
-            return nifti
+        if nifti["sizeof_hdr"] == size and nifti["magic"].item() == kind.single_magic:
+            return nifti if kind is nib.Nifti1Header else _as_nifti1(nifti, path)
     raise InputError(f"{path}: not a NIfTI file: convert it to .nii.gz")
 
 
-def _affine(nifti: nib.Nifti1Header, path: Path) -> np.ndarray:
-    """Affine from the sform, or the qform, or failing both the pixdim alone."""
-    codes = [int(nifti[f"{form}_code"]) for form in ("sform", "qform")]
-    if not set(codes) <= set(nib.nifti1.xform_codes.value_set()):
-        raise InputError(f"{path}: sform and qform codes {codes}: mend the header")
-    # NIfTI takes a handedness of 0, which some programs leave there, for 1; nibabel does not.
-    nifti["pixdim"][0] = -1 if nifti["pixdim"][0] < 0 else 1
-    try:
-        affine = np.asarray(nifti.get_best_affine(), dtype=np.float64)
-    except Exception as error:
-        raise InputError(f"{path}: damaged orientation ({error}): mend the header") from error
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path}: the affine has no volume: mend the header's sform or qform")
-    if np.isnan(orientations.io_orientation(affine)).any():
-        raise InputError(f"{path}: the affine does not tell the axes apart: mend the header")
-    return affine
+@np.errstate(all="ignore")  # what a smaller field cannot hold is refused as in any header
+def _as_nifti1(second: nib.Nifti1Header, path: Path) -> nib.Nifti1Header:
+    """A NIfTI-2 header as NIfTI-1, which says the same in smaller fields."""
+    if not (abs(second["dim"]) < 1 << 15).all():
+        raise InputError(
+            f"{path}: dim {second['dim'].tolist()}: no CT is that large: copy it again"
+        )
+    first = nib.Nifti1Header(endianness=second.endianness)
+    for field in ("dim", "datatype", "bitpix", "vox_offset", "scl_slope", "scl_inter", *GEOMETRY):
+        first[field] = second[field]
+    if second["vox_offset"] == 0:
+        first["vox_offset"] = second.single_vox_offset
+    return first
 
 
 # What a cast cannot hold is found and told by the functions, so numpy need not warn of it.
 UNWARNED = np.errstate(invalid="ignore", over="ignore")
 
 
-@UNWARNED
 def read_volume(header: Header) -> np.ndarray:
-    """Read the voxels of a CT as int16 HU.
+    """Read the voxels of a CT as int16 HU; see `read_padded`."""
+    return read_padded(header)[0]
+
+
+@UNWARNED
+def read_padded(header: Header) -> tuple[np.ndarray, Padding]:
+    """Read the voxels of a CT as int16 HU, with padding taken for air.
 
     Parameters
     ----------
@@ -181,9 +227,11 @@ def read_volume(header: Header) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
+    volume : numpy.ndarray
         (z, y, x) int16, HU. For KiTS19's files a view in which z is the fastest axis in memory,
         because copying 278 M voxels into C order costs more than all other preparation.
+    padding : Padding
+        What was taken for air.
 
     Raises
     ------
@@ -206,7 +254,20 @@ def read_volume(header: Header) -> np.ndarray:
                     f"{header.path}: NaN or infinite voxels: convert it again or exclude the case"
                 )
             volume[:, :, plane] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
-    return _turned(volume, header)
+    padding = _fill_padding(volume)
+    return _turned(volume, header), padding
+
+
+def _fill_padding(volume: np.ndarray) -> Padding:
+    """Set what lies below `PADDING_HU` to air, in place."""
+    least = int(volume.min())
+    if least >= PADDING_HU:
+        return Padding(0, least, 0)
+    padded = volume < PADDING_HU
+    voxels = int(np.count_nonzero(padded))
+    padding = Padding(voxels, least, voxels - int(np.count_nonzero(volume == least)))
+    np.copyto(volume, AIR_HU, where=padded)
+    return padding
 
 
 @UNWARNED
@@ -232,17 +293,19 @@ def read_label(header: Header, labels: Labels = KITS19) -> np.ndarray:
     """
     stored = _read_stored(header)
     slope, intercept = header.nifti.get_slope_inter()
-    if slope not in (None, 1.0) or intercept not in (None, 0.0):
-        stored = stored * slope + intercept
-    label = stored.astype(np.uint8)
-    highest = labels.count - 1
-    altered = stored.dtype != np.uint8 and bool((label != stored).any())
-    if label.size and (label.max() > highest or altered):
-        wrong = np.unique(stored[(label != stored) | (label > highest)])[:3].tolist()
-        raise InputError(
-            f"{header.path}: label values {wrong}: only {labels.legend} are allowed: "
-            "mend the label or exclude the case"
-        )
+    scaled = slope not in (None, 1.0) or intercept not in (None, 0.0)
+    label = np.empty(stored.shape, np.uint8, order="F")
+    for plane in range(stored.shape[2]):  # as in read_padded
+        values = stored[:, :, plane]
+        if scaled:
+            values = values * slope + intercept
+        label[:, :, plane] = values
+        wrong = (label[:, :, plane] != values) | (label[:, :, plane] >= labels.count)
+        if wrong.any():
+            raise InputError(
+                f"{header.path}: label values {np.unique(values[wrong])[:3].tolist()}: only "
+                f"{labels.legend} are allowed: mend the label or exclude the case"
+            )
     return _turned(label, header)
 
 

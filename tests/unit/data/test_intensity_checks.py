@@ -1,0 +1,87 @@
+"""Intensities: what is no Hounsfield unit is refused, what is doubtful is remarked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from renal.data.intensity_checks import check_intensities
+from renal.errors import InputError
+from renal.image.volume import Padding, read_header, read_volume
+
+NONE = Padding(voxels=0, least=-1024, scattered=0)
+
+
+@pytest.fixture(scope="module", params=["case_00000", "case_00001", "case_00002", "case_00003"])
+def phantom(request, shared_kits19):
+    header = read_header(shared_kits19 / request.param / "imaging.nii.gz")
+    return read_volume(header).astype(np.int32), header.spacing
+
+
+def remarks_on(volume, spacing, padding=NONE):
+    return check_intensities(Path("imaging"), volume.astype(np.int16), padding, spacing)
+
+
+def beside_padding(value, change):
+    return lambda a: np.where(a == -1024, value, change(a))
+
+
+def test_a_ct_has_no_remarks(phantom):
+    assert remarks_on(*phantom) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        (beside_padding(-1024, lambda a: a + 1024), "above 400"),  # a lost intercept
+        (lambda a: a + 1024, "values 0 to"),
+        (beside_padding(-1024, lambda a: a + 500), "above 400"),
+        (lambda a: -a, "above 400"),  # a slope of -1
+        (lambda a: (-a - 1024).clip(-1500), "below -1100"),
+        (lambda a: a // 2, "air is at -5"),
+        (beside_padding(-1024, lambda a: a // 2), "air is at -5"),
+        (lambda a: a * 0.6, "air is at -6"),
+        (lambda a: (a * 1.2).clip(-1500), "below -1100"),
+        (lambda a: a - 200, "below -1100"),
+        (lambda a: np.where(a > -300, a + 300, a), "median of the tissue"),
+    ],
+)
+def test_another_scale_is_refused(phantom, change, about):
+    volume, spacing = phantom
+    with pytest.raises(InputError, match=about) as told:
+        remarks_on(change(volume), spacing)
+    assert "not Hounsfield units" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_doubled_scale_is_seen_where_air_is_taken_for_padding(phantom):
+    volume, spacing = phantom
+    doubled = 2 * volume
+    low = doubled < -1500
+    padding = Padding(int(low.sum()), -2048, int(low.sum() - (doubled == -2048).sum()))
+    with pytest.raises(InputError, match="voxels from -2048 to -1500: not Hounsfield"):
+        remarks_on(np.where(low, -1024, doubled), spacing, padding)
+
+
+def test_a_scale_in_doubt_is_a_remark(phantom):
+    volume, spacing = phantom
+    (remark,) = remarks_on(volume * 0.8, spacing)
+    assert remark == "air is at -823, not at -1000"
+
+
+def test_padding_is_told_with_its_number(phantom):
+    (remark,) = remarks_on(*phantom, Padding(voxels=321, least=-3024, scattered=0))
+    assert remark.startswith("321 voxels of padding") and "-3024" in remark and "-1024" in remark
+
+
+def test_metal_passes_with_a_remark(phantom):
+    volume, spacing = phantom
+    metal = np.where(volume == volume.max(), 30710, volume)
+    assert remarks_on(metal, spacing) == ["values up to 30710 HU: metal?"]
+
+
+def test_a_body_or_a_scan_of_an_odd_size_doubts_the_spacing(phantom):
+    volume, spacing = phantom
+    small = remarks_on(volume, tuple(step / 3 for step in spacing))
+    assert ["is the spacing right?" in remark for remark in small] == [True, True]
+    wide = remarks_on(volume, (spacing[0], *(3 * step for step in spacing[1:])))
+    assert len(wide) == 1 and wide[0].startswith("the body measures")

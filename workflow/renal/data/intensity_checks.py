@@ -1,0 +1,146 @@
+"""Whether the numbers of an image are Hounsfield units: air, tissue and the body say so.
+
+In Hounsfield units air is at -1000 and all soft tissue within 150 of 0; a histogram shows a lost
+intercept, another slope or a sign. `docs/decisions.md` has the measurements behind the limits.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from renal.errors import InputError
+from renal.image.body import largest_piece
+from renal.image.volume import AIR_HU, PADDING_HU, Padding
+
+# A CT holds air or table (below) and tissue (above).
+TISSUE_HU = -200
+# A table is thinner than twice this, no body is.
+TABLE_MM = 10
+SMALLEST_BODY = 0.01  # of the slice
+BODY_MM = (130, 650)  # height and width of a body's outline on the middle slice
+LENGTH_MM = (80, 2000)  # of the scan
+# The commonest value between padding and fat, where that range holds enough voxels to have one.
+GAS_HU, GAS_SHARE = -300, 0.05
+AIR_LIMIT, AIR_REMARK = -650, -840  # lungs, where the field holds no other air, are at -850
+SCATTERED_LIMIT = 0.05  # of all voxels: padding has one value
+BELOW_AIR_HU = -1100
+BELOW_AIR_LIMIT, BELOW_AIR_REMARK = 0.02, 0.005  # of all voxels
+DENSE_HU = 400
+DENSE_LIMIT, DENSE_REMARK = 0.25, 0.15  # of the tissue
+MEDIAN_LIMIT, MEDIAN_REMARK = 200, 130  # of the tissue, on both sides of 0
+# Soft metal is at 8,000; 12 bits end at 3071.
+METAL_HU = 20000
+SAMPLED = 128  # voxels along an axis, at least
+
+
+def check_intensities(
+    path: Path, volume: np.ndarray, padding: Padding, spacing: tuple[float, float, float]
+) -> list[str]:
+    """Remarks on an image's values.
+
+    Parameters
+    ----------
+    path : Path
+        The image's file, for messages.
+    volume : numpy.ndarray
+        (z, y, x) int16, with padding taken for air.
+    padding : Padding
+        What was.
+    spacing : tuple of float
+        (z, y, x) mm.
+
+    Raises
+    ------
+    InputError
+        If the values are no Hounsfield units, or show no body.
+    """
+    smallest, largest = int(volume.min()), int(volume.max())
+    if smallest == largest:
+        raise InputError(f"{path}: every voxel is {smallest}: export the image again")
+    if smallest > TISSUE_HU or largest < TISSUE_HU:
+        raise _not_hounsfield(path, f"values {smallest} to {largest}")
+    remarks = []
+    if padding.scattered > SCATTERED_LIMIT * volume.size:
+        raise _not_hounsfield(
+            path, f"{padding.scattered} voxels from {padding.least} to {PADDING_HU}"
+        )
+    if padding.voxels:
+        remarks.append(
+            f"{padding.voxels} voxels of padding (below {PADDING_HU} HU, least {padding.least}) "
+            f"are taken for air, {AIR_HU} HU"
+        )
+    if largest > METAL_HU:
+        remarks.append(f"values up to {largest} HU: metal?")
+    remarks += _scale(path, volume)
+    return remarks + _body(path, volume, spacing)
+
+
+def _not_hounsfield(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path}: {why}: not Hounsfield units: export the CT without rescaling, or exclude the case"
+    )
+
+
+def _scale(path: Path, volume: np.ndarray) -> list[str]:
+    """Air, tissue and what has no place in a CT, on a histogram of a sample."""
+    steps = [max(1, length // SAMPLED) for length in volume.shape]
+    sample = volume[tuple(slice(None, None, step) for step in steps)].ravel(order="K")
+    counts = np.bincount(sample.astype(np.int64) - PADDING_HU)
+    values = np.arange(len(counts)) + PADDING_HU
+    remarks = []
+
+    def judge(words: str, impossible: bool, doubtful: bool) -> None:
+        if impossible:
+            raise _not_hounsfield(path, words)
+        if doubtful:
+            remarks.append(words)
+
+    below = counts[values < BELOW_AIR_HU].sum() / sample.size
+    judge(
+        f"{100 * below:.1f} % of the voxels are below {BELOW_AIR_HU}, where nothing is",
+        below > BELOW_AIR_LIMIT,
+        below > BELOW_AIR_REMARK,
+    )
+    tissue = counts[values > TISSUE_HU]
+    dense = counts[values > DENSE_HU].sum() / max(tissue.sum(), 1)
+    judge(
+        f"{100 * dense:.0f} % of the tissue is above {DENSE_HU}, as only bone is",
+        dense > DENSE_LIMIT,
+        dense > DENSE_REMARK,
+    )
+    median = TISSUE_HU + 1 + int(np.searchsorted(tissue.cumsum(), tissue.sum() / 2))
+    judge(
+        f"the median of the tissue is {median}, of fat and muscle it is about 0",
+        abs(median) > MEDIAN_LIMIT,
+        abs(median) > MEDIAN_REMARK,
+    )
+    gas = counts[(values > AIR_HU) & (values < GAS_HU)]
+    if gas.sum() > GAS_SHARE * sample.size:
+        air = AIR_HU + 1 + 10 * int(_by_tens(gas).argmax())
+        words = f"air is at {air}, not at -1000"
+        judge(words, air > AIR_LIMIT, air > AIR_REMARK)
+    return remarks
+
+
+def _by_tens(counts: np.ndarray) -> np.ndarray:
+    """Sums of ten neighbours, so that noise does not choose the commonest value."""
+    return np.add.reduceat(counts, np.arange(0, len(counts), 10))
+
+
+def _body(path: Path, volume: np.ndarray, spacing: tuple[float, float, float]) -> list[str]:
+    """The body on the middle slice, where it is looked for; its size doubts the spacing."""
+    middle = volume[len(volume) // 2]
+    body = largest_piece(middle > TISSUE_HU, spacing, TABLE_MM)
+    if body.mean() < SMALLEST_BODY:
+        raise InputError(f"{path}: no body in the middle slice: exclude the case")
+    height, width = (
+        float(np.ptp(np.flatnonzero(body.any(axis=axis))) + 1) * step
+        for axis, step in zip((1, 0), spacing[1:], strict=True)
+    )
+    remarks = []
+    if min(height, width) < BODY_MM[0] or max(height, width) > BODY_MM[1]:
+        remarks.append(f"the body measures {height:.0f} x {width:.0f} mm: is the spacing right?")
+    length = len(volume) * spacing[0]
+    if not LENGTH_MM[0] <= length <= LENGTH_MM[1]:
+        remarks.append(f"the scan is {length:.0f} mm long: is the spacing right?")
+    return remarks

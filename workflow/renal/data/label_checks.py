@@ -1,0 +1,120 @@
+"""Whether a label belongs to its image: it lies in the same place, and on tissue.
+
+`docs/decisions.md` has the measurements behind the limits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from renal.errors import InputError
+from renal.image.boxes import bounding_box, slices
+from renal.image.volume import Header
+from renal.labels import Labels
+
+AFFINE_TOLERANCE_MM = 1e-3
+# Parenchyma with and without contrast is within these; fat, air and bone are not.
+SOFT_HU = (-50, 500)
+SOFT_LIMIT, SOFT_REMARK = 0.7, 0.92
+KIDNEY_LIMIT_ML, KIDNEY_REMARK_ML = (1, 6000), (60, 3000)
+CHUNK = 1 << 22  # voxels counted at a time: a count makes eight bytes of each
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a label marks.
+
+    Attributes
+    ----------
+    volumes_ml : dict of str to float
+        Volume of each region by its name.
+    remarks : list of str
+        What is unusual but legal.
+    """
+
+    volumes_ml: dict[str, float]
+    remarks: list[str]
+
+
+def check_place(header: Header, image: Header) -> None:
+    """Raise an InputError unless label and image have the same voxels, in whatever axis order."""
+    if header.shape != image.shape:
+        raise InputError(
+            f"{header.path}: shape {header.shape} (z, y, x), but the image has {image.shape}: "
+            "use the label that belongs to the image"
+        )
+    difference = np.abs(header.standard_affine - image.standard_affine).max()
+    if difference > AFFINE_TOLERANCE_MM:
+        raise InputError(
+            f"{header.path}: its affine differs from the image's by {difference:.3g}: use the "
+            "label that belongs to the image, or resample it onto the image"
+        )
+
+
+def check_content(header: Header, label: np.ndarray, volume: np.ndarray, labels: Labels) -> Content:
+    """Volumes of the regions, and whether the label lies on tissue.
+
+    Parameters
+    ----------
+    header : Header
+        The label's.
+    label : numpy.ndarray
+        (z, y, x) uint8.
+    volume : numpy.ndarray
+        (z, y, x) int16, HU.
+    labels : Labels
+        The label values that there are.
+
+    Raises
+    ------
+    InputError
+        If the label is empty, of an impossible size, or lies where no kidney can be.
+    """
+    box = bounding_box(label)
+    if box is None:
+        raise InputError(f"{header.path}: empty label: draw it, or exclude the case")
+    parenchyma = labels.own_value(labels.regions[0])
+    counts, soft = _count(label[slices(box)], volume[slices(box)], parenchyma, labels.count)
+    millilitres = counts * np.prod(header.spacing) / 1000
+    regions = {
+        region.name: round(float(millilitres[list(region.labels)].sum()), 3)
+        for region in labels.regions
+    }
+    remarks = [f"no {name} in the label" for name, volume_ml in regions.items() if not volume_ml]
+    kidney = labels.regions[0]
+    volume_ml = regions[kidney.name]
+    words = f"{kidney.name} of {volume_ml:.0f} ml"
+    if not KIDNEY_LIMIT_ML[0] <= volume_ml <= KIDNEY_LIMIT_ML[1]:
+        raise InputError(f"{header.path}: {words}: mend the label or exclude the case")
+    if not KIDNEY_REMARK_ML[0] <= volume_ml <= KIDNEY_REMARK_ML[1]:
+        remarks.append(words)
+    if counts[parenchyma]:
+        share = soft / counts[parenchyma]
+        least, most = SOFT_HU
+        words = f"{100 * share:.0f} % of the parenchyma is soft tissue ({least} to {most} HU)"
+        if share < SOFT_LIMIT:
+            raise InputError(
+                f"{header.path}: only {words}: turned, moved or another patient's? "
+                "use the label that belongs to the image"
+            )
+        if share < SOFT_REMARK:
+            remarks.append(f"only {words}: is the label in its place?")
+    return Content(regions, remarks)
+
+
+def _count(
+    label: np.ndarray, volume: np.ndarray, parenchyma: int, values: int
+) -> tuple[np.ndarray, int]:
+    """Voxels of each label value, and those of the parenchyma that are soft tissue.
+
+    Of the parenchyma alone, since lesions may hold fat or chalk.
+    """
+    counts, soft = np.zeros(values, np.int64), 0
+    thickness = max(1, CHUNK // (label.shape[0] * label.shape[1]))
+    for first in range(0, label.shape[2], thickness):
+        part = np.s_[:, :, first : first + thickness]
+        hu = volume[part]
+        counts += np.bincount(label[part].ravel(order="K"), minlength=values)
+        inside = (label[part] == parenchyma) & (hu >= SOFT_HU[0]) & (hu <= SOFT_HU[1])
+        soft += int(np.count_nonzero(inside))
+    return counts, soft
