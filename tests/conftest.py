@@ -26,12 +26,10 @@ GROUPS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Give the tests that use the same long run to the same worker of pytest-xdist."""
-    for item in items:
-        for fixture in GROUPS.keys() & set(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
+    for fixture in GROUPS.keys() & set(item.fixturenames):
+        item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,6 @@ def test_every_model_by_name(sketch):
 
 # -- a run ---------------------------------------------------------------------------------------
 
-RUN = pytest.mark.xdist_group("finished")
 LABELLED, UNLABELLED = 20, 2
 
 
@@ -111,7 +110,6 @@ def images(project: Project) -> list:
 
 
 @pytest.mark.slow
-@RUN
 def test_they_learn(localized):
     table = pd.read_csv(localized.folder / "results/tables/cv.csv")
     means = table.set_index(["method", "grid", "metric"])["mean"]
@@ -121,7 +119,6 @@ def test_they_learn(localized):
 
 
 @pytest.mark.slow
-@RUN
 @pytest.mark.parametrize("method", STAGES)
 def test_every_case_is_segmented_in_its_geometry(localized, method):
     assert len(images(localized)) == LABELLED + UNLABELLED
@@ -134,7 +131,6 @@ def test_every_case_is_segmented_in_its_geometry(localized, method):
 
 
 @pytest.mark.slow
-@RUN
 @pytest.mark.parametrize(("method", "least"), [("mrbnet", 0.95), ("damnet", 0.9)])
 def test_regions_hold_the_kidneys(localized, method, least):
     scores = pd.read_csv(localized.folder / f"results/{method}/scores.csv")
@@ -151,7 +147,6 @@ def test_regions_hold_the_kidneys(localized, method, least):
 
 
 @pytest.mark.slow
-@RUN
 @pytest.mark.parametrize("method", STAGES)
 def test_nothing_located_gives_an_empty_segmentation(
     localized, method, tmp_path, monkeypatch, caplog

@@ -122,7 +122,6 @@ def test_tumours_that_are_kept(method, tumours):
 
 # -- a run ---------------------------------------------------------------------------------------
 
-RUN = pytest.mark.xdist_group("finished")
 RUN_ROWS = ["msvnet", "msvnet_all_components", "msvnet_vnet"]
 LABELLED, UNLABELLED = 20, 2
 
@@ -140,7 +139,6 @@ def compared(finished, tmp_path_factory) -> Project:
 
 
 @pytest.mark.slow
-@RUN
 def test_it_learns(compared):
     table = pd.read_csv(compared.folder / "results/tables/cv.csv")
     assert table["method"].drop_duplicates().tolist() == RUN_ROWS
@@ -152,7 +150,6 @@ def test_it_learns(compared):
 
 
 @pytest.mark.slow
-@RUN
 @pytest.mark.parametrize("method", RUN_ROWS)
 def test_every_case_is_segmented_in_its_geometry(compared, finished, method):
     configuration = yaml.safe_load((compared.folder / "run.yaml").read_text())
@@ -166,7 +163,6 @@ def test_every_case_is_segmented_in_its_geometry(compared, finished, method):
 
 
 @pytest.mark.slow
-@RUN
 def test_hard_slices_are_named(compared):
     stage = compared.folder / "results/msvnet/tumour/fold0"
     drawn = pd.read_csv(stage / "drawing.csv")

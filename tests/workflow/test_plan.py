@@ -43,12 +43,13 @@ def test_batches_of_one_case(sketch):
     assert plan["crop_true_roi"] == 12
 
 
-@pytest.mark.parametrize("fold", range(5))
-def test_one_model_by_name(sketch, fold):
-    plan = sketch.plan(f"results/resvnet/tumour/fold{fold}/model.safetensors")
+@pytest.mark.parametrize("folds", [[3], range(5)], ids=["one", "all"])
+def test_models_by_name(sketch, folds):
+    targets = [f"results/resvnet/tumour/fold{fold}/model.safetensors" for fold in folds]
+    planned = sketch.planned(*targets)
     # The second stage learns from true regions, so it does not wait for the first.
-    assert plan.keys() == {"validate", "crop_true_roi", "train"}
-    assert plan["train"] == 1
+    assert planned.jobs.keys() == {"validate", "crop_true_roi", "train"}
+    assert planned.trainings == {("resvnet", "tumour", fold) for fold in folds}
 
 
 def test_method_by_name(sketch):
@@ -127,7 +128,6 @@ AFTER_PREDICTION = {
     "draw_overlays": 1,
     "check_segmented": 1,
 }
-pytestmark = pytest.mark.xdist_group("finished")
 
 
 def test_nothing_changed_plans_nothing(finished):
