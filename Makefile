@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
-WORKERS = $(shell expr $(CORES) + 1)
+WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
 .PHONY: setup demo test coverage pictures clean
 

@@ -101,6 +101,11 @@ def make_project(folder: Path, configuration: dict) -> Project:
     return Project(folder)
 
 
+def results(project: Project) -> Path:
+    """Where the demo, and small projects like it, put their results."""
+    return project.folder / "results/demo"
+
+
 def demo_configuration() -> dict:
     return yaml.safe_load((REPOSITORY / "demo.yaml").read_text())
 

@@ -1,0 +1,152 @@
+"""Small runs on the phantom: what bad input does, and what faults leave behind."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import psutil
+
+from .conftest import results
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+def test_all_bad_cases_are_listed_at_once(fresh):
+    data = results(fresh) / "data"
+    (data / "case_00000/imaging.nii.gz").write_bytes(b"not an image")
+    label = nib.load(data / "case_00001/segmentation.nii.gz")
+    empty = np.zeros(label.shape, np.uint8)
+    nib.save(nib.Nifti1Image(empty, label.affine), data / "case_00001/segmentation.nii.gz")
+    run = fresh.snakemake()
+    assert run.returncode == 1
+    output = run.stdout + run.stderr
+    assert "case_00000/imaging.nii.gz" in output
+    assert "case_00001/segmentation.nii.gz: empty label" in output
+    assert "2 of 5 cases cannot be used" in output
+    assert "Traceback" not in output
+    # Nothing was learned from the good ones either, though one may have been prepared beside the
+    # last check, and nothing half-written is left.
+    left = {path.name for path in results(fresh).iterdir()}
+    prepared = {"body", "resampled", "normalized", "true_roi"}
+    assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks", "report", *prepared}
+    assert not list(results(fresh).rglob(".*"))
+
+
+def test_bad_unlabelled_case_is_named_and_the_others_are_kept(first_run):
+    """In a run from nothing."""
+    assert first_run.ended.returncode == 1
+    assert "case_00005/imaging.nii.gz" in first_run.ended.stderr
+    assert "cases that were not segmented: 1" in first_run.ended.stderr
+    assert "resvnet/segmentation/case_00004.nii.gz" in first_run.left
+    assert "resvnet/segmentation/case_00005.nii.gz" not in first_run.left
+    assert "tables/cv.csv" in first_run.left
+    assert "segmented/all.txt" not in first_run.left
+
+
+def test_after_a_bad_case_is_taken_away_the_run_ends_well(small):
+    assert (results(small) / "segmented/all.txt").read_text() == "all 5 cases were segmented\n"
+    assert small.plan() == {}
+
+
+def test_method_with_bad_unlabelled_cases_alone_ends_with_their_list(ended):
+    """A whole batch of bad cases, a method asked for by name: the engineer's first try."""
+    (results(ended) / "data/case_00004/imaging.nii.gz").write_bytes(b"not an image")
+    # All but preparation and models is made again.
+    shutil.rmtree(results(ended) / "segmented")
+    for path in ("whole/prediction", "tumour/prediction", "merged", "scores", "segmentation"):
+        shutil.rmtree(results(ended) / "resvnet" / path)
+    (results(ended) / "resvnet/scores.csv").unlink()
+    run = ended.snakemake("resvnet")
+    assert run.returncode == 1
+    assert "case_00004/imaging.nii.gz" in run.stderr
+    assert "cases that were not segmented: 1" in run.stderr
+    assert (results(ended) / "resvnet/scores.csv").exists()
+
+
+def test_data_without_unlabelled_cases_and_with_an_excluded_one(ended):
+    shutil.rmtree(results(ended) / "data/case_00004")
+    for path in ("segmented", "resvnet/submission", "resvnet/segmentation"):
+        shutil.rmtree(results(ended) / path)
+    ended.configure({"data": {"exclude": ["case_00003"]}})
+    run = ended.snakemake()
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert (results(ended) / "segmented/all.txt").read_text() == "all 3 cases were segmented\n"
+    assert not (results(ended) / "resvnet/submission").exists()
+
+
+def test_second_run_in_the_same_folder_is_told_so(fresh):
+    # In the middle of a step, whose folder is there already.
+    end = '    write_json(folder / "cases.json"'
+    fresh.edit_code(end, f"    import time\n\n    time.sleep(300)\n{end}")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "1"],
+        cwd=fresh.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(results(fresh).glob("resampled/*/*/*.npy")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = fresh.snakemake()
+    finally:
+        for process in [*psutil.Process(first.pid).children(recursive=True), first]:
+            process.kill()
+        first.wait()
+    assert second.returncode == 1
+    assert "--unlock" in second.stderr
+
+
+# -- faults ---------------------------------------------------------------------------------------
+
+
+def checksums(project) -> dict[str, str]:
+    """Of everything that must not depend on how often a run was interrupted."""
+    folder = results(project)
+    patterns = ("resvnet/*/fold*/model.safetensors", "resvnet/segmentation/*.nii.gz", "tables/cv.*")
+    paths = [path for pattern in patterns for path in folder.glob(pattern)]
+    assert len(paths) == 4 + 5 + 4
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(paths)
+    }
+
+
+def test_killed_and_started_again_ends_with_the_same_bytes(small, ended):
+    """From the prepared cases on."""
+    for path in ("resvnet", "tables", "segmented", "logs"):
+        shutil.rmtree(results(ended) / path)
+    ended.store_a_state_after_every_epoch()
+    command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
+    moments = ("tumour/fold*/state.pt", "whole/fold*/state.pt", "whole/prediction/*/*.npz")
+    for moment in moments:
+        # A session of its own, so that the kill reaches the jobs as well.
+        run = subprocess.Popen(
+            command,
+            cwd=ended.folder,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 120
+        while not list(results(ended).glob(f"resvnet/{moment}")):
+            assert time.monotonic() < deadline, f"{moment} was not seen"
+            time.sleep(0.05)
+        _kill_session(run)
+        assert list(results(ended).glob(f"resvnet/{moment}"))
+        subprocess.run([*command, "--unlock"], cwd=ended.folder, check=True, capture_output=True)
+    last = ended.snakemake()
+    assert last.returncode == 0, last.stderr[-2000:]
+    logs = [path.read_text() for path in results(ended).glob("logs/train/*.log")]
+    assert any("going on after epoch" in log for log in logs)
+    assert checksums(ended) == checksums(small)
+
+
+def _kill_session(process):
+    """Kill snakemake and its jobs, whatever process groups they are in."""
+    subprocess.run(["pkill", "-9", "--session", str(process.pid)], check=True)
+    process.wait(30)
