@@ -114,8 +114,9 @@ def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(han
     assert not seen["labels"]
 
 
-@pytest.mark.parametrize("weights", [None, "weights.pth"])
-@pytest.mark.parametrize(("method", "stage"), [("resvnet", "whole"), ("damnet", "fine")])
+@pytest.mark.parametrize(
+    ("method", "stage", "weights"), [("resvnet", "whole", None), ("damnet", "fine", "weights.pth")]
+)
 def test_training_gets_pretrained_weights_where_there_are_any(handed, method, stage, weights):
     settings = load_method(method, {}).stages[stage].training
     options = ["--weights", weights] if weights else []
@@ -124,7 +125,7 @@ def test_training_gets_pretrained_weights_where_there_are_any(handed, method, st
         *("--seed", "7", "--name", "tiny", *options),
     )
     assert seen["given"] == ([Path("one"), Path("two")], settings, Path("out"))
-    if weights and method == "damnet":  # whose network the recipe gives weights to begin with
+    if weights:
         pretrain = seen["pretrain"]
         assert (pretrain.func, pretrain.args) == (load_pretrained, ())
         assert pretrain.keywords == {"path": Path(weights), "settings": settings.network.weights}
