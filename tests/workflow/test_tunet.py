@@ -126,11 +126,11 @@ LEFT_OUT = [f"case_{number:05d}" for number in range(18, 30)]
 # Learning faster, they need fewer epochs than in the demo, whose scores are the better ones.
 FAST = {
     **{
-        name: {"segment": {"training": {"optimizer": {"learning_rate": 0.02}, "epochs": 7}}}
+        name: {"segment": {"training": {"optimizer": {"learning_rate": 0.02}, "epochs": 6}}}
         for name in VARIANTS
     },
     "tunet_ensemble_post": {
-        "localize": {"training": {"optimizer": {"learning_rate": 0.01}, "epochs": 22}}
+        "localize": {"training": {"optimizer": {"learning_rate": 0.01}, "epochs": 18}}
     },
 }
 
