@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.inferers import sliding_window_inference
 
 from renal.learn.inferers import infer
 from renal.learn.inferers.settings import (
@@ -203,6 +204,28 @@ def test_a_predictor_that_changes_nothing_gives_the_image(shape, size, weighting
     (found,) = infer([image], two_maps, sliding(size, overlap, weighting), context=1)
     assert found.shape == (2, *shape)
     torch.testing.assert_close(found, torch.stack([image, -image]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("weighting", "mode"), [("uniform", "constant"), ("gaussian", "gaussian")])
+@pytest.mark.parametrize(
+    ("shape", "size", "overlap"),
+    [
+        ((8, 8, 8), (8, 8, 8), (4, 4, 4)),
+        ((21, 9, 30), (8, 8, 16), (4, 2, 8)),
+        (*[(5, 4, 9)] * 2, (0,) * 3),
+    ],
+)
+def test_it_equals_monais_sliding_window(shape, size, overlap, weighting, mode):
+    """Where shares of the patch are binary numbers: MONAI cuts decimals off other steps."""
+
+    def predictor(images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([images.sin(), images.cumsum(2).sin()], dim=1)
+
+    image = torch.randn(shape)
+    (found,) = infer([image], predictor, sliding(size, overlap, weighting))
+    shares = [shared / side for shared, side in zip(overlap, size, strict=True)]
+    expected = sliding_window_inference(image[None, None], size, 1, predictor, shares, mode)
+    assert torch.equal(found, expected[0])
 
 
 @pytest.mark.parametrize("weighting", ["uniform", "gaussian"])
