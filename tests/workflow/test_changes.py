@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
+# Three folds of a batch each, and a batch of unlabelled cases.
 AFTER_PREDICTION = {
-    "merge": 6,
-    "evaluate": 5,
+    "merge": 4,
+    "evaluate": 3,
     "collect_scores": 1,
     "collect_segmentations": 1,
     "write_submission": 1,
@@ -40,7 +41,7 @@ def test_learning_rate_of_stage_2(finished, restored):
     restored("run.yaml", None)
     changes = {"training": {"optimizer": {"learning_rate": 0.002}}}
     finished.configure({"overrides": {"resvnet": {"stages": {"tumour": changes}}}})
-    assert finished.plan() == {"train": 5, "predict": 6, "draw_curves": 1, **AFTER_PREDICTION}
+    assert finished.plan() == {"train": 3, "predict": 4, "draw_curves": 1, **AFTER_PREDICTION}
 
 
 def test_window_of_stage_1(finished, restored):
@@ -48,10 +49,10 @@ def test_window_of_stage_1(finished, restored):
     changes = {"intensity": {"window": [-100, 200]}}
     finished.configure({"overrides": {"resvnet": {"stages": {"whole": changes}}}})
     assert finished.plan() == {
-        "window_normalize": 6,
-        "train": 5,
-        "predict": 12,
-        "crop_roi": 6,
+        "window_normalize": 4,
+        "train": 3,
+        "predict": 8,
+        "crop_roi": 4,
         "draw_curves": 1,
         **AFTER_PREDICTION,
     }
@@ -63,7 +64,7 @@ def test_component_rule_of_stage_1(finished, restored):
     finished.configure({"overrides": {"resvnet": {"stages": {"whole": changes}}}})
     plan = finished.plan()
     # True regions are cut with the same rule, so the second stage is trained again.
-    assert plan["train"] == 5
+    assert plan["train"] == 3
     assert "resample" not in plan
 
 
@@ -113,9 +114,9 @@ def test_added_case_concerns_its_batch(finished):
         shutil.rmtree(data / "case_90000")
     prepared = ("validate", "crop_body", "resample", "window_normalize", "crop_true_roi")
     assert {plan[rule] for rule in prepared} == {1}
-    # One fold holds the case out, the other four learn from it, in both stages.
-    assert plan["train"] == 8
-    assert plan["evaluate"] == 5
+    # One fold holds the case out, the other two learn from it, in both stages.
+    assert plan["train"] == 4
+    assert plan["evaluate"] == 3
 
 
 def test_added_unlabelled_case_trains_nothing(finished):
@@ -137,11 +138,11 @@ def test_excluded_case_concerns_its_batch(finished, restored):
     plan = finished.plan()
     assert plan["validate"] == 1
     assert plan["resample"] == 1
-    assert plan["train"] == 8
+    assert plan["train"] == 4
 
 
 def test_forced_rule(finished):
     plan = finished.plan("--forcerun", "evaluate")
-    assert plan["evaluate"] == 5
+    assert plan["evaluate"] == 3
     assert "merge" not in plan
     assert not re.search("train|predict", " ".join(plan))

@@ -94,9 +94,9 @@ LABELLED, UNLABELLED = 20, 2
 
 
 @pytest.fixture(scope="module")
-def localized(finished, tmp_path_factory) -> Project:
+def localized(demo_data, tmp_path_factory) -> Project:
     """The demo of both methods: about five minutes on two cores."""
-    configuration = demo_on(finished, "localized", {})
+    configuration = demo_on(demo_data, "localized", {})
     project = make_project(tmp_path_factory.mktemp("localized"), configuration)
     run = project.snakemake()
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -127,9 +127,9 @@ LABELLED, UNLABELLED = 20, 2
 
 
 @pytest.fixture(scope="module")
-def compared(finished, tmp_path_factory) -> Project:
+def compared(demo_data, tmp_path_factory) -> Project:
     """Three rows of the demo: about two and a half minutes on two cores."""
-    configuration = demo_on(finished, "msvnet", {"methods": RUN_ROWS})
+    configuration = demo_on(demo_data, "msvnet", {"methods": RUN_ROWS})
     overrides = configuration["overrides"]
     configuration["overrides"] = {name: overrides[name] for name in ("msvnet", "msvnet_vnet")}
     project = make_project(tmp_path_factory.mktemp("compared"), configuration)
@@ -151,10 +151,10 @@ def test_it_learns(compared):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", RUN_ROWS)
-def test_every_case_is_segmented_in_its_geometry(compared, finished, method):
+def test_every_case_is_segmented_in_its_geometry(compared, demo_data, method):
     configuration = yaml.safe_load((compared.folder / "run.yaml").read_text())
     left_out = configuration["data"]["exclude"]
-    paths = sorted((finished.folder / "results/demo/data").glob("case_*/imaging.nii.gz"))
+    paths = sorted(demo_data.glob("case_*/imaging.nii.gz"))
     images = [path for path in paths if path.parent.name not in left_out]
     assert len(images) == LABELLED + UNLABELLED
     folder = compared.folder / "results" / method
