@@ -99,6 +99,8 @@ def small_project(folder: Path) -> Project:
     project = make_project(folder, configuration)
     (folder / "workflow/methods/variant.yaml").write_text("extends: resvnet\n")
     write_phantom(folder / "data", labelled=4, unlabelled=0, size=64)
+    # Its GPUs are names alone.
+    project.edit_code("        refuse_unusable()\n        log.info", "        log.info")
     # Half a minute's margin in a minute, and on the cluster no epoch so short that a training ends
     # before its fault comes.
     project.store_a_state_after_every_epoch()

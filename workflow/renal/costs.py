@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from renal.cluster.gpus import refuse_unusable, visible_gpus
 from renal.errors import InputError
 from renal.image.boxes import extended_box, whole_volume
 from renal.image.grids import grid_size
@@ -235,6 +236,8 @@ def main() -> int:
     a = parser.parse_args()
     files = ["--configfile", *map(str, a.configfile)] if a.configfile else []
     try:
+        if visible_gpus():
+            refuse_unusable()
         plan = read_plan(read_configuration(a.configfile))
         print(report(*asked([*a.targets, *files]), plan))
     except InputError as error:

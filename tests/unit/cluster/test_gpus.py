@@ -6,8 +6,10 @@ import os
 import time
 
 import pytest
+import torch
 
 from renal.cluster import gpus
+from renal.errors import InputError
 
 
 @pytest.fixture
@@ -17,6 +19,7 @@ def two_gpus(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(gpus, "SECONDS_BETWEEN_TRIES", 0.02)
     monkeypatch.setattr(gpus, "_held", [])
+    monkeypatch.setattr(gpus, "refuse_unusable", lambda: None)
 
 
 def hold(count, seconds, results):
@@ -60,11 +63,18 @@ def test_more_than_there_are_gives_all(two_gpus):
     assert [names for names, _, _ in run_steps([5])] == ["2,GPU-8f6d"]
 
 
-def test_a_slurm_job_keeps_what_it_was_given(two_gpus, monkeypatch):
+def test_local_steps_within_an_allocation_have_a_gpu_each(two_gpus, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    gpus.claim_gpus()
-    gpus.claim_gpus()
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,GPU-8f6d"
+    told = run_steps([1] * 4)
+    assert {names for names, _, _ in told} == {"2", "GPU-8f6d"}
+
+
+def test_jobs_of_slurm_do_not_wait_for_each_other(two_gpus, monkeypatch):
+    """Each may see its own GPU as number 0."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for job in ("7", "8"):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        assert gpus.claim_gpus() == 1
 
 
 def test_hidden_gpus_are_not_claimed(two_gpus, monkeypatch):
@@ -72,3 +82,89 @@ def test_hidden_gpus_are_not_claimed(two_gpus, monkeypatch):
     assert gpus.visible_gpus() == []
     gpus.claim_gpus()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("listed", "there", "seen"),
+    [(None, 2, ["0", "1"]), ("1,-1,0", 2, ["1"]), ("-1", 0, []), ("", 2, []), ("3", 0, ["3"])],
+)
+def test_gpus_are_those_that_cuda_sees(monkeypatch, tmp_path, listed, there, seen):
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path)
+    for number in range(there):
+        (tmp_path / f"nvidia{number}").touch()
+    (tmp_path / "nvidiactl").touch()
+    if listed is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert gpus.visible_gpus() == seen
+
+
+def test_gpus_that_a_negative_number_hides_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path)
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(InputError, match=r"CUDA_VISIBLE_DEVICES=-1 hides .* unset it"):
+        gpus.claim_gpus()
+
+
+# -- GPUs that torch cannot use -------------------------------------------------------------------
+
+
+@pytest.fixture
+def torch_for_cuda(monkeypatch):
+    """A torch that is built for GPUs, and one that it can use."""
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80", "sm_90", "compute_90"])
+
+
+def test_a_build_for_the_cpu_is_refused(torch_for_cuda, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(InputError, match="build for the CPU alone: install another"):
+        gpus.refuse_unusable()
+
+
+def test_an_old_driver_is_refused_with_what_torch_says(torch_for_cuda, monkeypatch):
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found 12080). Please ...")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    with pytest.raises(
+        InputError, match=r"CUDA 13.0 .*too old \(found 12080\)\): update the driver"
+    ):
+        gpus.refuse_unusable()
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs"), [((7, 0), False), ((8, 0), True), ((8, 9), True), ((10, 0), True)]
+)
+def test_an_architecture_that_is_not_built_for_is_refused(
+    torch_for_cuda, monkeypatch, capability, runs
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    if runs:
+        gpus.refuse_unusable()
+        return
+    with pytest.raises(InputError, match=r"NVIDIA H100 .*sm_70.*sm_80, sm_90"):
+        gpus.refuse_unusable()
+
+
+@pytest.mark.parametrize(
+    ("built", "capability", "runs"),
+    [("sm_90a", (9, 0), True), ("sm_90a", (10, 0), False), ("compute_120", (12, 1), True)],
+)
+def test_code_for_one_architecture_alone(built, capability, runs):
+    assert gpus._runs_on(built, capability) == runs
+
+
+def test_a_step_that_was_given_a_gpu_does_not_go_on_without(monkeypatch, tmp_path):
+    """On this machine, whose torch is for the CPU or finds no such GPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(gpus, "_held", [])
+    with pytest.raises(InputError, match="another build"):
+        gpus.claim_gpus()

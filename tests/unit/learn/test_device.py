@@ -1,4 +1,4 @@
-"""Device: a GPU where there is one, and half precision where it is real or asked for."""
+"""Device: this process's GPU where there is one, and half precision where it is real or asked."""
 
 import pytest
 import torch
@@ -22,4 +22,5 @@ def test_a_gpu_computes_in_half_precision_where_it_has_it_in_hardware(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
-    assert choose_device(bfloat16_on_cpu=asked) == (torch.device("cuda"), in_hardware)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert choose_device(bfloat16_on_cpu=asked) == (torch.device("cuda", 1), in_hardware)

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 import renal
+from renal.learn.distributed import shares_of
 from renal.learn.settings import Training
 from tests.unit.learn.helpers import read_history, read_run, write_blocks
 
@@ -88,3 +89,12 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path):
     assert read_run(two)["processes"] == 2
     # One process speaks for both.
     assert two.with_suffix(".log").read_text().count("epoch 3/3") == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "processes", "shares"),
+    [(4, 2, [2, 2]), (3, 2, [2, 1]), (7, 4, [2, 2, 2, 1]), (1, 2, [1, 0])],
+)
+def test_no_image_is_computed_twice(count, processes, shares):
+    """Batch normalisation counts each."""
+    assert shares_of(count, processes) == shares

@@ -19,6 +19,7 @@ from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.learn import run_state, training
 from renal.learn.datasets import Examples
+from renal.learn.optimizers import build_optimizer
 from renal.learn.settings import Training
 from tests.unit.learn import helpers
 from tests.unit.learn.helpers import (
@@ -261,6 +262,38 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert "tiny: going on after epoch 3" in caplog.text
     assert epochs == [3]
     assert_same_bytes(uninterrupted, tmp_path)
+
+
+# -- on another device ----------------------------------------------------------------------------
+
+
+def test_a_state_of_another_precision_is_continued_and_told(
+    prepared, tmp_path, monkeypatch, caplog
+):
+    """As on a GPU of another kind: nobody's work is begun anew for that."""
+    stopped_run(prepared, tmp_path / "stopped", monkeypatch)
+    monkeypatch.setattr(training, "choose_device", lambda **_: (torch.device("cpu"), True))
+    epochs = count_epochs(monkeypatch)
+    train(prepared, tmp_path / "stopped")
+    assert epochs[0] > 0
+    assert "begun in float32, going on in bfloat16" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_steps_of_the_optimizer_stay_on_the_host(prepared, tmp_path):
+    """On a GPU each would be waited for in every update."""
+    settings = training_settings()
+    run, examples = helpers.run_of(prepared, settings)
+    training._epoch(run, examples, run_state.StopFlag())
+    run_state.write_state(tmp_path / "state.pt", "print", run.state())
+    state = run_state.read_state(tmp_path / "state.pt", "print")
+    other, _ = helpers.run_of(prepared, settings)
+    other.network.to("meta")
+    other.optimizer = build_optimizer(other.network, settings.optimizer)
+    other.load(state)
+    kept = other.optimizer.state.values()
+    assert {value["exp_avg"].device.type for value in kept} == {"meta"}
+    assert {value["step"].device.type for value in kept} == {"cpu"}
 
 
 # -- states that must not be continued ------------------------------------------------------------

@@ -17,6 +17,7 @@ FAULTS = {
     "stages.whole.training.optimiser": ("adam", "unknown key"),
     "stages.whole.training.epochs": ("many", "valid integer"),
     "stages.whole.training.batch_size": (0, "greater than 0"),
+    "stages.whole.training.gpus": (9, "gpus must not be greater than batch_size"),
     "stages.whole.training.loss.squared": ("perhaps", "valid boolean"),
     "stages.whole.training.optimizer.learning_rate": (-1e-3, "greater than 0"),
     "stages.whole.training.network.width": (15, "multiple of 2"),

@@ -1,15 +1,20 @@
-"""Which GPUs a step may use: those that SLURM gave its job, else some that no other step uses."""
+"""Which GPUs a step may use: some of those that are there which no other step uses."""
 
 import fcntl
 import logging
 import os
 import tempfile
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import TextIO
 
+from renal.errors import InputError
+
 log = logging.getLogger(__name__)
 
+DEVICES = Path("/dev")
+BUILDS = "https://pytorch.org/get-started/locally"
 SECONDS_BETWEEN_TRIES = 0.5
 # Open files that hold the locks of this process's GPUs for as long as it lives.
 _held: list[TextIO] = []
@@ -19,18 +24,32 @@ def visible_gpus() -> list[str]:
     """GPUs of this machine, by the names that CUDA_VISIBLE_DEVICES gives them.
 
     Found without torch, whose import would cost every planning a second.
+
+    Raises
+    ------
+    InputError
+        If a negative number hides GPUs that are there, as programs leave it behind.
     """
+    there = [str(number) for number in range(len(list(DEVICES.glob("nvidia[0-9]*"))))]
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is not None:
-        return [name.strip() for name in listed.split(",") if name.strip()]
-    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+    if listed is None:
+        return there
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    # CUDA ends the list there.
+    shown = list(takewhile(lambda name: not name.startswith("-"), names))
+    if names and not shown and there:
+        raise InputError(
+            f"CUDA_VISIBLE_DEVICES={listed} hides this machine's GPUs: unset it, or set it to "
+            "nothing to compute on the CPU"
+        )
+    return shown
 
 
 def claim_gpus(count: int = 1) -> int:
     """Make `count` GPUs the only ones that this process sees, and keep other steps off them.
 
     Waits until so many are free; takes all there are where that is fewer. Must be called before
-    CUDA is used. A machine without a GPU, and a SLURM job, which has its own, are left as they are.
+    CUDA is used. On a machine without a GPU nothing is done.
 
     Parameters
     ----------
@@ -41,14 +60,62 @@ def claim_gpus(count: int = 1) -> int:
     -------
     int
         How many it has.
+
+    Raises
+    ------
+    InputError
+        If torch cannot use them.
     """
-    names = visible_gpus()
-    if names and "SLURM_JOB_ID" not in os.environ:
+    if names := visible_gpus():
         names = _wait_for(names, min(count, len(names)))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
-    if names:
+        refuse_unusable()
         log.info("GPU %s", ", ".join(names))
     return len(names)
+
+
+def refuse_unusable() -> None:
+    """Stop where torch cannot use the GPUs that this process sees, as it would go on without them.
+
+    Raises
+    ------
+    InputError
+        With the reason and what to install.
+    """
+    import torch
+
+    remedy = f"install another build ({BUILDS}), or set CUDA_VISIBLE_DEVICES= for the CPU"
+    if torch.version.cuda is None:
+        raise InputError(f"torch {torch.__version__} is a build for the CPU alone: {remedy}")
+    if not torch.cuda.is_available():
+        try:
+            torch.cuda.init()
+            reason = "no GPU was found"
+        except (RuntimeError, AssertionError) as error:
+            reason = " ".join(str(error).split()).partition(". ")[0]
+        raise InputError(
+            f"torch {torch.__version__} for CUDA {torch.version.cuda} cannot use the GPU "
+            f"({reason}): update the driver, {remedy}"
+        )
+    major, minor = torch.cuda.get_device_capability()
+    built = torch.cuda.get_arch_list()
+    if not any(_runs_on(architecture, (major, minor)) for architecture in built):
+        raise InputError(
+            f"{torch.cuda.get_device_name()} is of architecture sm_{major}{minor}, for which torch "
+            f"{torch.__version__} is not built ({', '.join(built)}): {remedy}"
+        )
+
+
+def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
+    """Whether code built for sm_<capability> or compute_<capability> runs on a GPU."""
+    kind, _, number = architecture.partition("_")
+    digits = number.rstrip("af")  # sm_90a runs on its own architecture alone
+    built = (int(digits[:-1]), int(digits[-1]))
+    if digits != number:
+        return built == capability
+    if kind == "compute":
+        return built <= capability
+    return built[0] == capability[0] and built[1] <= capability[1]
 
 
 def _wait_for(names: list[str], count: int) -> list[str]:
@@ -68,8 +135,13 @@ def _wait_for(names: list[str], count: int) -> list[str]:
 
 
 def _locked(name: str) -> TextIO | None:
-    """The GPU's lock file, open and locked; None while another process has it."""
-    path = Path(tempfile.gettempdir()) / f"renal-{os.getuid()}-gpu-{name.replace('/', '-')}.lock"
+    """The GPU's lock file, open and locked; None while another process has it.
+
+    Jobs of SLURM may each call another GPU by the same number, so each has locks of its own.
+    """
+    job = os.environ.get("SLURM_JOB_ID", "local")
+    file = f"renal-{os.getuid()}-{job}-gpu-{name.replace('/', '-')}.lock"
+    path = Path(tempfile.gettempdir()) / file
     stream = path.open("w")
     os.set_inheritable(stream.fileno(), True)  # kept where the process becomes torchrun's
     try:

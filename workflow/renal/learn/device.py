@@ -12,5 +12,7 @@ def choose_device(*, bfloat16_on_cpu: bool) -> tuple[torch.device, bool]:
         Mixed precision without a GPU. A GPU uses it wherever it has it in hardware.
     """
     if torch.cuda.is_available():
-        return torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False)
+        # With its number: what other threads put on "cuda" goes to the first GPU.
+        device = torch.device("cuda", torch.cuda.current_device())
+        return device, torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.device("cpu"), bfloat16_on_cpu

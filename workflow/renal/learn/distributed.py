@@ -4,8 +4,6 @@ All processes hold the same network, draw the same batches and see the outputs a
 whole batch, so that losses over a batch, curves and all decisions are those of a single process.
 """
 
-import math
-
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_gather
@@ -59,10 +57,27 @@ class SharedBatches(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         """Outputs for (batch, 1, z, y, x) images, the same in all processes."""
-        count = len(images)
-        share = math.ceil(count / processes())
-        # Where the batch cannot be divided, the last images are repeated, to no effect.
-        first = rank() * share
-        mine = images[[min(first + position, count - 1) for position in range(share)]]
         network = self.replica if torch.is_grad_enabled() else self.network
-        return tuple(torch.cat(all_gather(output.contiguous()))[:count] for output in network(mine))
+        shares = shares_of(len(images), processes())
+        if not all(shares):
+            # Too few for all: each computes them all, as no process may stand aside.
+            whole: Outputs = network(images)
+            return whole
+        mine: Outputs = network(images.split(shares)[rank()])
+        return tuple(_gathered(output, shares) for output in mine)
+
+
+def shares_of(count: int, processes: int) -> list[int]:
+    """How many of `count` images each process computes; they differ by one at most.
+
+    None is repeated, which would count twice in the statistics of batch normalisation.
+    """
+    return [count // processes + (number < count % processes) for number in range(processes)]
+
+
+def _gathered(output: Tensor, shares: list[int]) -> Tensor:
+    """The outputs of all processes in order; what is gathered must be of one shape."""
+    missing = max(shares) - len(output)
+    padded = torch.cat([output, output.new_zeros(missing, *output.shape[1:])])
+    parts = all_gather(padded.contiguous())
+    return torch.cat([part[:share] for part, share in zip(parts, shares, strict=True)])

@@ -1,5 +1,6 @@
 """What changes while a network is trained."""
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from renal.learn.run_state import Progress
 if TYPE_CHECKING:
     from renal.learn.drawings import Drawing
     from renal.learn.settings import Training
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -57,10 +60,15 @@ class Run:
             "drawing": self.drawing.state,
             "best": self.best,
             "progress": vars(self.progress),
+            "half": self.half,
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave, also on a device that computes in another precision."""
+        if state["half"] != self.half:
+            kinds = {True: "bfloat16", False: "float32"}
+            before, now = kinds[state["half"]], kinds[self.half]
+            log.warning("begun in %s, going on in %s: the model is of both", before, now)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}

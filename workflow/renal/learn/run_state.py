@@ -46,7 +46,6 @@ def fingerprint_of(
     examples: Examples,
     folders: list[Path],
     seed: int,
-    half: bool,
     code: str,
 ) -> str:
     """Hash of all that decides the model: a state with another one is not continued."""
@@ -54,7 +53,7 @@ def fingerprint_of(
     names = [case.name for case in examples.cases]
     # Without defaults, so that a schema that grows by an optional key does not end a run.
     values: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True)
-    digest.update(json.dumps([values, names, seed, half], sort_keys=True).encode())
+    digest.update(json.dumps([values, names, seed], sort_keys=True).encode())
     digest.update(code.encode())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.
@@ -64,12 +63,16 @@ def fingerprint_of(
     return digest.hexdigest()
 
 
-def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
-    """The state stored at `path`; None if there is none, it is damaged, or it is another run's."""
+def read_state(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The state stored at `path`; None if there is none, it is damaged, or it is another run's.
+
+    On the CPU, from where the network and the optimiser take it to where it belongs: steps that
+    Adam counts on a GPU would make the host wait for it twice for each tensor in every update.
+    """
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         found = state["fingerprint"]
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:200]

@@ -79,6 +79,8 @@ class Training(Strict):
                 f"target {self.target!r} is {outputs} channels, "
                 f"but {network.name} gives {network.outputs}"
             )
+        if self.gpus > self.batch_size:
+            raise ValueError("gpus must not be greater than batch_size, which they share")
         if (self.target == "slices") != network.classifies:
             raise ValueError("target slices goes with a network that tells slices, and it alone")
         if self.loss.exclusive != (self.target == "classes"):

@@ -111,12 +111,12 @@ def train(
     examples, validation = (Examples(cases, settings, device) for cases in (learned, watched))
     drawing = drawing_of(settings.drawing, examples)
     run = Run(network, optimizer, drawing, settings, seed, half)
-    fingerprint = fingerprint_of(settings, examples, folders, seed, half, code)
+    fingerprint = fingerprint_of(settings, examples, folders, seed, code)
     output.mkdir(parents=True, exist_ok=True)
     deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
     writes = rank() == 0
     with only_writer(output) if writes else nullcontext(), stop_signal(deadline) as stop:
-        state = read_state(output / "state.pt", fingerprint, device)
+        state = read_state(output / "state.pt", fingerprint)
         if state is not None:
             run.load(state)
             log.info("%s: going on after epoch %d", name, run.progress.epoch)
