@@ -3,21 +3,35 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from renal.errors import InputError
 from renal.recipe.method import RESERVED
 from renal.recipe.validated import validated
 from renal.settings import Name, Strict
+from renal.sources import MODULES
+
+# A method is asked for by its name, as rules are, and has a row in tables, in which programs take
+# some words for a missing value.
+TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
 
 
-def _without_braces(path: Path) -> Path:
-    if set("{}") & set(str(path)):
+def _usable(path: Path) -> Path:
+    """The path with the home folder for ~; Snakemake and the steps must be able to take it."""
+    text = str(path)
+    if set("{}") & set(text):
         raise ValueError("Snakemake takes braces for wildcards: use a path without { and }")
-    return path
+    if text.startswith("-"):
+        raise ValueError("a command takes a dash at the beginning for an option: write a full path")
+    if not text.isprintable():
+        raise ValueError("it has control characters: use a path without them")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such user: write the full path") from error
 
 
-Folder = Annotated[Path, AfterValidator(_without_braces)]
+Folder = Annotated[Path, AfterValidator(_usable)]
 
 
 class Data(Strict):
@@ -45,6 +59,11 @@ class Compute(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
 
 
+def _or_nothing(overrides: Any) -> Any:
+    """What stands under `overrides:`, which may be nothing."""
+    return {} if overrides is None else overrides
+
+
 class Configuration(Strict):
     """config.yaml."""
 
@@ -54,7 +73,9 @@ class Configuration(Strict):
     folds: Folds
     batch_size: PositiveInt
     compute: Compute
-    overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    overrides: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_nothing)] = Field(
+        default_factory=dict
+    )
 
 
 def check_configuration(values: dict[str, Any]) -> Configuration:
@@ -67,10 +88,15 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
     """
     configuration = validated(Configuration, values, "config.yaml")
     for name in configuration.methods:
-        if name in RESERVED:
-            raise InputError(
-                f"config.yaml: methods: {name}: results of another kind have this name"
-            )
+        refuse_taken_name(name, "config.yaml: methods")
         if configuration.methods.count(name) > 1:
             raise InputError(f"config.yaml: methods: {name} is named twice: name it once")
     return configuration
+
+
+def refuse_taken_name(name: str, source: str) -> None:
+    """Raise an InputError if a method has the name of something else."""
+    if name in RESERVED:
+        raise InputError(f"{source}: {name}: results of another kind have this name: rename it")
+    if name in TAKEN:
+        raise InputError(f"{source}: {name}: a rule or a missing value has this name: rename it")
