@@ -5,6 +5,7 @@ that share a step share its files.
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -352,7 +353,7 @@ class Plan:
         """Size of each case's compressed image; 0 for files that are missing."""
         images = {name: case.image for name, case in self.cases.items()}
         return {
-            name: path.stat().st_size / 2**20 if path.exists() else 0
+            name: path.stat().st_size / 2**20 if os.path.exists(path) else 0
             for name, path in images.items()
         }
 

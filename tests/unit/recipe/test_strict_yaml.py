@@ -49,8 +49,10 @@ def test_aliases_and_merge_keys_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"a: \xff\xfe", "a: [1", DEEP, "a: 2019-13-45", "a: !!int ''", "a: !!bool x", "a: *b"]
-    + ["a: " + "1" * 5000, "? [a]\n: b", "a: 1\n--- \nb: 2"],
+    [
+        *(b"a: \xff\xfe", "a: [1", DEEP, "a: 2019-13-45", "a: !!int ''", "a: !!bool x", "a: *b"),
+        *("a: " + "1" * 5000, "? [a]\n: b", "a: 1\n--- \nb: 2"),
+    ],
 )
 def test_what_is_no_yaml_is_told(tmp_path, content):
     assert_one_line(told(tmp_path / "my.yaml", content), "my.yaml: not valid YAML (")

@@ -45,7 +45,8 @@ class Case:
     def files(self) -> list[Path]:
         """The files of the case that there are."""
         paths = [self.image] if self.label is None else [self.image, self.label]
-        return [path for path in paths if path.exists()]
+        # os.path, to which a file behind a folder that is closed is none: validation names it.
+        return [path for path in paths if os.path.exists(path)]
 
 
 def find_cases(root: Path, exclude: Iterable[str] = ()) -> list[Case]:
@@ -124,11 +125,20 @@ def _folders(root: Path) -> list[str]:
 
 def _label_in(folder: Path) -> Path | None:
     label, plain = folder / LABEL, folder / LABEL.removesuffix(".gz")
-    if os.path.lexists(label):
+    if _is_there(label):
         return label
-    if os.path.lexists(plain):
+    if _is_there(plain):
         raise InputError(f"{plain}: a label is looked for in {LABEL}: compress it with gzip")
     return None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or link; an OSError if its folder does not say."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unreadable(root: Path, error: OSError) -> InputError:

@@ -73,9 +73,9 @@ def assign(
     lost = sorted(n for n in shared if placed[n].fold is not None and not has_label[n])
     if lost:
         raise InputError(
-            f"{', '.join(lost)}: labelled according to the results folder's folds.csv, but no label "
-            "is there any more: put it back, or exclude the case, or take its line out of folds.csv "
-            "to have it segmented only"
+            f"{', '.join(lost)}: labelled when folds.csv in the results folder was written, but "
+            "there is no label any more: put it back, or exclude the case, or take its line out of "
+            "folds.csv to have it segmented only"
         )
     for name in shared:
         if has_label[name] and placed[name].fold is None:
@@ -132,13 +132,16 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
     Raises
     ------
     InputError
-        If the file cannot be read, is damaged or was made with another number of folds or another
-        seed.
+        If the file or its folder cannot be read, or the file is damaged or was made with another
+        number of folds or another seed.
     """
     path = Path(path)
-    if not os.path.lexists(path):
-        return []
     try:
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no folder: take it away, or set results in config.yaml")
+        if not os.path.lexists(path):
+            return []
         settings, _, table = path.read_text(encoding="utf-8").partition("\n")
         stored = dict(re.findall(r"(\w+)=(-?\d+)", settings))
         if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):

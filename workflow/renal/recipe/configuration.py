@@ -1,14 +1,13 @@
 """config.yaml: what a user edits."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from renal.errors import InputError
 from renal.recipe.method import RESERVED
 from renal.recipe.validated import validated
-from renal.settings import Name, Strict
+from renal.settings import Name, Strict, UsablePath
 from renal.sources import MODULES
 
 # A method is asked for by its name, as rules are, and has a row in tables, in which programs take
@@ -16,28 +15,10 @@ from renal.sources import MODULES
 TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
 
 
-def _usable(path: Path) -> Path:
-    """The path with the home folder for ~; Snakemake and the steps must be able to take it."""
-    text = str(path)
-    if set("{}") & set(text):
-        raise ValueError("Snakemake takes braces for wildcards: use a path without { and }")
-    if text.startswith("-"):
-        raise ValueError("a command takes a dash at the beginning for an option: write a full path")
-    if not text.isprintable():
-        raise ValueError("it has control characters: use a path without them")
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError("there is no such user: write the full path") from error
-
-
-Folder = Annotated[Path, AfterValidator(_usable)]
-
-
 class Data(Strict):
     """Where the cases lie, and which of them are left out."""
 
-    root: Folder
+    root: UsablePath
     exclude: tuple[str, ...] = ()
     maximum_voxels: PositiveInt
 
@@ -68,7 +49,7 @@ class Configuration(Strict):
     """config.yaml."""
 
     data: Data
-    results: Folder
+    results: UsablePath
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     folds: Folds
     batch_size: PositiveInt
