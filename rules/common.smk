@@ -2,14 +2,12 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
-
-ROOT = Path(workflow.current_basedir).parent
-sys.path.insert(0, str(ROOT / "workflow"))
 
 from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
@@ -63,15 +61,19 @@ def begin():
     runs = workflow.executor_plugin is not None and not (workflow.dryrun or workflow.touch)
     if not (workflow.is_main_process and runs):
         return
-    if not workflow.local_exec:
-        try:
+    try:
+        if not workflow.local_exec:
             refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS)
             # While the folder is locked Snakemake itself refuses, and says what comes first.
             if not any(Path(".snakemake/locks").glob("*")):
                 refuse_orphans(Path.cwd())
-        except InputError as error:
-            sys.exit(f"error: {error}")
-    plan.store_folds()
+        plan.store_folds()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    if not plan.unlabelled:
+        # What was made while there were such cases is nobody's submission any more.
+        for method in plan.methods:
+            shutil.rmtree(RESULTS / method / "submission", ignore_errors=True)
 
 
 def log_of(rule, *wildcards):

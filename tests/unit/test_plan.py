@@ -78,6 +78,7 @@ def test_listed_spacings_are_those_of_the_batch(plan, folder):
     name = plan.batches[batch][0]
     listed = [{"case_id": name, "voxel_spacing": {"z_spacing": 3}}]
     (folder / "data/kits.json").write_text(json.dumps(listed))
+    plan = read_plan(configuration(folder))
     assert plan.listed_spacings(batch)[0] == {"z_spacing": 3}
     assert plan.listed_spacings(batch)[1:] == [None] * (len(plan.batches[batch]) - 1)
 

@@ -97,6 +97,55 @@ def test_bad_configuration_is_one_line(sketch, changes, words):
     assert not (sketch.folder / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        (
+            "run.yaml",
+            b"batch_size: 2\nbatch_size: 3\n",
+            "'batch_size' is said twice, in lines 1 and 2",
+        ),
+        ("config.yaml", b"results: a\nresults: b\n", "'results' is said twice, in lines 1 and 2"),
+        ("config.yaml", b"results: \xff\n", "not valid YAML"),
+        ("config.yaml", b"results: &a [*a]\n", "its aliases stand for more than"),
+        ("config.yaml", b"", "a mapping of keys is expected"),
+        ("config.yaml", None, "cannot be read (No such file"),
+    ],
+)
+def test_a_damaged_configuration_is_one_line(sketch, file, content, words):
+    path = sketch.folder / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    run = sketch.snakemake("--dry-run")
+    assert run.returncode == 1
+    assert f"error: {path}: {words}" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_submission_goes_with_the_last_case_without_a_label(sketch):
+    submission = sketch.folder / "results/resvnet/submission"
+    submission.mkdir(parents=True)
+    (submission / "submission.zip").touch()
+    assert sketch.snakemake("--until", "validate").returncode == 0
+    assert submission.exists()
+    for number in range(12, 15):
+        (sketch.folder / f"data/case_{number:05d}/segmentation.nii.gz").touch()
+    sketch.planned()
+    assert submission.exists()
+    assert sketch.snakemake("--until", "validate").returncode == 0
+    assert not submission.exists()
+
+
+def test_folds_that_cannot_be_stored_are_one_line(sketch):
+    """As when a disk fills up after the plan was made."""
+    settings = 'settings = {"folds": folds, "seed": seed, "batch_size": batch_size}'
+    sketch.edit_code(settings, "raise InputError('full')")
+    run = sketch.snakemake("--until", "validate")
+    assert run.returncode == 1
+    assert "error: full" in run.stderr and "Traceback" not in run.stderr
+
+
 def test_without_data_says_where_it_goes(sketch):
     shutil.rmtree(sketch.folder / "data")
     command = [sys.executable, "-m", "snakemake", "--cores", "8"]

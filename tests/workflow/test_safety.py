@@ -14,12 +14,13 @@ HOSTILE = """it's $(touch mark1) `touch mark2` "x"; touch mark3 & touch mark4 | 
 def test_hostile_names_of_folders_and_cases(tmp_path):
     folder = tmp_path / f"project {HOSTILE}"
     folder.mkdir()
-    data = {"root": f"data {HOSTILE}"}
+    foreign = ["case_$(touch mark5)", "case_1;touch mark6", "case_'`touch mark7`", "case_.."]
+    data = {"root": f"data {HOSTILE}", "exclude": foreign}
     configuration = {"data": data, "results": f"results {HOSTILE}", "folds": {"count": 2}}
     project = make_project(folder, configuration)
     root = folder / data["root"]
     write_phantom(root, labelled=2, unlabelled=1, size=64)
-    for name in ("case_$(touch mark5)", "case_1;touch mark6", "case_'`touch mark7`", "case_.."):
+    for name in foreign:
         shutil.copytree(root / "case_00000", root / name)
     run = project.snakemake("--until", "check_cases", "crop_true_roi")
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]

@@ -17,14 +17,13 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from renal.cluster.gpus import refuse_unusable, visible_gpus
 from renal.errors import InputError
 from renal.image.boxes import extended_box, whole_volume
 from renal.image.grids import grid_size
 from renal.image.volume import Header, read_header
 from renal.plan import Plan, read_plan
+from renal.recipe.strict_yaml import read_mapping
 
 if TYPE_CHECKING:
     from renal.image.settings import Geometry
@@ -219,10 +218,7 @@ def read_configuration(files: list[Path]) -> dict[str, Any]:
 
     values: dict[str, Any] = {}
     for path in (Path("config.yaml"), *files):
-        try:
-            update_config(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: cannot be read ({error}): name a YAML file") from error
+        update_config(values, read_mapping(path))
     return values
 
 

@@ -5,12 +5,13 @@ that share a step share its files.
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from renal.data.cases import Case, find_cases, listed_spacings, stand_in_cases
+from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
 from renal.data.folds import assign, read_assignments, write_assignments
 from renal.evaluate.settings import Merging
 from renal.image.settings import Body, Geometry
@@ -62,6 +63,7 @@ def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
     data = configuration.data
     if stand_in and not data.root.is_dir():
         return Plan(configuration, recipes, stand_in_cases(data.root, configuration.folds.count))
+    refuse_misnamed(data.root, data.exclude)
     return Plan(configuration, recipes, find_cases(data.root, data.exclude))
 
 
@@ -93,6 +95,7 @@ class Plan:
         }
         known = read_assignments(self.results / "folds.csv", **self._dealt)
         self._places = assign(cases, known=known, **self._dealt)
+        self._listed = listed_spacings(configuration.data.root)
 
     # -- cases ---------------------------------------------------------------------------------
 
@@ -142,10 +145,6 @@ class Plan:
     def listed_spacings(self, batch: str) -> list[Any]:
         """What the data set's own list says of the spacing of a batch's cases."""
         return [self._listed.get(name) for name in self.batches[batch]]
-
-    @cached_property
-    def _listed(self) -> dict[str, Any]:
-        return listed_spacings(self.configuration.data.root)
 
     def store_folds(self) -> None:
         """Write folds.csv, from which later plans take who is held out with whom."""
@@ -354,7 +353,7 @@ class Plan:
         """Size of each case's compressed image; 0 for files that are missing."""
         images = {name: case.image for name, case in self.cases.items()}
         return {
-            name: path.stat().st_size / 2**20 if path.exists() else 0
+            name: path.stat().st_size / 2**20 if os.path.exists(path) else 0
             for name, path in images.items()
         }
 

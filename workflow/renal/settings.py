@@ -7,9 +7,10 @@ grows re-runs nothing.
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Extent = tuple[int | None, int | None, int | None]
@@ -17,6 +18,24 @@ Size = tuple[PositiveInt, PositiveInt, PositiveInt]
 Lengths = tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+def _usable(path: Path) -> Path:
+    """The path with the home folder for ~; Snakemake and the steps must be able to take it."""
+    text = str(path)
+    if set("{}") & set(text):
+        raise ValueError("Snakemake takes braces for wildcards: use a path without { and }")
+    if text.startswith("-"):
+        raise ValueError("a command takes a dash at the beginning for an option: write a full path")
+    if min(text) < " ":
+        raise ValueError("it has control characters: use a path without them")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such user: write the full path") from error
+
+
+UsablePath = Annotated[Path, AfterValidator(_usable)]
 
 
 class Strict(BaseModel):

@@ -1,10 +1,19 @@
 """Cases: found by name, with their files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from renal.data.cases import IMAGE, LABEL, Case, find_cases, listed_spacings, stand_in_cases
+from renal.data.cases import (
+    IMAGE,
+    LABEL,
+    Case,
+    find_cases,
+    listed_spacings,
+    refuse_misnamed,
+    stand_in_cases,
+)
 from renal.errors import InputError
 
 
@@ -102,6 +111,63 @@ def test_cases_that_stand_in_are_one_a_fold_and_an_unlabelled_one(tmp_path):
     assert all(case.files == [] for case in (*labelled, unlabelled))
 
 
+def test_a_label_that_is_a_broken_link_is_a_label(tmp_path):
+    make_case(tmp_path, "case_00000", labelled=False)
+    label = tmp_path / "case_00000" / LABEL
+    label.symlink_to(tmp_path / "not mounted" / LABEL)
+    (case,) = find_cases(tmp_path)
+    assert case.label == label and case.files == [case.image]
+
+
+def test_a_case_whose_folder_is_a_broken_link_is_a_case(tmp_path):
+    make_case(tmp_path, "case_00000")
+    (tmp_path / "case_00001").symlink_to(tmp_path / "not mounted")
+    assert names(find_cases(tmp_path)) == ["case_00000", "case_00001"]
+
+
+def test_a_label_that_is_not_compressed_is_told(tmp_path):
+    make_case(tmp_path, "case_00000", labelled=False)
+    plain = tmp_path / "case_00000" / "segmentation.nii"
+    plain.touch()
+    with pytest.raises(InputError, match=r"a label is looked for in segmentation\.nii\.gz") as told:
+        find_cases(tmp_path)
+    assert str(told.value).startswith(f"{plain}: ") and "\n" not in str(told.value)
+    (plain.parent / LABEL).touch()
+    assert find_cases(tmp_path)[0].labelled
+
+
+@pytest.mark.parametrize("name", ["patient_7", "Case_0", "case_0 1", "case_0\n", "case_$(x)"])
+def test_an_image_in_a_folder_that_is_no_case_is_told(tmp_path, name):
+    make_case(tmp_path, "case_00000")
+    (tmp_path / "notes").mkdir()
+    make_case(tmp_path, ".trash")
+    refuse_misnamed(tmp_path)
+    make_case(tmp_path, name)
+    with pytest.raises(InputError, match=r"imaging.nii.gz lies there, but no case") as told:
+        refuse_misnamed(tmp_path)
+    message = str(told.value)
+    assert repr(name) in message and "data.exclude" in message and "\n" not in message
+    refuse_misnamed(tmp_path, [name])
+    assert names(find_cases(tmp_path, [name])) == ["case_00000"]
+
+
+@pytest.mark.parametrize("closed", ["data", "data/case_00000/segmentation.nii.gz"])
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch, closed):
+    make_case(tmp_path / "data", "case_00000")
+    for function in ("lstat", "iterdir"):
+        plain = getattr(Path, function)
+
+        def refuse(path, plain=plain):
+            if path == tmp_path / closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return plain(path)
+
+        monkeypatch.setattr(Path, function, refuse)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)") as told:
+        find_cases(tmp_path / "data")
+    assert str(told.value).startswith(f"{tmp_path / closed}: ") and "\n" not in str(told.value)
+
+
 # -- kits.json ----------------------------------------------------------------------------------
 
 
@@ -114,3 +180,22 @@ def test_spacings_are_listed_by_case(tmp_path):
     (tmp_path / "kits.json").write_text("{}")
     with pytest.raises(InputError, match=r"kits\.json: a list of cases is expected"):
         listed_spacings(tmp_path)
+
+
+def test_a_list_with_a_mark_of_byte_order_is_read(tmp_path):
+    entries = [{"case_id": "case_00001", "voxel_spacing": {"z_spacing": 3}}]
+    (tmp_path / "kits.json").write_text(json.dumps(entries), encoding="utf-8-sig")
+    assert listed_spacings(tmp_path) == {"case_00001": {"z_spacing": 3}}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b"[" + b"1" * 5000 + b"]", None])
+def test_a_list_that_cannot_be_read_is_told_and_not_to_be_deleted(tmp_path, content):
+    path = tmp_path / "kits.json"
+    if content is None:
+        path.symlink_to("nowhere")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read") as told:
+        listed_spacings(tmp_path)
+    message = str(told.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and "delete" not in message

@@ -1,6 +1,7 @@
 """Folds: dealt evenly, and never moved once they were dealt."""
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -90,6 +91,26 @@ def test_an_unlabelled_case_that_gets_a_label_is_dealt_and_moves_no_other():
     assert before.pop("case_00009").fold is None
     assert after.pop("case_00009").fold == 4  # the fold that had one case less
     assert after == before
+
+
+def test_a_case_that_lost_its_label_keeps_its_fold_until_the_user_says_otherwise(tmp_path):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, deal(numbered(9), **SETTINGS), **SETTINGS)
+    before = path.read_text()
+    for lost in (["case_00003"], ["case_00000", "case_00008"], list(numbered(9))):
+        cases = numbered(9) | dict.fromkeys(lost, False)
+        known = read_assignments(path, **SETTINGS)
+        with pytest.raises(InputError) as told:
+            deal(cases, known=known, **SETTINGS)
+        message = str(told.value)
+        assert message.startswith(", ".join(lost)) and "\n" not in message
+        assert "exclude" in message and "folds.csv" in message
+    # Its line taken out, it is only segmented, and moves no other.
+    path.write_text(re.sub("case_00003,.*\n", "", before))
+    known = read_assignments(path, **SETTINGS)
+    after = deal(numbered(9) | {"case_00003": False}, known=known, **SETTINGS)
+    assert set(known) < set(after)
+    assert [place.fold for place in after if place.name == "case_00003"] == [None]
 
 
 def test_fewer_labelled_cases_than_folds():
@@ -216,6 +237,7 @@ def test_a_case_excluded_for_one_run_comes_back_to_its_place(tmp_path):
         "case_00000,0,fold1-000",
         "case_00000,0,fold0-x; rm",
         "case_00000,,fold0-000",
+        "case_00001,0,fold0-000",
         "\xff",
     ],
 )
@@ -252,3 +274,29 @@ def test_a_negative_seed_is_read_as_it_was_written(tmp_path):
     assigned = deal(numbered(9), **options)
     write_assignments(tmp_path / "folds.csv", assigned, **options)
     assert read_assignments(tmp_path / "folds.csv", **options) == assigned
+
+
+def test_a_file_without_permission_or_behind_a_broken_link_is_not_to_be_deleted(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "folds.csv"
+    path.symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"folds\.csv: cannot be read \(No such file"):
+        read_assignments(path, **SETTINGS)
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(InputError, match=r"Permission denied.*: mend its permissions") as told:
+        read_assignments(path, **SETTINGS)
+    assert "delete" not in str(told.value) and "\n" not in str(told.value)
+
+
+def test_results_that_are_no_folder_are_told(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for results in ("file", "file/within", "link", "link/within"):
+        with pytest.raises(InputError, match=": no folder: ") as told:
+            read_assignments(tmp_path / results / "folds.csv", **SETTINGS)
+        assert str(told.value).startswith(str(tmp_path / results.partition("/")[0]))

@@ -209,11 +209,21 @@ def test_a_spacing_other_than_the_listed_one(kits19):
     assert check(kits19, "case_00001").fault == check(kits19, "case_00002").fault == ""
 
 
-@pytest.mark.parametrize("spacing", [3, "thick", [5, 1, 1], {"z_spacing": "5 mm"}, {"z": 5}])
+@pytest.mark.parametrize(
+    "spacing",
+    [3, "thick", [5, 1, 1], {"z_spacing": "5 mm"}, {"z": 5}, {"z_spacing": 10**400}],
+)
 def test_a_listed_spacing_that_is_not_one(kits19, spacing):
     others = {"y_spacing": 1.0, "x_spacing": 1.0}
     spacing = {**others, **spacing} if isinstance(spacing, dict) else spacing
     fault_of(check(kits19, listed={NAME: spacing}), "kits.json says")
+
+
+def test_a_label_that_is_a_broken_link_is_told(kits19):
+    label = kits19 / NAME / "segmentation.nii.gz"
+    label.unlink()
+    label.symlink_to(kits19 / "not mounted")
+    fault_of(check(kits19), "segmentation.nii.gz: missing")
 
 
 def test_the_list_is_optional_but_must_be_one(kits19):

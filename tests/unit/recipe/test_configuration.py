@@ -1,11 +1,16 @@
 """config.yaml and the demonstrations, and one-line errors for every fault."""
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from renal import recipe
 from renal.errors import InputError
 from tests.unit.recipe.helpers import (
     DEMOS,
+    ROOT,
     assert_one_line,
     configuration_values,
     demonstrated,
@@ -50,6 +55,10 @@ def test_demos_are_the_papers_methods_with_less_of_everything(demo, everything):
         ("overrides", {"other": 3}, "overrides.other: "),
         ("compute.train_threads", True, "compute.train_threads: a number is expected (is True)"),
         ("methods", ["resvnet", "tunet", "resvnet"], "methods: resvnet is named twice"),
+        ("data.root", "-data", "data.root: a command takes a dash at the beginning for an option"),
+        ("results", "--results/here", "results: a command takes a dash"),
+        ("results", "a\nb", "results: it has control characters"),
+        ("data.root", "~nobody_of_this_name/kits19", "data.root: there is no such user"),
     ],
 )
 def test_faults_of_the_configuration_are_told_with_their_key(key, value, expected):
@@ -63,3 +72,45 @@ def test_several_faults_are_told_at_once():
     with pytest.raises(InputError) as error:
         recipe.check_configuration(with_value(values, "folds.seed", "x"))
     assert_one_line(error, "batch_size: ", "folds.seed: ")
+
+
+def test_overrides_with_nothing_below_are_none():
+    values = with_value(configuration_values(), "overrides", None)
+    assert recipe.check_configuration(values).overrides == {}
+
+
+def test_the_example_acts_where_it_stands():
+    """Whoever takes the signs away before it changes the learning rate."""
+    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    example = text.partition("for example\n")[2]
+    values = yaml.safe_load(text.replace(example, re.sub("^# ?", "", example, flags=re.M)))
+    overrides = recipe.check_configuration(values).overrides
+    before, after = (
+        recipe.load_method("resvnet", {}),
+        recipe.load_method("resvnet", overrides["resvnet"]),
+    )
+    assert after.stages["tumour"].training.optimizer.learning_rate == 5e-4
+    assert before.stages["tumour"].training.optimizer.learning_rate != 5e-4
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    values = with_value(configuration_values(), "data.root", "~/kits19")
+    configuration = recipe.check_configuration(with_value(values, "results", "~"))
+    assert configuration.data.root == Path("/home/somebody/kits19")
+    assert configuration.results == Path("/home/somebody")
+
+
+def test_no_method_has_the_name_of_a_rule_or_of_a_missing_value():
+    files = [
+        ROOT / "Snakefile",
+        *(ROOT / "workflow").glob("Snakefile"),
+        *(ROOT / "rules").glob("*"),
+    ]
+    rules = {r for file in files for r in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
+    assert {"all", "catalog", "train", "download_weights"} <= rules
+    for name in [*rules, "nan", "null"]:
+        values = with_value(configuration_values(), "methods", [name])
+        with pytest.raises(InputError) as error:
+            recipe.check_configuration(values)
+        assert_one_line(error, f"config.yaml: methods: {name}: ", "rename it")

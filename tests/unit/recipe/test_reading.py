@@ -149,3 +149,19 @@ def test_a_row_that_there_is_not_is_told_with_those_there_are(methods_in):
     with pytest.raises(InputError) as error:
         methods_in("missing", one=ONE)
     assert_one_line(error, "config.yaml: methods: no recipe 'missing': choose from one")
+
+
+def test_a_recipe_that_gives_stages_is_not_named_like_other_results(methods_in):
+    recipes = {"mean": with_members(only={"of": ["tables"]}), "tables": ONE}
+    with pytest.raises(InputError) as error:
+        methods_in("mean", **recipes)
+    assert_one_line(
+        error, "workflow/methods/mean.yaml: members.only.of: tables: results of another"
+    )
+
+
+def test_a_key_that_a_recipe_says_twice_is_told(tmp_path):
+    (tmp_path / "mine.yaml").write_text("title: One\nextends: base\ntitle: Two\n")
+    with pytest.raises(InputError) as error:
+        recipe.load_method("mine", {}, tmp_path)
+    assert_one_line(error, "mine.yaml: 'title' is said twice, in lines 1 and 3")

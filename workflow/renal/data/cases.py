@@ -4,6 +4,8 @@ Read while the workflow is planned, so everything here is a look at file names: 
 This is the only module that knows how a data set is laid out.
 """
 
+import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from renal.errors import InputError
-from renal.files import read_json
 
 CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
@@ -28,7 +29,8 @@ class Case:
     image : Path
         The CT, which may be missing: validation names it together with all other bad ones.
     label : Path or None
-        None for a case that is only to be segmented.
+        None for a case that is only to be segmented. A link to a label that is not there counts as
+        a label, and validation names it.
     """
 
     name: str
@@ -43,7 +45,8 @@ class Case:
     def files(self) -> list[Path]:
         """The files of the case that there are."""
         paths = [self.image] if self.label is None else [self.image, self.label]
-        return [path for path in paths if path.exists()]
+        # os.path, to which a file behind a folder that is closed is none: validation names it.
+        return [path for path in paths if os.path.exists(path)]
 
 
 def find_cases(root: Path, exclude: Iterable[str] = ()) -> list[Case]:
@@ -64,41 +67,98 @@ def find_cases(root: Path, exclude: Iterable[str] = ()) -> list[Case]:
     Raises
     ------
     InputError
-        If the folder is missing or holds no case, or an excluded name is not that of a case.
+        If the folder is missing, cannot be read or holds no case, an excluded name is not that of
+        a folder, or a label is not compressed.
     """
     root = Path(root)
+    try:
+        folders = _folders(root)
+        # A folder without an image is kept: validation names it together with all other bad ones.
+        names = [name for name in folders if CASE_NAME.fullmatch(name)]
+        if not names:
+            raise InputError(
+                f"{root}: no cases: folders named case_00000 with {IMAGE} in each are needed"
+            )
+        unknown = sorted(set(exclude) - set(folders))
+        if unknown:
+            raise InputError(
+                f"config.yaml: data.exclude names {', '.join(unknown)}, not in {root}: remove them"
+            )
+        kept = sorted(set(names) - set(exclude))
+        return [Case(name, root / name / IMAGE, _label_in(root / name)) for name in kept]
+    except OSError as error:
+        raise _unreadable(root, error) from error
+
+
+def refuse_misnamed(root: Path, exclude: Iterable[str] = ()) -> None:
+    """Raise an InputError if an image lies in a folder that is not named as a case is.
+
+    It would be left out without a word. Hidden folders are nobody's cases.
+    """
+    try:
+        misnamed = [
+            name
+            for name in _folders(root)
+            if not CASE_NAME.fullmatch(name) and not name.startswith(".") and name not in exclude
+            if os.path.lexists(root / name / IMAGE)
+        ]
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    if misnamed:
+        raise InputError(
+            f"{root}: {', '.join(map(repr, misnamed))}: {IMAGE} lies there, but no case has such a "
+            "name: name it case_ with letters and digits, or name it under data.exclude in "
+            "config.yaml"
+        )
+
+
+def _folders(root: Path) -> list[str]:
+    """Names of the folders in a data set, and of links to some that are not there."""
     if not root.is_dir():
         raise InputError(
             f"{root}: no such folder: put the KiTS19 cases there "
             f"({root}/case_00000/{IMAGE}, ...) or set data.root in config.yaml; "
             "`make demo` needs no data"
         )
-    names = sorted(entry.name for entry in root.iterdir() if CASE_NAME.fullmatch(entry.name))
-    # A folder without an image is kept: validation names it together with all other bad ones.
-    names = [name for name in names if (root / name).is_dir()]
-    if not names:
-        raise InputError(
-            f"{root}: no cases: folders named case_00000 with {IMAGE} in each are needed"
-        )
-    unknown = sorted(set(exclude) - set(names))
-    if unknown:
-        raise InputError(
-            f"config.yaml: data.exclude names {', '.join(unknown)}, not in {root}: remove them"
-        )
-    kept = sorted(set(names) - set(exclude))
-    labels = {name: root / name / LABEL for name in kept}
-    return [
-        Case(name, root / name / IMAGE, label if label.exists() else None)
-        for name, label in labels.items()
-    ]
+    return sorted(path.name for path in root.iterdir() if path.is_dir() or not path.exists())
+
+
+def _label_in(folder: Path) -> Path | None:
+    label, plain = folder / LABEL, folder / LABEL.removesuffix(".gz")
+    if _is_there(label):
+        return label
+    if _is_there(plain):
+        raise InputError(f"{plain}: a label is looked for in {LABEL}: compress it with gzip")
+    return None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or link; an OSError if its folder does not say."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unreadable(root: Path, error: OSError) -> InputError:
+    path = error.filename or root
+    return InputError(
+        f"{path}: cannot be read ({error.strerror}): mend its permissions or the disk"
+    )
 
 
 def listed_spacings(root: Path) -> dict[str, Any]:
     """Case name to ``voxel_spacing`` in kits.json; empty where there is no such file."""
     path = Path(root) / "kits.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
-    entries = read_json(path)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}): restore it, or take it away to go on without it"
+        ) from error
     if not isinstance(entries, list):
         raise InputError(f"{path}: a list of cases is expected: restore the file or remove it")
     return {

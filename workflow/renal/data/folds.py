@@ -5,6 +5,7 @@ Read while the workflow is planned.
 
 import csv
 import io
+import os
 import random
 import re
 from collections import defaultdict
@@ -63,19 +64,28 @@ def assign(
     Raises
     ------
     InputError
-        If there are fewer labelled cases than folds, or a fold has lost all of its cases.
+        If there are fewer labelled cases than folds, a case with a fold has no label any more, or
+        a fold has lost all of its cases.
     """
     has_label = {case.name: case.labelled for case in cases}
+    placed = {place.name: place for place in known}
+    shared = has_label.keys() & placed.keys()
+    lost = sorted(n for n in shared if placed[n].fold is not None and not has_label[n])
+    if lost:
+        raise InputError(
+            f"{', '.join(lost)}: labelled when folds.csv in the results folder was written, but "
+            "there is no label any more: put it back, or exclude the case, or take its line out of "
+            "folds.csv to have it segmented only"
+        )
+    for name in shared:
+        if has_label[name] and placed[name].fold is None:
+            del placed[name]
     labelled = sum(has_label.values())
     if labelled < folds:
         raise InputError(
             f"config.yaml: folds.count is {folds}, but only {labelled} labelled cases were found: "
             "add cases or lower folds.count"
         )
-    placed = {place.name: place for place in known}
-    for name, label in has_label.items():
-        if name in placed and (placed[name].fold is not None) != label:
-            del placed[name]
     fold_sizes = dict.fromkeys(range(folds), 0)
     batch_sizes: dict[str, int] = defaultdict(int)
     for place in placed.values():
@@ -122,12 +132,16 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
     Raises
     ------
     InputError
-        If the file is damaged or was made with another number of folds or another seed.
+        If the file or its folder cannot be read, or the file is damaged or was made with another
+        number of folds or another seed.
     """
     path = Path(path)
-    if not path.exists():
-        return []
     try:
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no folder: take it away, or set results in config.yaml")
+        if not os.path.lexists(path):
+            return []
         settings, _, table = path.read_text(encoding="utf-8").partition("\n")
         stored = dict(re.findall(r"(\w+)=(-?\d+)", settings))
         if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):
@@ -140,7 +154,13 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
         places = [
             _place_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
         ]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        if len({place.name for place in places}) < len(places):
+            raise ValueError("a case is there twice")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}): mend its permissions or the disk"
+        ) from error
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
         ) from error

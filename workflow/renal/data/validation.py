@@ -93,7 +93,7 @@ def _check_listed_spacing(header: Header, listed: Any) -> None:
     try:
         expected = [float(listed[f"{axis}_spacing"]) for axis in "zyx"]
         agrees = np.allclose(expected, header.spacing, atol=SPACING_TOLERANCE_MM)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         agrees = False
     if not agrees:
         raise InputError(

@@ -1,29 +1,24 @@
 """config.yaml: what a user edits."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from renal.errors import InputError
 from renal.recipe.method import RESERVED
 from renal.recipe.validated import validated
-from renal.settings import Name, Strict
+from renal.settings import Name, Strict, UsablePath
+from renal.sources import MODULES
 
-
-def _without_braces(path: Path) -> Path:
-    if set("{}") & set(str(path)):
-        raise ValueError("Snakemake takes braces for wildcards: use a path without { and }")
-    return path
-
-
-Folder = Annotated[Path, AfterValidator(_without_braces)]
+# A method is asked for by its name, as rules are, and has a row in tables, in which programs take
+# some words for a missing value.
+TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
 
 
 class Data(Strict):
     """Where the cases lie, and which of them are left out."""
 
-    root: Folder
+    root: UsablePath
     exclude: tuple[str, ...] = ()
     maximum_voxels: PositiveInt
 
@@ -45,16 +40,23 @@ class Compute(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
 
 
+def _or_nothing(overrides: Any) -> Any:
+    """What stands under `overrides:`, which may be nothing."""
+    return {} if overrides is None else overrides
+
+
 class Configuration(Strict):
     """config.yaml."""
 
     data: Data
-    results: Folder
+    results: UsablePath
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     folds: Folds
     batch_size: PositiveInt
     compute: Compute
-    overrides: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    overrides: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_nothing)] = Field(
+        default_factory=dict
+    )
 
 
 def check_configuration(values: dict[str, Any]) -> Configuration:
@@ -67,10 +69,15 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
     """
     configuration = validated(Configuration, values, "config.yaml")
     for name in configuration.methods:
-        if name in RESERVED:
-            raise InputError(
-                f"config.yaml: methods: {name}: results of another kind have this name"
-            )
+        refuse_taken_name(name, "config.yaml: methods")
         if configuration.methods.count(name) > 1:
             raise InputError(f"config.yaml: methods: {name} is named twice: name it once")
     return configuration
+
+
+def refuse_taken_name(name: str, source: str) -> None:
+    """Raise an InputError if a method has the name of something else."""
+    if name in RESERVED:
+        raise InputError(f"{source}: {name}: results of another kind have this name: rename it")
+    if name in TAKEN:
+        raise InputError(f"{source}: {name}: a rule or a missing value has this name: rename it")

@@ -14,8 +14,8 @@ from renal.settings import Extent, Name, Strict
 
 # Folders that the results folder and a method's folder hold beside those of methods and stages.
 RESERVED = (
-    *("all", "benchmarks", "body", "cases", "logs", "normalized", "report", "resampled"),
-    *("segmented", "tables", "true_roi"),
+    *("all", "benchmarks", "body", "cases", "data", "folds", "logs", "normalized", "report"),
+    *("resampled", "segmented", "tables", "true_roi"),
     *("merged", "pictures", "scores", "segmentation", "submission"),
 )
 

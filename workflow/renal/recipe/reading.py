@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from renal.errors import InputError
 from renal.recipe.checks import check_members
-from renal.recipe.configuration import Configuration
+from renal.recipe.configuration import Configuration, refuse_taken_name
 from renal.recipe.method import Method
+from renal.recipe.strict_yaml import read_mapping
 from renal.recipe.validated import validated
 
 METHODS = Path(__file__).resolve().parents[2] / "methods"
@@ -27,6 +26,7 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
     while waiting:
         name, source = waiting.pop(0)
         if name not in recipes:
+            refuse_taken_name(name, source)
             overrides = configuration.overrides.get(name, {})
             recipes[name] = load_method(name, overrides, source=source)
             for stage, member in recipes[name].members.items():
@@ -83,13 +83,7 @@ def _extended(name: str, folder: Path, source: str, seen: tuple[str, ...]) -> di
         raise InputError(f"{source}: no recipe {name!r}: choose from {known}")
     if name in seen:
         raise InputError(f"{path}: extends itself ({' -> '.join((*seen, name))}): break the circle")
-    try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML ({place}): mend it") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: a mapping of keys is expected: see docs/adding-a-method.md")
+    values = read_mapping(path)
     base = values.pop("extends", None)
     if base is not None:
         values = merged(_extended(base, folder, f"{path}: extends", (*seen, name)), values)

@@ -1,7 +1,6 @@
 """What a recipe may say of networks, and what is known of each before it is built."""
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -13,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from renal.settings import Size, Strict
+from renal.settings import Size, Strict, UsablePath
 
 
 class Pretrained(Strict):
@@ -22,7 +21,7 @@ class Pretrained(Strict):
     Eight or more of its first digits: those are part of the names of PyTorch's files.
     """
 
-    file: Path
+    file: UsablePath
     url: Annotated[str, Field(pattern=r"^https://[^\s'\"]+$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 

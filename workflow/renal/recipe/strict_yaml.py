@@ -1,0 +1,77 @@
+"""YAML files read strictly: whatever would be lost silently, or never end, is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from renal.errors import InputError
+
+# A configuration and all of its recipes have a few hundred.
+MOST_VALUES = 100_000
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file and their values.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in UTF-8.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not YAML, has no keys, says a key twice, or means more than
+        `MOST_VALUES` values once its aliases are written out (one that holds itself never ends).
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid YAML ({error}): save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}): put a YAML file there that you may read"
+        ) from error
+    values = None
+    try:
+        loader = yaml.SafeLoader(text)
+        if node := loader.get_single_node():
+            _refuse_lost_and_endless(node, path)
+            values = loader.construct_document(node)
+    except InputError:
+        raise
+    except Exception as error:  # a number or date that is none makes PyYAML raise almost anything
+        place = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: not valid YAML ({place}): mend it") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a mapping of keys is expected: write `key: value` on its lines")
+    return values
+
+
+def _refuse_lost_and_endless(top: yaml.Node, path: Path) -> None:
+    """Look at every value as often as aliases repeat it."""
+    waiting, seen = [top], 0
+    while waiting:
+        node, seen = waiting.pop(), seen + 1
+        if seen + len(waiting) > MOST_VALUES:
+            raise InputError(
+                f"{path}: its aliases stand for more than {MOST_VALUES} values: write them out"
+            )
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            _refuse_repeated_keys(node, path)
+            waiting += [part for pair in node.value for part in pair]
+
+
+def _refuse_repeated_keys(mapping: yaml.MappingNode, path: Path) -> None:
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in mapping.value:
+        if isinstance(key, yaml.ScalarNode):
+            line = key.start_mark.line + 1
+            if first := lines.get((key.tag, key.value)):
+                raise InputError(
+                    f"{path}: {key.value!r} is said twice, in lines {first} and {line}: keep one"
+                )
+            lines[key.tag, key.value] = line
