@@ -345,7 +345,7 @@ def case(root):
     """The case as validation records it."""
     folder = root / "data" / "case_00000"
     files = Case("case_00000", folder / "imaging.nii.gz", folder / "segmentation.nii.gz")
-    return check_case(files, maximum_voxels=10**7, listed={}, labels=GROWN)
+    return check_case(files, maximum_voxels=10**7, labels=GROWN)
 
 
 def test_the_index_lists_the_volume_of_every_region(case, truth, tmp_path):
@@ -364,14 +364,14 @@ def test_the_index_lists_the_volume_of_every_region(case, truth, tmp_path):
 def test_the_plain_table_refuses_the_label(root):
     folder = root / "data" / "case_00000"
     files = Case("case_00000", folder / "imaging.nii.gz", folder / "segmentation.nii.gz")
-    checked = check_case(files, maximum_voxels=10**7, listed={})
+    checked = check_case(files, maximum_voxels=10**7)
     assert "label values [3]: only 0 background, 1 parenchyma and 2 tumour are" in checked.fault
 
 
 def test_a_case_without_a_cyst_has_a_note(root, tmp_path):
     folder = root / "data" / "case_00000"
     files = Case("case_00000", folder / "imaging.nii.gz", root / "plain" / "case_00000.nii.gz")
-    checked = check_case(files, maximum_voxels=10**7, listed={}, labels=GROWN)
+    checked = check_case(files, maximum_voxels=10**7, labels=GROWN)
     assert checked.notes == ["no cyst in the label"] and checked.volumes_ml["cyst"] == 0
 
 
