@@ -348,9 +348,9 @@ def case(root):
     return check_case(files, maximum_voxels=10**7, labels=GROWN)
 
 
-def test_the_index_lists_the_volume_of_every_region(case, truth, tmp_path):
+def test_the_index_lists_the_volume_of_every_region(case, truth, root, tmp_path):
     assert (case.fault, case.notes) == ("", [])
-    assert check_cases({"fold0-000": [case]}, tmp_path / "cases.csv", GROWN) == []
+    assert check_cases({"fold0-000": [case]}, root / "data", tmp_path / "cases.csv", GROWN) == []
     with (tmp_path / "cases.csv").open() as stream:
         (listed,) = csv.DictReader(stream)
     voxel = np.prod(case.spacing) / 1000
@@ -401,7 +401,7 @@ MERGING = {
 def scores(root, case, tmp_path, one_table) -> Path:
     """Scores of what was found, from the files on; looked at was the half of x below 32."""
     validate(root / "data", ["case_00000"], tmp_path / "batch.json", maximum_voxels=10**7)
-    cases = list(read_checked(tmp_path / "batch.json").values())
+    cases = list(read_checked(tmp_path / "batch.json", root / "data").values())
     assert cases == [case]  # as with the table handed in
     resample(cases, Geometry(), tmp_path / "grid")
     looked_at = PreparedCase("case_00000", tuple(case.shape), [half_of(case.shape)])
