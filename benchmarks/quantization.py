@@ -62,7 +62,9 @@ def mean_of(members: list[list[np.ndarray]]) -> list[np.ndarray]:
     return [sum(regions) / len(members) for regions in zip(*members, strict=True)]
 
 
-def scores(results: Path, recipes: dict[str, recipe.Method], rows: list[str], fold: int) -> list:
+def scores(
+    results: Path, data: Path, recipes: dict[str, recipe.Method], rows: list[str], fold: int
+) -> list:
     """One line a row and held-out case: Dice of both, and voxels whose label differs."""
     models = {
         (owner, name)
@@ -75,7 +77,7 @@ def scores(results: Path, recipes: dict[str, recipe.Method], rows: list[str], fo
         for owner, name in models
     }
     lines = []
-    for case in usable(sorted(results.glob(f"cases/fold{fold}-*.json"))):
+    for case in usable(sorted(results.glob(f"cases/fold{fold}-*.json")), data):
         truth = read_label(read_header(Path(case.label)))
         for row in rows:
             method = recipe.merging(recipes, row)
@@ -106,7 +108,13 @@ def main() -> None:
     lines = [
         line
         for fold in folds
-        for line in scores(configuration.results, recipes, list(configuration.methods), fold)
+        for line in scores(
+            configuration.results,
+            configuration.data.root,
+            recipes,
+            list(configuration.methods),
+            fold,
+        )
     ]
     regions = KITS19.names
     columns = ["row", *regions, *(f"{region}8" for region in regions), "voxels"]

@@ -3,7 +3,7 @@
 # the run that repeats them, what else has changed. A step by itself refuses a bad labelled case too.
 rule validate:
     input:
-        files=lambda w: files_of(w.batch),
+        no_files,
     output:
         RESULTS / "cases/{batch}.json",
     log:
@@ -17,19 +17,20 @@ rule validate:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
-        # A resource, not a parameter: a higher limit is no reason to check, and train, again.
+        # Resources, not parameters: a higher limit, or another place of the same data, is no reason
+        # to check, and train, again.
         maximum_voxels=plan.configuration.data.maximum_voxels,
+        data=DATA,
     params:
         code=plan.code("validate"),
-        root=plan.configuration.data.root,
         cases=lambda w: plan.batches[w.batch],
-        # What kits.json says of these cases: mended there, they are checked again.
-        listed=lambda w: plan.listed_spacings(w.batch),
+        # Not as inputs: those are compared by age alone, and name the folder that they lie in.
+        stamps=lambda w: plan.stamps(w.batch),
     message:
         "Checking the files of {wildcards.batch}"
     shell:
-        "renal validate --data {params.root:q} --maximum-voxels {resources.maximum_voxels} --output {output:q}"
-        " --threads {threads} --log {log:q} {params.cases:q}"
+        "renal validate --data {resources.data:q} --maximum-voxels {resources.maximum_voxels}"
+        " --output {output:q} --threads {threads} --log {log:q} {params.cases:q}"
 
 
 # All bad cases are listed at once, and stop the run before anything is trained.
@@ -49,12 +50,15 @@ rule check_cases:
     resources:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
+        data=DATA,
     params:
         code=plan.code("check_cases"),
+        listed=plan.listed,
     message:
         "Listing all cases"
     shell:
-        "renal check_cases --checked {input.checked:q} --output {output:q} --log {log:q}"
+        "renal check_cases --data {resources.data:q} --checked {input.checked:q}"
+        " --output {output:q} --log {log:q}"
 
 
 # The last job of a run, or of a method: it fails where a case that was only to be segmented was

@@ -17,6 +17,7 @@ rule merge:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
     params:
         predictions=lambda w: named(plan.merged_predictions(w.method, w.group)),
         code=lambda w: plan.code("merge", w.method),
@@ -24,7 +25,8 @@ rule merge:
     message:
         "Merging the stages of {wildcards.method} for {wildcards.group}"
     shell:
-        "renal merge --checked {input.checked:q} --predictions {params.predictions:q}"
+        "renal merge --data {resources.data:q} --checked {input.checked:q}"
+        " --predictions {params.predictions:q}"
         " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -48,6 +50,7 @@ rule evaluate:
             plan.groups[f"fold{w.fold}"], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
     params:
         truths=lambda w: named(plan.evaluated_truths(w.method, f"fold{w.fold}")),
         code=lambda w: plan.code("evaluate", w.method),
@@ -56,7 +59,8 @@ rule evaluate:
     message:
         "Scoring {wildcards.method} on fold {wildcards.fold}"
     shell:
-        "renal evaluate --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
+        " --segmentations {input.segmentations:q}"
         " --truths {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
         " --fold {wildcards.fold} {params.located:q} --output {output:q} --threads {threads} --log {log:q}"
 

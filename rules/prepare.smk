@@ -14,13 +14,15 @@ rule crop_body:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
+        data=DATA,
     params:
         code=plan.code("crop_body"),
         settings=lambda w: as_json(plan.bodies[w.hash]),
     message:
         "Finding the body in {wildcards.batch}"
     shell:
-        "renal crop_body --checked {input.checked:q} --settings {params.settings:q}"
+        "renal crop_body --data {resources.data:q} --checked {input.checked:q}"
+        " --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -40,6 +42,7 @@ rule resample:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
+        data=DATA,
     params:
         code=plan.code("resample"),
         settings=lambda w: as_json(plan.grids[w.grid]),
@@ -47,7 +50,8 @@ rule resample:
     message:
         "Resampling {wildcards.batch} to {wildcards.grid}"
     shell:
-        "renal resample --checked {input.checked:q} {params.boxes:q} --settings {params.settings:q}"
+        "renal resample --data {resources.data:q} --checked {input.checked:q}"
+        " {params.boxes:q} --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -92,13 +96,15 @@ rule crop_true_roi:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
+        data=DATA,
     params:
         code=plan.code("crop_true_roi"),
         settings=lambda w: as_json(plan.regions[w.region]),
     message:
         "Cropping {wildcards.batch} to the true regions"
     shell:
-        "renal crop_roi --checked {input.checked:q} --settings {params.settings:q}"
+        "renal crop_roi --data {resources.data:q} --checked {input.checked:q}"
+        " --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
 
@@ -121,11 +127,13 @@ rule crop_roi:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
     params:
         code=plan.code("crop_roi"),
         settings=lambda w: as_json(plan.regions[w.region]),
     message:
         "Cropping {wildcards.group} to the regions that {wildcards.method} found"
     shell:
-        "renal crop_roi --checked {input.checked:q} --prediction {input.prediction:q}"
+        "renal crop_roi --data {resources.data:q} --checked {input.checked:q}"
+        " --prediction {input.prediction:q}"
         " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"

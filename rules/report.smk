@@ -24,13 +24,15 @@ rule draw_overlays:
     resources:
         mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 500,
         runtime=lambda w, attempt: 30 * attempt,
+        data=DATA,
     params:
         code=plan.code("draw_overlays"),
         folder=lambda w, output: Path(output[0]).parent,
     message:
         "Drawing the best, median and worst case of {wildcards.method}"
     shell:
-        "renal draw_overlays --checked {input.checked:q} --scores {input.scores:q}"
+        "renal draw_overlays --data {resources.data:q} --checked {input.checked:q}"
+        " --scores {input.scores:q}"
         " --segmentations {input.segmentations:q} --output {params.folder:q} --log {log:q}"
 
 

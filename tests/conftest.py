@@ -52,4 +52,4 @@ def kits19(shared_kits19, tmp_path):
 def checked(shared_kits19):
     """The cases of the shared data set as validation records them."""
     cases = find_cases(shared_kits19)
-    return [check_case(case, maximum_voxels=10**7, listed={}) for case in cases]
+    return [check_case(case, maximum_voxels=10**7) for case in cases]

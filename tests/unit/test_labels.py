@@ -345,12 +345,12 @@ def case(root):
     """The case as validation records it."""
     folder = root / "data" / "case_00000"
     files = Case("case_00000", folder / "imaging.nii.gz", folder / "segmentation.nii.gz")
-    return check_case(files, maximum_voxels=10**7, listed={}, labels=GROWN)
+    return check_case(files, maximum_voxels=10**7, labels=GROWN)
 
 
-def test_the_index_lists_the_volume_of_every_region(case, truth, tmp_path):
+def test_the_index_lists_the_volume_of_every_region(case, truth, root, tmp_path):
     assert (case.fault, case.notes) == ("", [])
-    assert check_cases({"fold0-000": [case]}, tmp_path / "cases.csv", GROWN) == []
+    assert check_cases({"fold0-000": [case]}, root / "data", tmp_path / "cases.csv", GROWN) == []
     with (tmp_path / "cases.csv").open() as stream:
         (listed,) = csv.DictReader(stream)
     voxel = np.prod(case.spacing) / 1000
@@ -364,14 +364,14 @@ def test_the_index_lists_the_volume_of_every_region(case, truth, tmp_path):
 def test_the_plain_table_refuses_the_label(root):
     folder = root / "data" / "case_00000"
     files = Case("case_00000", folder / "imaging.nii.gz", folder / "segmentation.nii.gz")
-    checked = check_case(files, maximum_voxels=10**7, listed={})
+    checked = check_case(files, maximum_voxels=10**7)
     assert "label values [3]: only 0 background, 1 parenchyma and 2 tumour are" in checked.fault
 
 
 def test_a_case_without_a_cyst_has_a_note(root, tmp_path):
     folder = root / "data" / "case_00000"
     files = Case("case_00000", folder / "imaging.nii.gz", root / "plain" / "case_00000.nii.gz")
-    checked = check_case(files, maximum_voxels=10**7, listed={}, labels=GROWN)
+    checked = check_case(files, maximum_voxels=10**7, labels=GROWN)
     assert checked.notes == ["no cyst in the label"] and checked.volumes_ml["cyst"] == 0
 
 
@@ -401,7 +401,7 @@ MERGING = {
 def scores(root, case, tmp_path, one_table) -> Path:
     """Scores of what was found, from the files on; looked at was the half of x below 32."""
     validate(root / "data", ["case_00000"], tmp_path / "batch.json", maximum_voxels=10**7)
-    cases = list(read_checked(tmp_path / "batch.json").values())
+    cases = list(read_checked(tmp_path / "batch.json", root / "data").values())
     assert cases == [case]  # as with the table handed in
     resample(cases, Geometry(), tmp_path / "grid")
     looked_at = PreparedCase("case_00000", tuple(case.shape), [half_of(case.shape)])

@@ -101,12 +101,15 @@ def test_paths_with_names_and_several_of_them():
 @pytest.mark.parametrize("path", ["one", "=one", ""])
 def test_a_path_without_its_name_is_told(capsys, path):
     with pytest.raises(SystemExit):
-        parsed("merge", "--output", "o", "--checked", "c", "--settings", "", "--predictions", path)
+        parsed(
+            *("merge", "--output", "o", "--data", "d", "--checked", "c"),
+            *("--settings", "", "--predictions", path),
+        )
     assert f"name=path is expected (is {path!r})" in capsys.readouterr().err
 
 
 def test_what_may_be_left_out_and_what_may_not(capsys):
-    cropped = ["crop_roi", "--output", "out", "--checked", "a", "--settings", "{}"]
+    cropped = ["crop_roi", "--output", "out", "--data", "d", "--checked", "a", "--settings", "{}"]
     assert parsed(*cropped).prediction is None
     assert parsed(*cropped, "--prediction", "p").prediction == Path("p")
     with pytest.raises(SystemExit):

@@ -1,6 +1,7 @@
 """Planning by itself: which cases are where, and what each step is asked to read and write."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,26 +62,42 @@ def test_a_fold_is_not_taken_for_one_whose_number_begins_alike(folder):
     }
 
 
-def test_files_of_a_batch_are_those_that_there_are(plan, folder):
+def test_files_are_known_by_name_size_and_time_stamp(plan, folder):
     batch = plan.labelled[0]
-    names = plan.batches[batch]
-    assert plan.files_of(batch) == [
-        folder / "data" / name / file
-        for name in names
-        for file in ("imaging.nii.gz", "segmentation.nii.gz")
-    ]
-    (folder / "data" / names[0] / "imaging.nii.gz").unlink()
-    assert folder / "data" / names[0] / "imaging.nii.gz" not in plan.files_of(batch)
+    first, *_ = names = plan.batches[batch]
+    stamps = plan.stamps(batch)
+    files = [f"{name}/{file}.nii.gz" for name in names for file in ("imaging", "segmentation")]
+    assert [stamp.split()[0] for stamp in stamps] == files
+    image = folder / "data" / first / "imaging.nii.gz"
+    os.utime(image, ns=(0, 7))  # older than all that was made of it
+    assert plan.stamps(batch) == [f"{files[0]} 0 7", *stamps[1:]]
+    image.write_bytes(b"another")
+    os.utime(image, ns=(0, 7))
+    assert plan.stamps(batch) == [f"{files[0]} 7 7", *stamps[1:]]
+    image.unlink()
+    assert plan.stamps(batch) == stamps[1:]
 
 
-def test_listed_spacings_are_those_of_the_batch(plan, folder):
-    batch = plan.unlabelled[0]
-    name = plan.batches[batch][0]
-    listed = [{"case_id": name, "voxel_spacing": {"z_spacing": 3}}]
+def test_a_data_folder_that_is_moved_leaves_the_stamps(plan, folder):
+    before = {batch: plan.stamps(batch) for batch in plan.batches}
+    (folder / "data").rename(folder / "elsewhere")
+    moved = configuration(folder, data={"root": str(folder / "elsewhere"), "maximum_voxels": 10**9})
+    (folder / "data").symlink_to(folder / "elsewhere")
+    for there in (read_plan(moved), read_plan(configuration(folder))):
+        assert {batch: there.stamps(batch) for batch in there.batches} == before
+
+
+def test_what_is_listed_of_the_cases_is_known(plan, folder):
+    assert plan.listed == "{}"
+    listed = [{"case_id": "case_00000", "voxel_spacing": {"z_spacing": 3}}]
     (folder / "data/kits.json").write_text(json.dumps(listed))
-    plan = read_plan(configuration(folder))
-    assert plan.listed_spacings(batch)[0] == {"z_spacing": 3}
-    assert plan.listed_spacings(batch)[1:] == [None] * (len(plan.batches[batch]) - 1)
+    assert json.loads(read_plan(configuration(folder)).listed) == {"case_00000": {"z_spacing": 3}}
+
+
+def test_another_batch_size_moves_no_case_that_was_dealt(plan, folder):
+    plan.store_folds()
+    assert read_plan(configuration(folder, batch_size=5)).batches == plan.batches
+    assert read_plan(configuration(folder, batch_size=1)).batches == plan.batches
 
 
 def test_stored_folds_are_those_of_the_next_plan(plan, folder):
@@ -241,7 +258,7 @@ def test_cases_stand_in_where_there_is_no_data(tmp_path):
     plan = read_plan(configuration(tmp_path), stand_in=True)
     assert len(plan.labelled) == 5
     assert plan.unlabelled == ["unlabelled-000"]
-    assert plan.files_of("fold0-000") == []
+    assert plan.stamps("fold0-000") == []
     with pytest.raises(InputError, match="no such folder"):
         read_plan(configuration(tmp_path))
 

@@ -174,7 +174,7 @@ NOTICED = {
     "labels": TABLE | {"draw_located"},
     "parallel": {"validate", "window_normalize", *PREPARE, *SCORE},
     "data": {"validate", "check_cases"},
-    "data.cases": {"validate"},
+    "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
     "data.label_checks": {"validate"},

@@ -52,7 +52,9 @@ def handed(monkeypatch):
             return []
 
         monkeypatch.setattr(module, name, work)
-        monkeypatch.setattr(checked, "usable", lambda paths: paths)
+        monkeypatch.setattr(
+            checked, "usable", lambda paths, data=None: (data, paths) if data else paths
+        )
         a = parser().parse_args([name, "--output", "out", *arguments])
         a.step(a)()
         return seen
@@ -63,10 +65,11 @@ def handed(monkeypatch):
 def test_merging_gets_the_folders_of_each_stages_members(handed):
     folders = ["segment=one/segment", "segment=two/segment", "localize=three/localize"]
     seen = handed(
-        *(merge, "merge", "--checked", "c.json"),
+        *(merge, "merge", "--data", "kits19", "--checked", "c.json"),
         *("--predictions", *folders, "--settings", MERGING),
     )
-    _, predictions, settings, _ = seen["given"]
+    cases, predictions, settings, _ = seen["given"]
+    assert cases == (Path("kits19"), [Path("c.json")])
     assert predictions == {
         "segment": [Path("one/segment"), Path("two/segment")],
         "localize": [Path("three/localize")],
@@ -78,7 +81,8 @@ def test_scoring_gets_the_truths_of_every_stage_and_of_the_grid(handed):
     stages = ("segment", "localize", "coarse")
     folders = [f"{stage}={stage[0]}/{batch}" for stage in stages for batch in range(2)]
     seen = handed(
-        *(evaluation, "evaluate", "--checked", "c.json", "--segmentations", "merged"),
+        *(evaluation, "evaluate", "--data", "kits19", "--checked", "c.json"),
+        *("--segmentations", "merged"),
         *("--truths", *folders, "--settings", MERGING, "--name", "tiny", "--fold", "3"),
         *("--located", "roi"),
     )
@@ -102,7 +106,7 @@ REGION = RegionCrop(
 
 
 def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(handed):
-    options = ["--checked", "c.json", "--settings", REGION.model_dump_json()]
+    options = ["--data", "kits19", "--checked", "c.json", "--settings", REGION.model_dump_json()]
     seen = handed(crop_roi, "crop_roi", *options)
     _, settings, mask_of, _ = seen["given"]
     assert settings == REGION
@@ -150,7 +154,10 @@ def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed):
 
 def test_settings_that_do_not_fit_are_told_in_one_line():
     a = parser().parse_args(
-        ["resample", "--checked", "c.json", "--output", "out", "--settings", '{"size": [1, 2]}']
+        [
+            *("resample", "--data", "kits19", "--checked", "c.json", "--output", "out"),
+            *("--settings", '{"size": [1, 2]}'),
+        ]
     )
     with pytest.raises(InputError, match=r"--settings: .*size") as error:
         a.step(a)

@@ -29,12 +29,12 @@ def test_higher_limit_plans_nothing(finished, restored):
     assert finished.plan() == {}
 
 
-def test_mended_kits_json_checks_its_batch(finished, restored):
+def test_mended_kits_json_lists_the_cases_again(finished, restored):
     listed = finished.folder / "results/demo/data/kits.json"
     cases = json.loads(listed.read_text())
     cases[0]["voxel_spacing"]["z_spacing"] += 0.5
     restored("results/demo/data/kits.json", json.dumps(cases))
-    assert finished.plan()["validate"] == 1
+    assert finished.plan() == {"check_cases": 1, "check_segmented": 1}
 
 
 def test_learning_rate_of_stage_2(finished, restored):

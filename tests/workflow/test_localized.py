@@ -4,6 +4,7 @@ import functools
 import hashlib
 import logging
 from itertools import product
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -153,9 +154,10 @@ def test_nothing_located_gives_an_empty_segmentation(
 ):
     """The first stage's prediction is emptied, and the steps after it are run by hand."""
     monkeypatch.chdir(localized.folder)
-    overrides = yaml.safe_load((localized.folder / "run.yaml").read_text())["overrides"]
-    recipes = {method: recipe.load_method(method, overrides[method])}
-    cases = usable([localized.folder / "results/cases/fold0-000.json"])[:1]
+    configuration = yaml.safe_load((localized.folder / "run.yaml").read_text())
+    recipes = {method: recipe.load_method(method, configuration["overrides"][method])}
+    data = Path(configuration["data"]["root"])
+    cases = usable([localized.folder / "results/cases/fold0-000.json"], data)[:1]
     first, *others = STAGES[method]
     predictions = localized.folder / f"results/{method}/{first}/prediction/fold0"
     entry = read_index(predictions)[cases[0].name]

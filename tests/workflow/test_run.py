@@ -135,7 +135,8 @@ def test_full_disk_leaves_nothing_half_written(finished, tmp_path):
     """A limit on the size of files fails a write halfway, as a full disk does."""
     record = results(finished) / "cases/fold0-000.json"
     geometry = {"size": [64, 64, 64]}
-    command = [sys.executable, "-m", "renal", "resample", "--checked", record]
+    command = [sys.executable, "-m", "renal", "resample"]
+    command += ["--data", results(finished) / "data", "--checked", record]
     command += ["--settings", json.dumps(geometry), "--output", tmp_path / "resampled"]
     limit = (300_000, 300_000)
     run = subprocess.run(
@@ -157,7 +158,7 @@ def test_nothing_found_gives_an_empty_segmentation(finished, tmp_path, monkeypat
     """The first stage's prediction is emptied, and the steps after it are run by hand."""
     monkeypatch.chdir(finished.folder)
     record = results(finished) / "cases/fold0-000.json"
-    cases = usable([record])[:1]
+    cases = usable([record], results(finished) / "data")[:1]
     batch = next(results(finished).glob("normalized/*/*/fold0-000"))
     prepared = read_index(batch)[cases[0].name]
     whole, tumour = tmp_path / "whole", tmp_path / "tumour"

@@ -4,6 +4,7 @@ The rules ask a `Plan` for their inputs and parameters. Paths are made from sett
 that share a step share its files.
 """
 
+import json
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -88,14 +89,13 @@ class Plan:
         self.methods = configuration.methods
         self.results = configuration.results
         self.cases = {case.name: case for case in cases}
-        self._dealt = {
-            "folds": configuration.folds.count,
-            "seed": configuration.folds.seed,
-            "batch_size": configuration.batch_size,
-        }
+        self._dealt = {"folds": configuration.folds.count, "seed": configuration.folds.seed}
         known = read_assignments(self.results / "folds.csv", **self._dealt)
-        self._places = assign(cases, known=known, **self._dealt)
-        self._listed = listed_spacings(configuration.data.root)
+        self._places = assign(
+            cases, known=known, batch_size=configuration.batch_size, **self._dealt
+        )
+        # What the data set's own list says of its cases.
+        self.listed = json.dumps(listed_spacings(configuration.data.root), sort_keys=True)
 
     # -- cases ---------------------------------------------------------------------------------
 
@@ -138,13 +138,18 @@ class Plan:
         """Batches that a training without a fold, such as ``fold0``, learns from."""
         return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
 
-    def files_of(self, batch: str) -> list[Path]:
-        """The files of a batch's cases that there are."""
-        return [path for name in self.batches[batch] for path in self.cases[name].files]
+    def stamps(self, batch: str) -> list[str]:
+        """Name, size and time stamp of the files of a batch's cases that there are.
 
-    def listed_spacings(self, batch: str) -> list[Any]:
-        """What the data set's own list says of the spacing of a batch's cases."""
-        return [self._listed.get(name) for name in self.batches[batch]]
+        Another file in a name's place has another size or time stamp, older ones included. Names
+        are relative to the data folder, which may lie anywhere.
+        """
+        root = self.configuration.data.root
+        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        return [
+            f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
+            for path, stat in ((path, path.stat()) for path in files)
+        ]
 
     def store_folds(self) -> None:
         """Write folds.csv, from which later plans take who is held out with whom."""

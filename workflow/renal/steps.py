@@ -56,7 +56,7 @@ def check_cases(a: Arguments) -> Work:
 
     def work() -> None:
         batches = {path.stem: list(read_checked(path).values()) for path in a.checked}
-        for fault in check_cases(batches, a.output):
+        for fault in check_cases(batches, a.data, a.output):
             log.warning("%s: this case will not be segmented", fault)
 
     return work
@@ -81,7 +81,7 @@ def crop_body(a: Arguments) -> Work:
     from renal.prepare.crop_body import crop_body
 
     settings = _settings(Body, a)
-    return lambda: crop_body(usable(a.checked), settings, a.output, threads=a.threads)
+    return lambda: crop_body(usable(a.checked, a.data), settings, a.output, threads=a.threads)
 
 
 def resample(a: Arguments) -> Work:
@@ -91,7 +91,9 @@ def resample(a: Arguments) -> Work:
     from renal.prepare.resample import resample
 
     settings = _settings(Geometry, a)
-    return lambda: resample(usable(a.checked), settings, a.output, boxes=a.boxes, threads=a.threads)
+    return lambda: resample(
+        usable(a.checked, a.data), settings, a.output, boxes=a.boxes, threads=a.threads
+    )
 
 
 def window_normalize(a: Arguments) -> Work:
@@ -116,7 +118,7 @@ def crop_roi(a: Arguments) -> Work:
         mask_of = partial(true_mask, outer=settings.outer)
 
     def work() -> None:
-        cases = usable(a.checked)
+        cases = usable(a.checked, a.data)
         for name in crop_roi(
             cases, settings, mask_of, a.output, labels=not a.prediction, threads=a.threads
         ):
@@ -203,7 +205,7 @@ def merge(a: Arguments) -> Work:
 
     settings = _settings(Merging, a)
     return lambda: merge(
-        usable(a.checked), _grouped(a.predictions), settings, a.output, threads=a.threads
+        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, threads=a.threads
     )
 
 
@@ -215,7 +217,7 @@ def evaluate(a: Arguments) -> Work:
 
     settings = _settings(Merging, a)
     return lambda: evaluate(
-        usable(a.checked),
+        usable(a.checked, a.data),
         a.segmentations,
         _grouped(a.truths),
         settings,
@@ -275,7 +277,7 @@ def draw_overlays(a: Arguments) -> Work:
     from renal.report.overlays import draw_overlays
 
     def work() -> None:
-        cases = {case.name: case for case in usable(a.checked)}
+        cases = {case.name: case for case in usable(a.checked, a.data)}
         draw_overlays(a.scores, a.segmentations, cases, a.output)
 
     return work

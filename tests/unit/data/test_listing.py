@@ -1,6 +1,7 @@
 """The listing: one index of all cases, and all bad ones at once."""
 
 import csv
+import json
 from dataclasses import replace
 
 import pytest
@@ -25,7 +26,7 @@ def rows(path):
 
 def test_the_index_has_a_row_for_every_case(checked, tmp_path):
     output = tmp_path / "cases.csv"
-    assert check_cases(in_batches(checked), output) == []
+    assert check_cases(in_batches(checked), tmp_path, output) == []
     table = rows(output)
     assert [row["case"] for row in table] == [f"case_0000{number}" for number in range(4)]
     assert [row["fold"] for row in table] == ["0", "1", "1", ""]
@@ -45,7 +46,7 @@ def test_with_a_bad_labelled_case_all_are_told_at_once_and_nothing_is_written(ch
     cases[0] = replace(cases[0], fault='a/seg.nii.gz: label values [3], "odd": mend it')
     cases[3] = replace(cases[3], fault="d/imaging.nii.gz: missing: put it there")
     with pytest.raises(InputError) as told:
-        check_cases(in_batches(cases), tmp_path / "cases.csv")
+        check_cases(in_batches(cases), tmp_path / "kits19", tmp_path / "cases.csv")
     lines = str(told.value).splitlines()
     assert lines[:3] == [cases[0].fault, cases[2].fault, cases[3].fault]
     assert lines[3].startswith("3 of 4 cases cannot be used") and "data.exclude" in lines[3]
@@ -56,7 +57,9 @@ def test_with_a_bad_labelled_case_all_are_told_at_once_and_nothing_is_written(ch
 def test_a_bad_unlabelled_case_is_left_out_and_the_others_go_on(checked, tmp_path):
     fault = 'd/imaging.nii.gz: shape (5, 6), "three" axes: store one'
     unread = replace(checked[3], fault=fault, shape=None, spacing=None)
-    assert check_cases(in_batches([*checked[:3], unread]), tmp_path / "cases.csv") == [fault]
+    assert check_cases(
+        in_batches([*checked[:3], unread]), tmp_path / "kits19", tmp_path / "cases.csv"
+    ) == [fault]
     last = rows(tmp_path / "cases.csv")[-1]
     assert last["usable"] == "False" and last["remark"] == fault and last["slices"] == ""
 
@@ -66,7 +69,12 @@ def test_the_same_image_twice_is_told_with_the_other_case(checked, tmp_path, cap
     image = first.checksum.partition("-")[0]
     twin = replace(second, checksum=f"{image}-01234567", shape=first.shape, spacing=first.spacing)
     other = replace(third, checksum=f"{image}-89abcdef", shape=[9, 9, 9])  # by chance
-    assert check_cases(in_batches([first, twin, other, last]), tmp_path / "cases.csv") == []
+    assert (
+        check_cases(
+            in_batches([first, twin, other, last]), tmp_path / "kits19", tmp_path / "cases.csv"
+        )
+        == []
+    )
     remarks = [row["remark"] for row in rows(tmp_path / "cases.csv")]
     told = ["same image as case_00001 (fold1-000)", "same image as case_00000 (fold0-000)"]
     assert remarks == [*told, "", ""]
@@ -75,11 +83,65 @@ def test_the_same_image_twice_is_told_with_the_other_case(checked, tmp_path, cap
 
 def test_cases_that_could_not_be_read_are_no_twins(checked, tmp_path):
     unread = [replace(checked[3], name=f"case_{n}", checksum="", fault="x: y: z") for n in "ab"]
-    check_cases({"unlabelled-000": unread}, tmp_path / "cases.csv")
+    check_cases({"unlabelled-000": unread}, tmp_path / "kits19", tmp_path / "cases.csv")
     assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == ["x: y: z"] * 2
 
 
 def test_notes_are_remarks(checked, tmp_path):
     noted = replace(checked[0], notes=["no tumour in the label", "another"])
-    check_cases({"fold0-000": [noted]}, tmp_path / "cases.csv")
+    check_cases({"fold0-000": [noted]}, tmp_path / "kits19", tmp_path / "cases.csv")
     assert rows(tmp_path / "cases.csv")[0]["remark"] == "no tumour in the label; another"
+
+
+# -- kits.json ------------------------------------------------------------------------------------
+
+
+def listed(folder, entries):
+    folder.mkdir(exist_ok=True)
+    text = entries if isinstance(entries, str) else json.dumps(entries)
+    (folder / "kits.json").write_text(text)
+    return folder
+
+
+def spacing_of(case):
+    return {f"{axis}_spacing": mm for axis, mm in zip("zyx", case.spacing, strict=True)}
+
+
+@pytest.mark.parametrize("number", [0, 3], ids=["labelled", "unlabelled"])
+def test_a_spacing_other_than_the_listed_one_is_refused(checked, tmp_path, number):
+    entries = [{"case_id": c.name, "voxel_spacing": spacing_of(c)} for c in checked[:4]]
+    entries[1]["voxel_spacing"]["x_spacing"] += 1e-3  # as rounded as other lists are
+    del entries[2]["voxel_spacing"]
+    data, output = listed(tmp_path / "kits19", entries), tmp_path / "cases.csv"
+    check_cases(in_batches(checked), data, output)
+    entries[number]["voxel_spacing"]["z_spacing"] += 0.5
+    listed(data, entries)
+    output.unlink()
+    with pytest.raises(InputError) as told:
+        check_cases(in_batches(checked), data, output)
+    first = str(told.value).splitlines()[0]
+    assert first.startswith(f"{checked[number].image}: spacing ") and "kits.json says" in first
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "spacing", [3, "thick", [5, 1, 1], {"z_spacing": "5 mm"}, {"z": 5}, {"z_spacing": 10**400}]
+)
+def test_a_listed_spacing_that_is_not_one(checked, tmp_path, spacing):
+    others = {"y_spacing": 1.0, "x_spacing": 1.0}
+    spacing = {**others, **spacing} if isinstance(spacing, dict) else spacing
+    data = listed(tmp_path, [{"case_id": checked[0].name, "voxel_spacing": spacing}])
+    with pytest.raises(InputError, match=r"kits\.json says"):
+        check_cases(in_batches(checked), data, tmp_path / "cases.csv")
+
+
+@pytest.mark.parametrize("content", ["{}", '"text"', "not JSON"])
+def test_a_list_that_is_none(checked, tmp_path, content):
+    with pytest.raises(InputError, match=r"kits\.json"):
+        check_cases(in_batches(checked), listed(tmp_path, content), tmp_path / "cases.csv")
+
+
+@pytest.mark.parametrize("content", ["[]", "[1, null]", '[{"case_id": null}, {"other": 1}]'])
+def test_a_list_that_names_no_case(checked, tmp_path, content):
+    data = listed(tmp_path, content)
+    assert check_cases(in_batches(checked), data, tmp_path / "cases.csv") == []

@@ -1,13 +1,12 @@
 """Validation: what is wrong with a case is recorded in one line, for all cases at once."""
 
-import json
 import os
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from renal.data.cases import find_cases, listed_spacings
+from renal.data.cases import find_cases
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
 from renal.handover.checked import read_checked, usable
@@ -17,7 +16,7 @@ NAME = "case_00000"
 
 
 def check(root, name=NAME, **changed):
-    arguments = {"maximum_voxels": LIMIT, "listed": listed_spacings(root), **changed}
+    arguments = {"maximum_voxels": LIMIT, **changed}
     cases = {case.name: case for case in find_cases(root)}
     return check_case(cases[name], **arguments)
 
@@ -198,46 +197,11 @@ def test_the_limit_of_voxels(kits19):
     fault_of(check(kits19, maximum_voxels=1000), "data.maximum_voxels (1000)")
 
 
-def test_a_spacing_other_than_the_listed_one(kits19):
-    listing = kits19 / "kits.json"
-    entries = json.loads(listing.read_text())
-    entries[0]["voxel_spacing"]["z_spacing"] += 0.5
-    entries[1]["voxel_spacing"]["x_spacing"] += 1e-3  # as rounded as other lists are
-    entries[2] = {"case_id": "case_00002"}
-    listing.write_text(json.dumps(entries))
-    fault_of(check(kits19), "kits.json says")
-    assert check(kits19, "case_00001").fault == check(kits19, "case_00002").fault == ""
-
-
-@pytest.mark.parametrize(
-    "spacing",
-    [3, "thick", [5, 1, 1], {"z_spacing": "5 mm"}, {"z": 5}, {"z_spacing": 10**400}],
-)
-def test_a_listed_spacing_that_is_not_one(kits19, spacing):
-    others = {"y_spacing": 1.0, "x_spacing": 1.0}
-    spacing = {**others, **spacing} if isinstance(spacing, dict) else spacing
-    fault_of(check(kits19, listed={NAME: spacing}), "kits.json says")
-
-
 def test_a_label_that_is_a_broken_link_is_told(kits19):
     label = kits19 / NAME / "segmentation.nii.gz"
     label.unlink()
     label.symlink_to(kits19 / "not mounted")
     fault_of(check(kits19), "segmentation.nii.gz: missing")
-
-
-def test_the_list_is_optional_but_must_be_one(kits19):
-    listing = kits19 / "kits.json"
-    for content in ("{}", '"text"', "not JSON"):
-        listing.write_text(content)
-        with pytest.raises(InputError, match=r"kits\.json"):
-            listed_spacings(kits19)
-    for content in ("[]", "[1, null]", '[{"case_id": null}, {"case_id": [1]}, {"other": 1}]'):
-        listing.write_text(content)
-        assert check(kits19).fault == ""
-    listing.unlink()
-    assert listed_spacings(kits19) == {}
-    assert check(kits19).fault == ""
 
 
 @pytest.mark.parametrize("name", ["imaging.nii.gz", "segmentation.nii.gz"])
@@ -261,7 +225,7 @@ def test_all_cases_are_recorded_the_bad_ones_too(kits19, image, tmp_path):
     records = [tmp_path / "one.json", tmp_path / "two.json"]
     validate(kits19, names[:1], records[0], maximum_voxels=LIMIT)
     validate(kits19, names[1:], records[1], maximum_voxels=LIMIT, threads=2)
-    found = {**read_checked(records[1]), **read_checked(records[0])}
+    found = {**read_checked(records[1], kits19), **read_checked(records[0], kits19)}
     assert sorted(found) == names
     fault_of(found["case_00000"], "every voxel is 0")
     fault_of(found["case_00002"], "empty label")
@@ -283,3 +247,17 @@ def test_a_case_that_went_away_since_the_plan_is_told(kits19, tmp_path):
     with pytest.raises(InputError, match=r"case_00009: no longer there: run the workflow again"):
         validate(kits19, ["case_00000", "case_00009"], tmp_path / "out.json", maximum_voxels=10**7)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_records_are_the_same_wherever_the_data_lie(kits19, image, tmp_path):
+    (kits19 / "case_00001" / "imaging.nii.gz").write_bytes(b"not an image")
+    names = ["case_00000", "case_00001", "case_00003"]
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    validate(kits19, names, first, maximum_voxels=LIMIT)
+    moved = kits19.rename(tmp_path / "moved")
+    validate(moved, names, second, maximum_voxels=LIMIT)
+    assert first.read_bytes() == second.read_bytes()
+    assert str(tmp_path) not in first.read_text()
+    case = read_checked(first, moved)["case_00000"]
+    assert case == check(moved)
+    assert read_checked(first)["case_00001"].fault.startswith("case_00001/imaging.nii.gz: ")

@@ -1,5 +1,6 @@
 """Records of checked cases: read as they were written, and refused where a labelled one is bad."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ BAD_LABELLED = CheckedCase(
 
 def test_records_are_read_as_they_were_written(tmp_path):
     cases = [GOOD, UNLABELLED, BAD_UNLABELLED, BAD_LABELLED]
-    write_checked(tmp_path / "new" / "batch.json", cases)
+    write_checked(tmp_path / "new" / "batch.json", cases, Path())
     found = read_checked(tmp_path / "new" / "batch.json")
     assert list(found) == [case.name for case in cases]
     assert list(found.values()) == cases
@@ -43,15 +44,15 @@ def test_records_are_read_as_they_were_written(tmp_path):
 
 
 def test_usable_are_the_cases_without_a_fault_of_all_batches_in_order_of_name(tmp_path):
-    write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED])
-    write_checked(tmp_path / "b.json", [UNLABELLED])
+    write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED], Path())
+    write_checked(tmp_path / "b.json", [UNLABELLED], Path())
     assert usable([tmp_path / "a.json", tmp_path / "b.json"]) == [UNLABELLED, GOOD]
     assert usable([]) == []
 
 
 def test_with_a_bad_labelled_case_nothing_is_usable_and_all_faults_are_told(tmp_path):
-    write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED])
-    write_checked(tmp_path / "b.json", [UNLABELLED, BAD_LABELLED])
+    write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED], Path())
+    write_checked(tmp_path / "b.json", [UNLABELLED, BAD_LABELLED], Path())
     with pytest.raises(InputError) as told:
         usable([tmp_path / "a.json", tmp_path / "b.json"])
     first, second, last = str(told.value).splitlines()
@@ -75,3 +76,19 @@ def test_what_a_case_lacks_is_told_in_a_line_with_its_name():
         _ = BAD_LABELLED.spacing_mm
     with pytest.raises(InputError, match=r"^case_4: no spacing.*$"):
         _ = CheckedCase("case_4", "four/imaging.nii.gz").spacing_mm
+
+
+def test_paths_are_stored_relative_to_the_data_folder(tmp_path):
+    there = [replace(GOOD, image="/old/two/imaging.nii.gz", label="/old/two/segmentation.nii.gz")]
+    write_checked(tmp_path / "a.json", there, Path("/old"))
+    assert usable([tmp_path / "a.json"]) == [GOOD]
+    (case,) = usable([tmp_path / "a.json"], Path("/new"))
+    assert (case.image, case.label) == ("/new/two/imaging.nii.gz", "/new/two/segmentation.nii.gz")
+
+
+def test_a_record_that_names_a_data_folder_by_itself_is_refused(tmp_path):
+    write_checked(tmp_path / "a.json", [GOOD], Path())
+    record = tmp_path / "a.json"
+    record.write_text(record.read_text().replace("two/imaging", "/old/two/imaging"))
+    with pytest.raises(InputError, match=r"a\.json: of an earlier version: delete it"):
+        usable([record], Path("/new"))

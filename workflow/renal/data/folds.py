@@ -54,7 +54,8 @@ def assign(
     folds, seed, batch_size : int
         Number of folds, seed of the deal, and the most cases in a batch.
     known : iterable of Place
-        Earlier assignments. They stand, so that adding a case moves no other.
+        Earlier assignments. They stand, whatever `batch_size` was then: adding a case moves no
+        other, and another `batch_size` none at all.
 
     Returns
     -------
@@ -124,10 +125,8 @@ def _batch_prefix(fold: int | None) -> str:
     return "unlabelled" if fold is None else f"fold{fold}"
 
 
-def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> list[Place]:
+def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
     """Read what `write_assignments` stored; nothing where there is no such file.
-
-    With another `batch_size` the cases keep their folds and are put into new batches.
 
     Raises
     ------
@@ -150,12 +149,12 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
                 f"folds={folds} seed={seed}: restore these values, or delete the file to deal the "
                 "folds, and train every model, anew"
             )
-        same_batches = stored["batch_size"] == str(batch_size)
         places = [
             _place_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
         ]
         if len({place.name for place in places}) < len(places):
             raise ValueError("a case is there twice")
+        return places
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}): mend its permissions or the disk"
@@ -164,15 +163,6 @@ def read_assignments(path: Path, *, folds: int, seed: int, batch_size: int) -> l
         raise InputError(
             f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
         ) from error
-    if same_batches:
-        return places
-    sizes: dict[str, int] = defaultdict(int)
-    moved = []
-    for place in sorted(places, key=lambda place: place.name):
-        batch = _batch_with_room(place.fold, sizes, batch_size)
-        sizes[batch] += 1
-        moved.append(Place(place.name, place.fold, batch))
-    return moved
 
 
 def _place_from(row: dict[str, str], folds: int) -> Place:
@@ -184,19 +174,16 @@ def _place_from(row: dict[str, str], folds: int) -> Place:
     return Place(row["case"], fold, row["batch"])
 
 
-def write_assignments(
-    path: Path, places: Iterable[Place], *, folds: int, seed: int, batch_size: int
-) -> None:
+def write_assignments(path: Path, places: Iterable[Place], *, folds: int, seed: int) -> None:
     """Store the assignment as CSV, one row a case; unchanged files are left alone.
 
     Cases that were stored before and are no longer there keep their rows, so that excluding a
     case for one run does not deal its place to another.
     """
-    settings = {"folds": folds, "seed": seed, "batch_size": batch_size}
-    rows = {place.name: place for place in read_assignments(path, **settings)}
+    rows = {place.name: place for place in read_assignments(path, folds=folds, seed=seed)}
     rows.update({place.name: place for place in places})
     text = io.StringIO()
-    text.write(_settings_line(**settings) + "\n")
+    text.write(f"# folds={folds} seed={seed}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "fold", "batch"])
     for name in sorted(rows):
@@ -205,7 +192,3 @@ def write_assignments(
     path = Path(path)
     if not path.exists() or path.read_text(encoding="utf-8") != text.getvalue():
         write_text(path, text.getvalue())
-
-
-def _settings_line(folds: int, seed: int, batch_size: int) -> str:
-    return f"# folds={folds} seed={seed} batch_size={batch_size}"

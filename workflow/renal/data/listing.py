@@ -5,8 +5,12 @@ import io
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from renal.data.cases import listed_spacings
+from renal.errors import InputError
 from renal.files import write_text
 from renal.handover.checked import CheckedCase, refuse_labelled_faults
 from renal.labels import KITS19, Labels
@@ -15,17 +19,23 @@ log = logging.getLogger(__name__)
 
 PLACE = ("case", "fold", "batch")
 GEOMETRY = ("slices", "rows", "columns", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm")
+SPACING_TOLERANCE_MM = 1e-2
 
 
 def check_cases(
-    batches: dict[str, list[CheckedCase]], output: Path, labels: Labels = KITS19
+    batches: dict[str, list[CheckedCase]], data: Path, output: Path, labels: Labels = KITS19
 ) -> list[str]:
     """Write the index of all cases; refuse to go on with a labelled case that cannot be used.
+
+    What kits.json says of the cases is compared here and not where their files are read: another
+    kits.json is then no reason to read them, and to make all that comes of them, again.
 
     Parameters
     ----------
     batches : dict
         Batch name to its checked cases.
+    data : Path
+        The data set's folder, for its kits.json.
     output : Path
         CSV to write, one row a case.
     labels : Labels
@@ -39,13 +49,20 @@ def check_cases(
     Raises
     ------
     InputError
-        With all bad cases at once, a line each, if a labelled one is among them.
+        With all bad cases at once, a line each, if a labelled one is among them, or one whose
+        spacing is not the listed one.
     """
     cases = sorted(
         ((batch, case) for batch, members in batches.items() for case in members),
         key=lambda item: item[1].name,
     )
-    refuse_labelled_faults([case for _, case in cases])
+    listed = listed_spacings(data)
+    others = {case.name: _other_spacing(case, listed.get(case.name)) for _, case in cases}
+    refuse_labelled_faults(
+        [replace(case, fault=case.fault or others[case.name]) for _, case in cases]
+    )
+    if any(others.values()):
+        raise InputError("\n".join(filter(None, others.values())))
     twins = _same_images(cases)
     for name, remark in twins.items():
         log.warning("%s: %s", name, remark)
@@ -64,6 +81,25 @@ def check_cases(
         writer.writerow([case.name, fold, batch, *shape, *spacing, *volumes, usable, remark])
     write_text(output, text.getvalue())
     return [case.fault for _, case in cases if case.fault]
+
+
+def _other_spacing(case: CheckedCase, listed: Any) -> str:
+    """A fault, if kits.json says something else of a case's spacing (z, y, x in mm)."""
+    if not listed or case.spacing is None:
+        return ""
+    try:
+        expected = [float(listed[f"{axis}_spacing"]) for axis in "zyx"]
+        agrees = all(
+            abs(a - b) <= SPACING_TOLERANCE_MM for a, b in zip(expected, case.spacing, strict=True)
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        agrees = False
+    if agrees:
+        return ""
+    return (
+        f"{case.image}: spacing {tuple(round(s, 4) for s in case.spacing)} mm (z, y, x), "
+        f"but kits.json says {listed}: mend the header or kits.json"
+    )
 
 
 def _same_images(cases: list[tuple[str, CheckedCase]]) -> dict[str, str]:

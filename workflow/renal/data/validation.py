@@ -3,20 +3,15 @@
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from renal.data.cases import Case, find_cases, listed_spacings
+from renal.data.cases import Case, find_cases
 from renal.data.intensity_checks import check_intensities
 from renal.data.label_checks import check_content, check_place
 from renal.errors import InputError
 from renal.handover.checked import CheckedCase, write_checked
-from renal.image.volume import Header, read_header, read_label, read_padded
+from renal.image.volume import read_header, read_label, read_padded
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
-
-SPACING_TOLERANCE_MM = 1e-2
 
 
 def validate(
@@ -45,13 +40,11 @@ def validate(
     cases = {case.name: case for case in find_cases(root)}
     if gone := [name for name in names if name not in cases]:
         raise InputError(f"{root}: {', '.join(gone)}: no longer there: run the workflow again")
-    work = partial(check_case, maximum_voxels=maximum_voxels, listed=listed_spacings(root))
-    write_checked(output, for_each([cases[name] for name in names], work, threads))
+    work = partial(check_case, maximum_voxels=maximum_voxels)
+    write_checked(output, for_each([cases[name] for name in names], work, threads), root)
 
 
-def check_case(
-    case: Case, *, maximum_voxels: int, listed: dict[str, Any], labels: Labels = KITS19
-) -> CheckedCase:
+def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> CheckedCase:
     """Read and check the files of one case; a fault is recorded, not raised.
 
     Parameters
@@ -60,8 +53,6 @@ def check_case(
         Where its files lie.
     maximum_voxels : int
         Largest volume that is read.
-    listed : dict
-        Case name to ``voxel_spacing``, mm, from kits.json.
     labels : Labels
         The label values that there are.
     """
@@ -70,7 +61,6 @@ def check_case(
     try:
         header = read_header(case.image, maximum_voxels)
         checked.shape, checked.spacing = list(header.shape), list(header.spacing)
-        _check_listed_spacing(header, listed.get(case.name))
         volume, padding = read_padded(header)
         checked.notes += header.remarks
         checked.notes += check_intensities(header.path, volume, padding, header.spacing)
@@ -85,21 +75,6 @@ def check_case(
     except InputError as error:
         checked.fault = str(error)
     return checked
-
-
-def _check_listed_spacing(header: Header, listed: Any) -> None:
-    if not listed:
-        return
-    try:
-        expected = [float(listed[f"{axis}_spacing"]) for axis in "zyx"]
-        agrees = np.allclose(expected, header.spacing, atol=SPACING_TOLERANCE_MM)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        agrees = False
-    if not agrees:
-        raise InputError(
-            f"{header.path}: spacing {tuple(round(s, 4) for s in header.spacing)} mm (z, y, x), "
-            f"but kits.json says {listed}: mend the header or kits.json"
-        )
 
 
 def _crc32(path: Path) -> int:

@@ -1,6 +1,6 @@
 """Records of checked cases: the only door to the data."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from renal.errors import InputError
@@ -16,7 +16,8 @@ class CheckedCase:
     name : str
         Case name.
     image, label : str
-        Paths; label is None for an unlabelled case.
+        Paths; label is None for an unlabelled case. Files of records have them relative to the data
+        folder, so that a folder that is moved changes no record, and none names an older one.
     shape : list of int
         (z, y, x) voxels of the image; None if its header could not be read.
     spacing : list of float
@@ -66,27 +67,61 @@ class CheckedCase:
         return z, y, x
 
 
-def write_checked(path: Path, cases: list[CheckedCase]) -> None:
-    """Write what `read_checked` reads."""
-    write_json(path, [asdict(case) for case in cases])
+def write_checked(path: Path, cases: list[CheckedCase], data: Path) -> None:
+    """Write what `read_checked` reads: of cases whose files lie in the folder `data`."""
+    write_json(path, [asdict(_relative(case, data)) for case in cases])
 
 
-def read_checked(path: Path) -> dict[str, CheckedCase]:
-    """Read the record of a batch: name to `CheckedCase`."""
-    return {entry["name"]: CheckedCase(**entry) for entry in read_json(path)}
+def _relative(case: CheckedCase, data: Path) -> CheckedCase:
+    image = str(Path(case.image).relative_to(data))
+    label = None if case.label is None else str(Path(case.label).relative_to(data))
+    return replace(case, image=image, label=label, fault=case.fault.replace(f"{data}/", ""))
 
 
-def usable(paths: list[Path]) -> list[CheckedCase]:
+def read_checked(path: Path, data: Path = Path()) -> dict[str, CheckedCase]:
+    """Read the record of a batch: name to `CheckedCase`.
+
+    Parameters
+    ----------
+    path : Path
+        The record.
+    data : Path
+        The folder that the cases lie in, for those who read their files.
+
+    Raises
+    ------
+    InputError
+        If the record cannot be read, or names a data folder by itself, as earlier ones did.
+    """
+    cases = [CheckedCase(**entry) for entry in read_json(path)]
+    if any(Path(case.image).is_absolute() for case in cases):
+        raise InputError(f"{path}: of an earlier version: delete it and run the workflow again")
+    return {case.name: _within(case, data) for case in cases}
+
+
+def _within(case: CheckedCase, data: Path) -> CheckedCase:
+    label = None if case.label is None else str(data / case.label)
+    return replace(case, image=str(data / case.image), label=label)
+
+
+def usable(paths: list[Path], data: Path = Path()) -> list[CheckedCase]:
     """The cases without a fault in the records of several batches, in order of name.
 
     Cases that are only to be segmented are left out where they have a fault.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Records.
+    data : Path
+        The folder that the cases lie in, for those who read their files.
 
     Raises
     ------
     InputError
         With all faults, if a labelled case has one: nothing is learned from what is left.
     """
-    cases = [case for path in paths for case in read_checked(path).values()]
+    cases = [case for path in paths for case in read_checked(path, data).values()]
     refuse_labelled_faults(cases)
     return sorted((case for case in cases if not case.fault), key=lambda case: case.name)
 
