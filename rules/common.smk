@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
+from renal.handover.seals import SEAL
 from renal.plan import RANKS, named, read_plan
 from renal.settings import as_json
 

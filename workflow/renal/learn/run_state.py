@@ -9,6 +9,7 @@ import logging
 import math
 import signal
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,9 @@ def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, 
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not compare its checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = state["fingerprint"]
     except Exception as error:  # torch raises many kinds for a damaged file
