@@ -11,6 +11,7 @@ from renal.data.cases import find_cases, listed_spacings
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
 from renal.handover.checked import read_checked, usable
+from renal.image.volume import read_header, read_label, write_like
 
 LIMIT = 10**7
 NAME = "case_00000"
@@ -273,3 +274,24 @@ def test_a_case_that_went_away_since_the_plan_is_told(kits19, tmp_path):
     with pytest.raises(InputError, match=r"case_00009: no longer there: run the workflow again"):
         validate(kits19, ["case_00000", "case_00009"], tmp_path / "out.json", maximum_voxels=10**7)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_corrected_segmentation_is_a_label(kits19, image, label, tmp_path):
+    """As a step writes it in the image's geometry, and a viewer stores it with a voxel changed."""
+    header = read_header(image)
+    truth = read_label(read_header(label))
+    segmentation = tmp_path / "segmentation" / f"{NAME}.nii.gz"
+    write_like(segmentation, truth, header)
+    kidney = tuple(np.argwhere(np.asarray(nib.load(segmentation).dataobj) == 1)[0])
+
+    def corrected(array):
+        array = array.astype(np.int16)
+        array[kidney] = 0
+        return array
+
+    rewrite(segmentation, corrected)
+    segmentation.replace(label)
+    case = check(kits19)
+    assert case.fault == "" and case.labelled
+    changed = read_label(read_header(label)) != truth
+    assert changed.sum() == 1 and truth[changed] == [1]
