@@ -77,7 +77,7 @@ STEPS: dict[Step, str] = {
     steps.predict: "--prepared --models --settings [--bfloat16-on-cpu]",
     steps.merge: "--checked --predictions= --settings",
     steps.evaluate: "--checked --segmentations --truths= --settings --name --fold [--located]",
-    steps.collect_scores: "--checked --scores...",
+    steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings",

@@ -240,7 +240,8 @@ def collect_scores(a: Arguments) -> Work:
     from renal.handover.checked import usable
 
     def work() -> None:
-        collect_scores(a.scores, [case.name for case in usable(a.checked)], a.output)
+        cases = [case.name for case in usable(a.checked)] if a.checked else None
+        collect_scores(a.scores, a.output, cases)
 
     return work
 

@@ -10,17 +10,17 @@ from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
 
 
-def collect_scores(parts: list[Path], cases: list[str], output: Path) -> None:
+def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = None) -> None:
     """Join the folds' CSV files, which have the same columns, into one, sorted by case.
 
     Parameters
     ----------
     parts : list of Path
         CSV files that `evaluate` wrote.
-    cases : list of str
-        The cases that they score together.
     output : Path
         CSV to write.
+    cases : list of str, optional
+        The cases that they must score together.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def collect_scores(parts: list[Path], cases: list[str], output: Path) -> None:
     header = lines[0][0]
     position = header.split(",").index("case")
     named = [{row.split(",")[position] for row in part[1:]} for part in lines]
-    if sorted(name for names in named for name in names) != sorted(cases):
+    if cases is not None and sorted(name for names in named for name in names) != sorted(cases):
         wrong = set(cases) ^ set().union(*named)
         raise InputError(
             f"{', '.join(map(str, parts))}: {', '.join(sorted(wrong)) or 'a case'} scored by none, "
