@@ -97,7 +97,7 @@ rule collect_segmentations:
         segmentations=[RESULTS / "{method}/merged" / group for group in plan.groups],
     output:
         # Not the folder, which Snakemake would delete beforehand with what people corrected in it.
-        update(RESULTS / "{method}/segmentation" / SEAL),
+        RESULTS / "{method}/segmentation" / SEAL,
     log:
         log_of("collect_segmentations", "{method}"),
     benchmark:

@@ -192,7 +192,7 @@ def test_a_bit_that_changed_between_steps_is_told(ended, damaged, again):
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     target = results(ended) / again
     shutil.rmtree(target) if target.is_dir() else target.unlink()
-    run = ended.snakemake(str(target))
+    run = ended.snakemake(str(target.relative_to(ended.folder)))
     assert run.returncode == 1
     told = f"error: {path.relative_to(ended.folder)}: damaged or changed since it was written"
     assert told in run.stderr

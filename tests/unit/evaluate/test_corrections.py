@@ -7,7 +7,7 @@ import pytest
 from renal.evaluate.collect import collect_segmentations
 from renal.evaluate.corrections import set_aside
 from renal.handover.checked import CheckedCase
-from renal.handover.seals import check_seal, write_seal
+from renal.handover.seals import SEAL, check_seal, write_seal
 
 CASES = ["case_0", "case_1", "case_2"]
 
@@ -25,6 +25,7 @@ def predicted(tmp_path) -> Path:
 def collect(predicted: Path, cases: list[str] = CASES) -> Path:
     """As the step does it; returns the folder of segmentations."""
     output = predicted.parents[1] / "segmentation"
+    (output / SEAL).unlink(missing_ok=True)  # as Snakemake does before each attempt
     set_aside(output, [predicted], output.with_name("corrected"))
     groups = {predicted: [CheckedCase(name, f"{name}/imaging.nii.gz") for name in cases]}
     collect_segmentations(groups, output)
@@ -66,10 +67,12 @@ def test_what_nobody_changed_is_not_kept(predicted, caplog):
 
 def test_a_collecting_that_was_stopped_leaves_no_corrections(predicted):
     output = collect(predicted)
-    # Copied anew, but not sealed any more.
-    (predicted / "case_0.nii.gz").write_text("another model")
-    write_seal(predicted)
-    (output / "case_0.nii.gz").write_text("another model")
+    for text in ("another model", "and another"):
+        (predicted / "case_0.nii.gz").write_text(text)
+        write_seal(predicted)
+        set_aside(output, [predicted], output.with_name("corrected"))
+        # Some were copied anew, and nothing sealed; then it starts again with yet another model.
+        (output / "case_0.nii.gz").write_text(text)
     collect(predicted)
     assert not output.with_name("corrected").exists()
 
@@ -85,7 +88,7 @@ def test_a_second_correction_takes_the_name_and_the_first_stays(predicted):
     assert all(name.startswith("case_1-") and name.endswith(".nii.gz") for name in kept)
 
 
-def test_without_a_seal_all_is_kept_that_was_not_predicted(predicted):
+def test_without_a_note_all_is_kept_that_was_not_predicted(predicted):
     output = predicted.parents[1] / "segmentation"
     output.mkdir()
     (output / "case_0.nii.gz").write_text("predicted case_0")

@@ -3,10 +3,12 @@
 import logging
 from pathlib import Path
 
-from renal.files import replacing
+from renal.files import read_json, replacing, write_json
 from renal.handover.seals import checksum, sealed_in, visible_files
 
 log = logging.getLogger(__name__)
+
+COLLECTED = ".collected.json"  # no output of a rule: Snakemake deletes those before each attempt
 
 
 def set_aside(segmentations: Path, predicted: list[Path], corrected: Path) -> None:
@@ -17,21 +19,23 @@ def set_aside(segmentations: Path, predicted: list[Path], corrected: Path) -> No
     segmentations : Path
         The folder, which may not be there yet.
     predicted : list of Path
-        Sealed folders that the segmentations are collected from.
+        Sealed folders that the segmentations will be collected from. Their checksums are noted
+        in the folder, for the next time.
     corrected : Path
         Folder for what is neither as it was collected nor as it was predicted. An earlier file
         of the same name there is kept under one that has its checksum.
     """
-    if not segmentations.is_dir():
-        return
-    # Both, because a collecting that was stopped has not been sealed.
-    sealed = [sealed_in(folder) or {} for folder in (segmentations, *predicted)]
-    for path in visible_files(segmentations):
-        found = checksum(path)
-        if all(written.get(path.name) != found for written in sealed):
+    noted = segmentations / COLLECTED
+    before = read_json(noted) if noted.exists() else {}
+    after: dict[str, str] = {}
+    for folder in predicted:
+        after |= sealed_in(folder) or {}
+    for path in visible_files(segmentations) if segmentations.is_dir() else []:
+        if checksum(path) not in (before.get(path.name), after.get(path.name)):
             _keep(path, corrected / path.name)
             log.warning("%s: changed by hand: kept as %s", path, corrected / path.name)
         path.unlink()
+    write_json(noted, after)
 
 
 def _keep(path: Path, kept: Path) -> None:
