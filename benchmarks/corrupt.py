@@ -28,7 +28,7 @@ import faults
 sys.path.insert(0, str(faults.REPOSITORY / "workflow"))
 
 from renal.__main__ import handed_over, main, parser
-from renal.handover.seals import SEAL
+from renal.handover.seals import SEAL, visible_files
 from renal.sources import MODULES
 
 # The first pattern that a path has.
@@ -87,11 +87,13 @@ def readers(found: list[Command]) -> dict[Path, list[Command]]:
     read = collections.defaultdict(list)
     for command in found:
         for path in handed_over(parser().parse_args(command)):
-            files = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
-            seals = [path.with_name(f".{path.name}{SEAL}"), path.parent / SEAL]
-            for file in [*files, *(seal for seal in seals if seal.exists() and path.is_file())]:
-                if file.name != ".snakemake_timestamp":
-                    read[file].append(command)
+            if path.is_dir():
+                files = [*visible_files(path), path / SEAL]
+            else:
+                seals = [path.with_name(f".{path.name}{SEAL}"), path.parent / SEAL]
+                files = [path, *(seal for seal in seals if seal.exists())]
+            for file in files:
+                read[file].append(command)
     return read
 
 
