@@ -12,6 +12,7 @@ from snakemake.settings.types import DeploymentMethod
 from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
+from renal.handover.seals import SEAL
 from renal.plan import RANKS, named, read_plan
 from renal.settings import as_json
 

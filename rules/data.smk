@@ -87,9 +87,10 @@ rule check_segmented:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
+        folders=lambda w, input: [Path(path).parent for path in input.segmentations],
         code=plan.code("check_segmented"),
     message:
         "Checking that every case was segmented"
     shell:
-        "renal check_segmented --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        "renal check_segmented --checked {input.checked:q} --segmentations {params.folders:q}"
         " --output {output:q} --log {log:q}"

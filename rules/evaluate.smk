@@ -67,6 +67,7 @@ rule evaluate:
 
 rule collect_scores:
     input:
+        checked=plan.checked(plan.labelled),
         scores=[RESULTS / "{method}/scores" / f"{fold}.csv" for fold in plan.held_out],
     output:
         report(
@@ -90,7 +91,8 @@ rule collect_scores:
     message:
         "Collecting the scores of {wildcards.method}"
     shell:
-        "renal collect_scores --scores {input.scores:q} --output {output:q} --log {log:q}"
+        "renal collect_scores --checked {input.checked:q} --scores {input.scores:q}"
+        " --output {output:q} --log {log:q}"
 
 
 rule collect_segmentations:
@@ -98,7 +100,8 @@ rule collect_segmentations:
         checked=plan.checked(plan.batches),
         segmentations=[RESULTS / "{method}/merged" / group for group in plan.groups],
     output:
-        directory(RESULTS / "{method}/segmentation"),
+        # Not the folder, which Snakemake would delete beforehand with what people corrected in it.
+        RESULTS / "{method}/segmentation" / SEAL,
     log:
         log_of("collect_segmentations", "{method}"),
     benchmark:
@@ -114,18 +117,19 @@ rule collect_segmentations:
         segmentations=lambda w, input: named(
             {group: [path] for group, path in zip(plan.groups, input.segmentations)}
         ),
+        folder=lambda w, output: Path(output[0]).parent,
         code=plan.code("collect_segmentations"),
     message:
         "Collecting the segmentations of {wildcards.method}"
     shell:
         "renal collect_segmentations --checked {params.checked:q} --segmentations {params.segmentations:q}"
-        " --output {output:q} --log {log:q}"
+        " --output {params.folder:q} --log {log:q}"
 
 
 rule write_submission:
     input:
         checked=plan.checked(plan.unlabelled),
-        segmentations=RESULTS / "{method}/segmentation",
+        segmentations=RESULTS / "{method}/segmentation" / SEAL,
     output:
         directory(RESULTS / "{method}/submission"),
     log:
@@ -139,11 +143,12 @@ rule write_submission:
         mem_mb=lambda w, attempt: 500 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
+        folder=lambda w, input: Path(input.segmentations).parent,
         code=plan.code("write_submission"),
     message:
         "Writing the challenge submission of {wildcards.method}"
     shell:
-        "renal write_submission --checked {input.checked:q} --segmentations {input.segmentations:q}"
+        "renal write_submission --checked {input.checked:q} --segmentations {params.folder:q}"
         " --output {output:q} --log {log:q}"
 
 

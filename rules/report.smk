@@ -3,7 +3,7 @@ rule draw_overlays:
     input:
         checked=plan.checked(plan.labelled),
         scores=RESULTS / "{method}/scores.csv",
-        segmentations=RESULTS / "{method}/segmentation",
+        segmentations=RESULTS / "{method}/segmentation" / SEAL,
     output:
         *(
             report(
@@ -27,13 +27,14 @@ rule draw_overlays:
         data=DATA,
     params:
         code=plan.code("draw_overlays"),
+        segmentations=lambda w, input: Path(input.segmentations).parent,
         folder=lambda w, output: Path(output[0]).parent,
     message:
         "Drawing the best, median and worst case of {wildcards.method}"
     shell:
         "renal draw_overlays --data {resources.data:q} --checked {input.checked:q}"
         " --scores {input.scores:q}"
-        " --segmentations {input.segmentations:q} --output {params.folder:q} --log {log:q}"
+        " --segmentations {params.segmentations:q} --output {params.folder:q} --log {log:q}"
 
 
 rule draw_curves:

@@ -10,6 +10,8 @@ from renal import __main__ as command_line
 from renal import steps
 from renal.data import phantom
 from renal.errors import InputError, Stopped
+from renal.handover.checked import CheckedCase, write_checked
+from renal.handover.seals import SEAL, check_seal
 
 ARGUMENTS = ["phantom", "--labelled", "1", "--unlabelled", "0", "--seed", "0", "--size", "64"]
 
@@ -115,3 +117,73 @@ def test_what_may_be_left_out_and_what_may_not(capsys):
     with pytest.raises(SystemExit):
         parsed(*cropped[:-2])
     assert "--settings" in capsys.readouterr().err
+
+
+# -- what passes between steps --------------------------------------------------------------------
+
+
+@pytest.fixture
+def step(monkeypatch):
+    """Runs a step from its arguments; gives the exit status."""
+    log = logging.getLogger("renal")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+
+    def run_step(*arguments):
+        monkeypatch.setattr(sys, "argv", ["renal", *map(str, arguments)])
+        return command_line.main()
+
+    return run_step
+
+
+@pytest.fixture
+def collecting(tmp_path, step):
+    """The arguments of a step, and the file that it writes; what it reads is sealed."""
+    record, scores, output = (tmp_path / name for name in ("a.json", "fold0.csv", "all.csv"))
+    image, label = "c/imaging.nii.gz", "c/segmentation.nii.gz"
+    write_checked(record, [CheckedCase("case_1", image, label, [2, 2, 2], [1.0, 1.0, 1.0])])
+    scores.write_text("method,case,dice\nhao,case_1,0.5\n")
+    for path in (record, scores):
+        assert step("seal", "--output", path) == 0
+    files = ["--checked", record, "--scores", scores]
+    return ["collect_scores", *files, "--output", output], output
+
+
+def test_what_a_step_writes_is_sealed_for_the_next(step, collecting):
+    arguments, output = collecting
+    assert step(*arguments) == 0
+    check_seal(output)
+    output.write_text("method,case,dice\nhao,case_1,0.6\n")
+    with pytest.raises(InputError, match="damaged or changed"):
+        check_seal(output)
+
+
+@pytest.mark.parametrize("option", ["--checked", "--scores"])
+@pytest.mark.parametrize("damage", ["cut off", "emptied", "{}", "edited", "without a seal"])
+def test_what_is_not_as_it_was_written_is_refused(step, collecting, capsys, option, damage):
+    arguments, output = collecting
+    path = arguments[arguments.index(option) + 1]
+    text = path.read_text()
+    if damage == "without a seal":
+        path.with_name(f".{path.name}{SEAL}").unlink()
+    else:
+        edited = text.replace("0.5", "0.9").replace("1.0", "2.0")
+        path.write_text({"cut off": text[:-3], "emptied": "", "{}": "{}", "edited": edited}[damage])
+    assert step(*arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}: ")
+    assert not output.exists()
+
+
+def test_every_path_is_compared_but_data_and_what_was_fetched():
+    def compared(*arguments):
+        return [str(path) for path in command_line.handed_over(parsed(*arguments))]
+
+    common = ("--output", "out", "--log", "a.log", "--settings", "{}")
+    predictions = ("--predictions", "a=one", "b=two")
+    merged = compared("merge", *common, "--checked", "c", "d", *predictions)
+    assert sorted(merged) == ["c", "d", "one", "two"]
+    trained = ("--prepared", "p", "q", "--seed", "1", "--name", "n", "--weights", "w")
+    assert sorted(compared("train", *common, *trained)) == ["p", "q"]
+    checked = ("--data", "data", "--maximum-voxels", "9", "case_1")
+    assert compared("validate", "--output", "out", *checked) == []

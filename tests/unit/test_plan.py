@@ -168,7 +168,7 @@ def test_results_of_a_method(plan):
     folder = plan.results / "resvnet"
     assert plan.results_of("resvnet") == [
         folder / "scores.csv",
-        folder / "segmentation",
+        folder / "segmentation/.seal.json",
         folder / "submission",
         *(folder / f"pictures/{name}.png" for name in ("best", "median", "worst")),
         folder / "pictures/curves_whole.png",
@@ -184,7 +184,7 @@ def test_without_unlabelled_cases_there_is_no_submission(folder):
         (folder / f"data/case_{number:05d}/imaging.nii.gz").unlink()
         (folder / f"data/case_{number:05d}").rmdir()
     plan = read_plan(configuration(folder))
-    assert [path.name for path in plan.segmentations_of("resvnet")] == ["segmentation"]
+    assert [path.name for path in plan.segmentations_of("resvnet")] == [".seal.json"]
 
 
 def test_weights_are_asked_for_where_a_network_begins_with_some(folder):

@@ -228,6 +228,8 @@ NOTICED = {
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
 # What is written at a training's end, and how its processes start, decides no model.
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
+# Seals are compared and corrections kept beside what a step makes.
+UNNOTICED += ("handover.seals", "evaluate.corrections")
 
 
 def expected(module: str) -> set[str]:

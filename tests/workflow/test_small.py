@@ -1,6 +1,7 @@
 """Small runs on the phantom: what bad input does, and what faults leave behind."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import time
 import nibabel as nib
 import numpy as np
 import psutil
+import pytest
+
+from renal.handover.seals import SEAL
 
 from .conftest import results
 
@@ -29,11 +33,12 @@ def test_all_bad_cases_are_listed_at_once(fresh):
     assert "2 of 5 cases cannot be used" in output
     assert "Traceback" not in output
     # Nothing was learned from the good ones either, though one may have been prepared beside the
-    # last check, and nothing half-written is left (Snakemake marks folders with a hidden file).
+    # last check, and nothing half-written is left (Snakemake marks folders with a hidden file, and
+    # what is whole has a seal).
     left = {path.name for path in results(fresh).iterdir()}
     prepared = {"body", "resampled", "normalized", "true_roi"}
     assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks", "report", *prepared}
-    hidden = {path.name for path in results(fresh).rglob(".*")}
+    hidden = {path.name for path in results(fresh).rglob(".*") if not path.name.endswith(SEAL)}
     assert hidden <= {".snakemake_timestamp"}
 
 
@@ -102,6 +107,27 @@ def test_second_run_in_the_same_folder_is_told_so(fresh):
     assert "--unlock" in second.stderr
 
 
+def test_a_correction_outlives_a_new_case(ended):
+    """Saved where a radiologist would save it, before another CT is added."""
+    folder = results(ended) / "resvnet"
+    predicted = folder / "segmentation/case_00004.nii.gz"
+    before = predicted.read_bytes()
+    image = nib.load(predicted)
+    label = np.asarray(image.dataobj).copy()
+    label[:8, :8, :8] = 2
+    nib.save(nib.Nifti1Image(label, image.affine), predicted)
+    corrected = predicted.read_bytes()
+    data = results(ended) / "data"
+    shutil.copytree(data / "case_00004", data / "case_00006")
+    run = ended.snakemake("resvnet")
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert (folder / "corrected/case_00004.nii.gz").read_bytes() == corrected
+    assert "case_00004.nii.gz: changed by hand" in run.stderr
+    assert predicted.read_bytes() == before
+    assert (folder / "segmentation/case_00006.nii.gz").exists()
+    assert ended.plan("resvnet") == {}
+
+
 # -- faults ---------------------------------------------------------------------------------------
 
 
@@ -145,6 +171,32 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, ended):
     logs = [path.read_text() for path in results(ended).glob("logs/train/*.log")]
     assert any("going on after epoch" in log for log in logs)
     assert checksums(ended) == checksums(small)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "again"),
+    [
+        ("resvnet/scores/fold0.csv", "resvnet/scores.csv"),
+        ("resvnet/tumour/fold1/model.safetensors", "resvnet/tumour/prediction/fold1"),
+        ("normalized/*/*/fold0-000/case_*.0.image.npy", "resvnet/whole/prediction/fold0"),
+        ("resvnet/whole/prediction/fold0/cases.json", "resvnet/merged/fold0"),
+        ("cases/fold0-000.json", "resvnet/merged/fold0"),
+    ],
+)
+def test_a_bit_that_changed_between_steps_is_told(ended, damaged, again):
+    path = min(results(ended).glob(damaged))
+    content = path.read_bytes()
+    middle = len(content) // 2
+    kept = os.stat(path)
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    target = results(ended) / again
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    run = ended.snakemake(str(target.relative_to(ended.folder)))
+    assert run.returncode == 1
+    told = f"error: {path.relative_to(ended.folder)}: damaged or changed since it was written"
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr and not target.exists()
 
 
 def _kill_session(process):

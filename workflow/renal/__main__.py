@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from renal import steps
 from renal.errors import InputError, Stopped
+from renal.handover.seals import check_seal, write_seal
 
 log = logging.getLogger("renal")
 
@@ -71,12 +72,13 @@ STEPS: dict[Step, str] = {
     steps.window_normalize: "--source --settings",
     steps.crop_roi: "--data --checked --settings [--prediction]",
     steps.download_weights: "--settings",
+    steps.seal: "",
     steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
     steps.predict: "--prepared --models --settings [--bfloat16-on-cpu]",
     steps.merge: "--data --checked --predictions= --settings",
     steps.evaluate: "--data --checked --segmentations --truths= --settings --name --fold"
     " [--located]",
-    steps.collect_scores: "--scores...",
+    steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings",
@@ -84,6 +86,22 @@ STEPS: dict[Step, str] = {
     steps.draw_curves: "--histories --name",
     steps.draw_located: "--scores --name",
 }
+
+# All other paths are what a step wrote, which is compared with its seal before it is used.
+NOT_OF_STEPS = ("data", "log", "output", "weights")
+# Of all others the output is sealed for the steps that read it.
+READ_BY_PEOPLE = (
+    steps.phantom,
+    steps.check_cases,
+    steps.check_segmented,
+    steps.download_weights,
+    steps.seal,
+    steps.write_submission,
+    steps.write_tables,
+    steps.draw_overlays,
+    steps.draw_curves,
+    steps.draw_located,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -118,7 +136,8 @@ def _first_line(docstring: str | None) -> str:
 def main() -> int:
     """Run one step; returns the exit status."""
     a = parser().parse_args()
-    if os.environ.get("RANK", "0") == "0":
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
         _start_log(a.log)
     else:  # the first of several processes speaks for all
         a.log = None
@@ -126,7 +145,11 @@ def main() -> int:
     try:
         work = a.step(a)
         started = time.monotonic()
+        for path in handed_over(a):
+            check_seal(path)
         work()
+        if first and a.step not in READ_BY_PEOPLE:
+            write_seal(a.output)
     except Stopped as error:
         log.info("%s", error)
         return 1
@@ -147,6 +170,14 @@ def main() -> int:
         return 1
     _to_log_file(a.log, f"finished after {time.monotonic() - started:.2f} s of work\n")
     return 0
+
+
+def handed_over(a: steps.Arguments) -> list[Path]:
+    """The files and folders among a step's arguments that another step wrote."""
+    given = [value for option, value in vars(a).items() if option not in NOT_OF_STEPS]
+    flat = [item for value in given for item in (value if isinstance(value, list) else [value])]
+    paths = [item[1] if isinstance(item, tuple) else item for item in flat]
+    return [path for path in paths if isinstance(path, Path)]
 
 
 def _start_log(path: Path | None) -> None:

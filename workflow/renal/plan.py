@@ -15,6 +15,7 @@ from typing import Any
 from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
 from renal.data.folds import assign, read_assignments, write_assignments
 from renal.evaluate.settings import Merging
+from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
 from renal.learn.networks.settings import NetworkSettings, Pretrained
 from renal.learn.settings import Training
@@ -309,9 +310,9 @@ class Plan:
         return self.results / method / "scores.csv"
 
     def segmentations_of(self, method: str) -> list[Path]:
-        """All segmentations of a method, and where there are unlabelled cases the submission."""
-        folders = ["segmentation"] + (["submission"] if self.unlabelled else [])
-        return [self.results / method / folder for folder in folders]
+        """The seal of a method's segmentations, and the submission where cases have no label."""
+        submission = [self.results / method / "submission"] if self.unlabelled else []
+        return [self.results / method / "segmentation" / SEAL, *submission]
 
     def pictures_of(self, method: str) -> list[Path]:
         """Pictures of a method's results."""

@@ -197,6 +197,13 @@ def predict(a: Arguments) -> Work:
     )
 
 
+def seal(a: Arguments) -> Work:
+    """Vouch for a file or folder that no step wrote, or that was changed on purpose."""
+    from renal.handover.seals import write_seal
+
+    return partial(write_seal, a.output)
+
+
 def merge(a: Arguments) -> Work:
     """Merge the stages' probabilities into segmentations."""
     from renal.evaluate.merge import merge
@@ -232,19 +239,26 @@ def evaluate(a: Arguments) -> Work:
 def collect_scores(a: Arguments) -> Work:
     """Join the folds' scores."""
     from renal.evaluate.collect import collect_scores
+    from renal.handover.checked import usable
 
-    return partial(collect_scores, a.scores, a.output)
+    def work() -> None:
+        cases = [case.name for case in usable(a.checked)] if a.checked else None
+        collect_scores(a.scores, a.output, cases)
+
+    return work
 
 
 def collect_segmentations(a: Arguments) -> Work:
     """Copy all segmentations of a method into one folder."""
     from renal.evaluate.collect import collect_segmentations
+    from renal.evaluate.corrections import set_aside
     from renal.handover.checked import usable
 
     def work() -> None:
         folders = dict(a.segmentations)
         records = _grouped(a.checked)
         groups = {folders[group]: usable(paths) for group, paths in records.items()}
+        set_aside(a.output, list(groups), a.output.with_name("corrected"))
         collect_segmentations(groups, a.output)
 
     return work

@@ -10,6 +10,7 @@ from renal.data.cases import find_cases
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
 from renal.handover.checked import read_checked, usable
+from renal.image.volume import read_header, read_label, write_like
 
 LIMIT = 10**7
 NAME = "case_00000"
@@ -261,3 +262,24 @@ def test_records_are_the_same_wherever_the_data_lie(kits19, image, tmp_path):
     case = read_checked(first, moved)["case_00000"]
     assert case == check(moved)
     assert read_checked(first)["case_00001"].fault.startswith("case_00001/imaging.nii.gz: ")
+
+
+def test_a_corrected_segmentation_is_a_label(kits19, image, label, tmp_path):
+    """As a step writes it in the image's geometry, and a viewer stores it with a voxel changed."""
+    header = read_header(image)
+    truth = read_label(read_header(label))
+    segmentation = tmp_path / "segmentation" / f"{NAME}.nii.gz"
+    write_like(segmentation, truth, header)
+    kidney = tuple(np.argwhere(np.asarray(nib.load(segmentation).dataobj) == 1)[0])
+
+    def corrected(array):
+        array = array.astype(np.int16)
+        array[kidney] = 0
+        return array
+
+    rewrite(segmentation, corrected)
+    segmentation.replace(label)
+    case = check(kits19)
+    assert case.fault == "" and case.labelled
+    changed = read_label(read_header(label)) != truth
+    assert changed.sum() == 1 and truth[changed] == [1]

@@ -35,13 +35,32 @@ def test_scores_of_all_folds_in_order_of_case(tmp_path):
     parts = [tmp_path / "fold0.csv", tmp_path / "fold1.csv"]
     parts[0].write_text("method,case,dice\nhao,case_3,0.5\nhao,case_1,0.25\n")
     parts[1].write_text("method,case,dice\nhao,case_2,\n")
-    collect_scores(parts, tmp_path / "new" / "scores.csv")
+    collect_scores(parts, tmp_path / "new" / "scores.csv", ["case_2", "case_1", "case_3"])
     table = rows(tmp_path / "new" / "scores.csv")
     assert [(row["case"], row["dice"]) for row in table] == [
         ("case_1", "0.25"),
         ("case_2", ""),
         ("case_3", "0.5"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("hao,case_2,\n", "case_4 scored by none"),
+        ("hao,case_2,\nhao,case_4,\nhao,case_5,\n", "case_5 scored by none"),
+        ("hao,case_2,\nhao,case_4,\nhao,case_1,\n", "a case scored by none, by several"),
+    ],
+    ids=["too few", "too many", "twice"],
+)
+def test_a_table_knows_which_cases_it_must_have(tmp_path, second, told):
+    parts = [tmp_path / "fold0.csv", tmp_path / "fold1.csv"]
+    parts[0].write_text("method,case,dice\nhao,case_3,0.5\nhao,case_3,0.6\nhao,case_1,0.25\n")
+    parts[1].write_text("method,case,dice\n" + second)
+    with pytest.raises(InputError, match=told) as error:
+        collect_scores(parts, tmp_path / "all.csv", [f"case_{number}" for number in range(1, 5)])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "all.csv").exists()
 
 
 def test_segmentations_are_copied_and_replaced(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 import renal
+from renal.handover.seals import write_seal
 from renal.learn.distributed import shares_of
 from renal.learn.settings import Training
 from tests.unit.learn.helpers import read_history, read_run, write_blocks
@@ -40,7 +41,9 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Seven cases: five to learn from, so that the last batch is a single one, and two to watch."""
-    return write_blocks(tmp_path_factory.mktemp("seven"), 7, seed=1)
+    folder = write_blocks(tmp_path_factory.mktemp("seven"), 7, seed=1)
+    write_seal(folder)
+    return folder
 
 
 def train(prepared, output, processes, minutes=None):

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -345,7 +346,7 @@ def test_a_state_of_other_code_is_not_used(tmp_path, monkeypatch, prepared):
     assert epochs == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("damage", ["cut off", "empty", "text", "list", "program"])
+@pytest.mark.parametrize("damage", ["cut off", "empty", "text", "bit", "list", "program"])
 def test_a_damaged_state_is_not_used(
     uninterrupted, prepared, tmp_path, monkeypatch, caplog, damage
 ):
@@ -357,7 +358,12 @@ def test_a_damaged_state_is_not_used(
         torch.save({"fingerprint": print}, state)
     else:
         content = state.read_bytes()
-        state.write_bytes({"cut off": content[:-2000], "empty": b"", "text": b"state"}[damage])
+        bit = bytearray(content)
+        with zipfile.ZipFile(state) as archive:  # a bit of the largest tensor
+            largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        bit[largest.header_offset + largest.file_size // 2 + 100] ^= 1
+        damaged = {"cut off": content[:-2000], "empty": b"", "text": b"state", "bit": bit}
+        state.write_bytes(damaged[damage])
     caplog.set_level(logging.WARNING, "renal")
     epochs = count_epochs(monkeypatch)
     train(prepared, tmp_path)

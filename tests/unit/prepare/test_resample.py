@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from renal.errors import InputError
+from renal.files import write_json
 from renal.handover.prepared import PreparedCase, read_images, read_index, read_labels
 from renal.image.boxes import extended_box, inside, whole_volume
 from renal.image.grids import to_grid
@@ -100,3 +102,12 @@ def test_a_grid_for_a_smaller_extent_grows_to_cover_the_volume(checked, tmp_path
     resample(checked[:1], Geometry(size=(12, 20, 24)), tmp_path / "whole")
     for name in names(tmp_path / "whole"):
         assert (tmp_path / "small" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("boxes", [{}, {"case_other": [[0, 2]] * 3}])
+def test_a_case_without_its_box_is_told(checked, tmp_path, boxes):
+    write_json(tmp_path / "boxes.json", boxes)
+    with pytest.raises(InputError, match=rf"boxes\.json: no box of {NAMES[0]}") as error:
+        resample(checked[:1], GEOMETRY, tmp_path / "out", boxes=tmp_path / "boxes.json")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()

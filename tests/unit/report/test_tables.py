@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from renal.errors import InputError
 from renal.labels import KITS19
 from renal.report import tables
 from renal.report.settings import Row
@@ -339,6 +340,22 @@ def test_all_four_files_are_written(tmp_path):
     expected = tables.cross_validation(all_grids(*FOLDS), methods)
     assert (folder / "cv.md").read_text() == tables.markdown(expected, methods)
     assert (folder / "cv.tex").read_text() == tables.latex(expected, methods)
+
+
+@pytest.mark.parametrize("wrong", ["none", "one is missing", "one twice", "another"])
+def test_methods_that_were_scored_on_other_cases_make_no_table(tmp_path, wrong):
+    other = {
+        "none": (),
+        "one is missing": FOLDS[:-1],
+        "one twice": (*FOLDS, FOLDS[0]),
+        "another": (*FOLDS[:-1], {**FOLDS[-1], "case": "case_9"}),
+    }
+    two = [{**row, "method": "two"} for row in other[wrong]]
+    path = tmp_path / "scores.csv"
+    all_grids(*FOLDS, *two).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"^two/scores\.csv: .*run the workflow again$"):
+        tables.write_tables([path], rows(None, "one", "two"), tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()
 
 
 def test_files_repeat_to_the_byte(tmp_path):

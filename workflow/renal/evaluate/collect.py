@@ -10,11 +10,33 @@ from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
 
 
-def collect_scores(parts: list[Path], output: Path) -> None:
-    """Join the folds' CSV files, which have the same columns, into one, sorted by case."""
+def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = None) -> None:
+    """Join the folds' CSV files, which have the same columns, into one, sorted by case.
+
+    Parameters
+    ----------
+    parts : list of Path
+        CSV files that `evaluate` wrote.
+    output : Path
+        CSV to write.
+    cases : list of str, optional
+        The cases that they must score together.
+
+    Raises
+    ------
+    InputError
+        If they score other cases, or one of them twice.
+    """
     lines = [path.read_text(encoding="utf-8").splitlines() for path in parts]
     header = lines[0][0]
     position = header.split(",").index("case")
+    named = [{row.split(",")[position] for row in part[1:]} for part in lines]
+    if cases is not None and sorted(name for names in named for name in names) != sorted(cases):
+        wrong = set(cases) ^ set().union(*named)
+        raise InputError(
+            f"{', '.join(map(str, parts))}: {', '.join(sorted(wrong)) or 'a case'} scored by none, "
+            "by several, or not to be scored: delete these files and run the workflow again"
+        )
     rows = sorted((row for part in lines for row in part[1:]), key=lambda r: r.split(",")[position])
     write_text(output, "\n".join([header, *rows]) + "\n")
 

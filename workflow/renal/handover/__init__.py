@@ -1,1 +1,1 @@
-"""What one phase leaves on disk for the next: the only place where phases meet."""
+"""What one phase leaves on disk for the next, sealed: the only place where phases meet."""

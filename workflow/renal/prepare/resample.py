@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from renal.errors import InputError
 from renal.files import read_json, write_array
 from renal.handover.checked import CheckedCase
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
@@ -38,9 +39,18 @@ def resample(
         What `crop_body` wrote; without it the grid covers the whole volume.
     threads : int
         Cases at a time.
+
+    Raises
+    ------
+    InputError
+        If a case has no box there.
     """
     found = read_json(boxes) if boxes else {}
     box_of = {case: three((low, high) for low, high in box) for case, box in found.items()}
+    if boxes and (missing := {case.name for case in cases} - box_of.keys()):
+        raise InputError(
+            f"{boxes}: no box of {', '.join(sorted(missing))}: delete it and run the workflow again"
+        )
     work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
     write_index(output, for_each(cases, work, threads))
 

@@ -16,7 +16,7 @@ from renal.settings import Extent, Name, Strict
 RESERVED = (
     *("all", "benchmarks", "body", "cases", "data", "folds", "logs", "normalized", "report"),
     *("resampled", "segmented", "tables", "true_roi"),
-    *("merged", "pictures", "scores", "segmentation", "submission"),
+    *("corrected", "merged", "pictures", "scores", "segmentation", "submission"),
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from renal.errors import InputError
 from renal.files import write_text
 from renal.labels import KITS19, Labels
 
@@ -241,13 +242,33 @@ def _escaped(text: str) -> str:
 def write_tables(
     scores: list[Path], methods: dict[str, "Row"], output: Path, labels: Labels = KITS19
 ) -> None:
-    """Write cv.csv, cv.md, cv.tex and cv.html into the folder `output`."""
+    """Write cv.csv, cv.md, cv.tex and cv.html into the folder `output`.
+
+    Raises
+    ------
+    InputError
+        If methods were not scored on the same cases, each once.
+    """
     collected = pd.concat([pd.read_csv(path) for path in scores])
+    _refuse_other_cases(collected, list(methods))
     table = cross_validation(collected, methods, labels)
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
     write_text(output / "cv.html", _page(table, methods, labels))
+
+
+def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
+    first = None
+    for name in methods:
+        rows = scores.loc[scores["method"] == name, ["case", "grid"]]
+        found = sorted(rows.itertuples(index=False, name=None))
+        first = found if first is None else first
+        if not found or found != first or len(set(found)) < len(found):
+            raise InputError(
+                f"{name}/scores.csv: {len(set(rows['case']))} cases in {len(found)} rows, other "
+                f"cases than {methods[0]}, or some twice: delete it and run the workflow again"
+            )
 
 
 def _page(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels) -> str:
