@@ -140,10 +140,9 @@ class Plan:
         return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
 
     def stamps(self, batch: str) -> list[str]:
-        """Name, size and time stamp of the files of a batch's cases that there are.
+        """Name within the data folder, size and time stamp of the files of a batch's cases.
 
-        Another file in a name's place has another size or time stamp, older ones included. Names
-        are relative to the data folder, which may lie anywhere.
+        Another file in a name's place has another size or time stamp, older ones included.
         """
         root = self.configuration.data.root
         files = [path for name in self.batches[batch] for path in self.cases[name].files]
