@@ -1,5 +1,6 @@
 """Tests of training examples: cases, the split, and batches that are read ahead."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,18 @@ def test_no_case_at_all(tmp_path, regions):
         read_cases([folder], CPU)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_more_cases_than_a_process_may_open_files(tmp_path):
+    folder = write_prepared(tmp_path, {f"case_{number}": 2 for number in range(60)})
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        examples = examples_of(folder)
+        images, _ = examples.batch(list(range(60)), generator())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(images) == 60
 
 
 def test_missing_label(tmp_path):

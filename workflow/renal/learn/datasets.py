@@ -5,14 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from renal.errors import InputError
-from renal.handover.prepared import read_images, read_index, read_labels
+from renal.files import read_array
+from renal.handover.prepared import PreparedCase, image_file, label_file, read_index
 from renal.image.boxes import Box
 from renal.learn.samplers import Place, sampler_of
 
@@ -20,6 +21,28 @@ if TYPE_CHECKING:
     from renal.learn.settings import Training, Validation
 
 Array = np.ndarray | Tensor
+
+
+class MappedFiles(Sequence[np.ndarray]):
+    """Arrays of .npy files, each mapped anew whenever it is asked for.
+
+    Held open, they would be two files a region: many systems let a process open 1,024.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> "MappedFiles": ...
+    def __getitem__(self, index: int | slice) -> "np.ndarray | MappedFiles":
+        if isinstance(index, slice):
+            return MappedFiles(self._paths[index])
+        return read_array(self._paths[index])
 
 
 @dataclass
@@ -54,7 +77,7 @@ def read_cases(folders: list[Path], device: torch.device) -> list[Case]:
         If there is none.
     """
     cases = [
-        Case(entry.name, read_images(folder, entry), read_labels(folder, entry), entry.slack)
+        _mapped(folder, entry)
         for folder in folders
         for entry in read_index(folder).values()
         if entry.boxes
@@ -70,6 +93,13 @@ def read_cases(folders: list[Path], device: torch.device) -> list[Case]:
             case.images = [torch.from_numpy(np.array(a)).to(device) for a in case.images]
             case.labels = [torch.from_numpy(np.array(a)).to(device) for a in case.labels]
     return cases
+
+
+def _mapped(folder: Path, entry: PreparedCase) -> Case:
+    regions = range(len(entry.boxes))
+    images = MappedFiles([image_file(folder, entry.name, number) for number in regions])
+    labels = MappedFiles([label_file(folder, entry.name, number) for number in regions])
+    return Case(entry.name, images, labels, entry.slack)
 
 
 def split(
