@@ -258,6 +258,17 @@ def test_a_damaged_first_line_is_told(tmp_path, line):
     assert "\n" not in str(told.value)
 
 
+def test_a_file_that_is_cut_off_within_a_line_is_told(tmp_path):
+    path = tmp_path / "folds.csv"
+    write_assignments(path, deal(numbered(9), **SETTINGS), **DEALT)
+    content = path.read_bytes()
+    for length in range(1, content.rindex(b"\n")):
+        path.write_bytes(content[:length])
+        if not content[:length].endswith(b"\n") or content[:length].count(b"\n") < 2:
+            with pytest.raises(InputError, match="damaged"):
+                read_assignments(path, **DEALT)
+
+
 def test_a_first_line_that_names_a_batch_size_too_is_read(tmp_path):
     """As earlier versions wrote it."""
     path = tmp_path / "folds.csv"
@@ -297,3 +308,5 @@ def test_results_that_are_no_folder_are_told(tmp_path):
         with pytest.raises(InputError, match=": no folder: ") as told:
             read_assignments(tmp_path / results / "folds.csv", **SETTINGS)
         assert str(told.value).startswith(str(tmp_path / results.partition("/")[0]))
+    with pytest.raises(InputError, match="File name too long"):
+        read_assignments(tmp_path / ("a" * 300) / "folds.csv", **SETTINGS)

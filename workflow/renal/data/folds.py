@@ -137,7 +137,7 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
     path = Path(path)
     try:
         folder = next(parent for parent in path.parents if os.path.lexists(parent))
-        if not folder.is_dir():
+        if not (path.parent.is_dir() or folder.is_dir()):
             raise InputError(f"{folder}: no folder: take it away, or set results in config.yaml")
         if not os.path.lexists(path):
             return []
@@ -152,6 +152,8 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
         places = [
             _place_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
         ]
+        if not table.endswith("\n"):
+            raise ValueError("cut off: its last line has no end")
         if len({place.name for place in places}) < len(places):
             raise ValueError("a case is there twice")
         return places
