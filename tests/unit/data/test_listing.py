@@ -76,9 +76,25 @@ def test_the_same_image_twice_is_told_with_the_other_case(checked, tmp_path, cap
         == []
     )
     remarks = [row["remark"] for row in rows(tmp_path / "cases.csv")]
-    told = ["same image as case_00001 (fold1-000)", "same image as case_00000 (fold0-000)"]
+    leak = ", which is learned from while this one is held out"
+    told = [f"same image as case_0000{n} (fold{n}-000){leak}" for n in (1, 0)]
     assert remarks == [*told, "", ""]
     assert caplog.messages == [f"case_00000: {told[0]}", f"case_00001: {told[1]}"]
+
+
+def test_the_same_image_within_a_fold_or_unlabelled_is_no_leak(checked, tmp_path):
+    _, second, third, last = checked
+    same = {"shape": second.shape, "spacing": second.spacing}
+    image = second.checksum.partition("-")[0]
+    third = replace(third, checksum=f"{image}-89abcdef", **same)
+    last = replace(last, checksum=image, **same)
+    batches = {"fold1-000": [second], "fold1-001": [third], "unlabelled-000": [last]}
+    check_cases(batches, tmp_path, tmp_path / "cases.csv")
+    assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == [
+        "same image as case_00002 (fold1-001), case_00003 (unlabelled-000)",
+        "same image as case_00001 (fold1-000), case_00003 (unlabelled-000)",
+        "same image as case_00001 (fold1-000), case_00002 (fold1-001)",
+    ]
 
 
 def test_cases_that_could_not_be_read_are_no_twins(checked, tmp_path):

@@ -114,9 +114,17 @@ def _same_images(cases: list[tuple[str, CheckedCase]]) -> dict[str, str]:
         if case.checksum and case.shape and case.spacing:
             image = case.checksum.partition("-")[0]
             groups[image, *case.shape, *case.spacing].append((case.name, batch))
-    return {
-        name: "same image as " + ", ".join(f"{n} ({b})" for n, b in members if n != name)
-        for members in groups.values()
-        if len(members) > 1
-        for name, _ in members
-    }
+    remarks = {}
+    for members in groups.values():
+        for name, batch in members if len(members) > 1 else ():
+            others = [member for member in members if member[0] != name]
+            remarks[name] = "same image as " + ", ".join(f"{n} ({b})" for n, b in others)
+            if any(_in_other_folds(batch, b) for _, b in others):
+                remarks[name] += ", which is learned from while this one is held out"
+    return remarks
+
+
+def _in_other_folds(first: str, second: str) -> bool:
+    """Whether two batches are of labelled cases and not of the same fold."""
+    folds = {batch.partition("-")[0] for batch in (first, second)}
+    return len(folds) == 2 and all(fold.startswith("fold") for fold in folds)
