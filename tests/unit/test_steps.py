@@ -12,7 +12,7 @@ import pytest
 
 from renal.__main__ import STEPS, parser
 from renal.errors import InputError
-from renal.evaluate import collect, evaluation, merge
+from renal.evaluate import collect, corrections, evaluation, merge
 from renal.evaluate.settings import Merging
 from renal.handover import checked
 from renal.handover.predictions import native_mask_of
@@ -141,7 +141,9 @@ def test_training_gets_pretrained_weights_where_there_are_any(handed, method, st
     assert re.fullmatch("[0-9a-f]{8}", seen["code"])
 
 
-def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed):
+def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed, monkeypatch):
+    emptied = []
+    monkeypatch.setattr(corrections, "set_aside", lambda *given: emptied.append(given))
     seen = handed(
         *(collect, "collect_segmentations", "--checked", "a=1.json", "b=2.json", "a=3.json"),
         *("--segmentations", "b=two", "a=one"),
@@ -150,6 +152,7 @@ def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed):
         {Path("one"): [Path("1.json"), Path("3.json")], Path("two"): [Path("2.json")]},
         Path("out"),
     )
+    assert emptied == [(Path("out"), [Path("one"), Path("two")], Path("corrected"))]
 
 
 def test_settings_that_do_not_fit_are_told_in_one_line():
