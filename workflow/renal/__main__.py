@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 import time
 import traceback
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from renal import steps
+from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 
 log = logging.getLogger("renal")
@@ -111,18 +111,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _first_line(docstring: str | None) -> str:
-    return (docstring or "").strip().splitlines()[0]
+    """The first line of a docstring; nothing under `python -OO`, which leaves docstrings out."""
+    return (docstring or "").strip().partition("\n")[0]
 
 
 def main() -> int:
     """Run one step; returns the exit status."""
     a = parser().parse_args()
-    if os.environ.get("RANK", "0") == "0":
+    if speaks_for_all():
         _start_log(a.log)
     else:  # the first of several processes speaks for all
         a.log = None
         log.addHandler(logging.NullHandler())
     try:
+        end_orderly()
+        end_with_parent()
         work = a.step(a)
         started = time.monotonic()
         work()

@@ -7,7 +7,6 @@ its work, so that a log can tell the work's own seconds from those of starting.
 import argparse
 import json
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -136,6 +135,7 @@ def download_weights(a: Arguments) -> Work:
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
     from renal.cluster.gpus import claim_gpus
+    from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
     from renal.learn.launch import joined, start_processes
     from renal.learn.pretrained import load_pretrained
@@ -150,7 +150,7 @@ def train(a: Arguments) -> Work:
         begins = f"with {weights.file}: give that file" if weights else "fresh: leave it out"
         raise InputError(f"--weights: {settings.network.name} begins {begins}")
     pretrain = partial(load_pretrained, path=a.weights, settings=weights) if weights else None
-    if not _started_by_torchrun():
+    if not started_by_torchrun():
         gpus = min(claim_gpus(settings.gpus), settings.gpus)
         if gpus > 1:
             start_processes(gpus)
@@ -294,10 +294,6 @@ def draw_located(a: Arguments) -> Work:
     from renal.report.located import draw_located
 
     return partial(draw_located, a.scores, a.name, a.output)
-
-
-def _started_by_torchrun() -> bool:
-    return "RANK" in os.environ
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:
