@@ -5,14 +5,13 @@ its work, so that a log can tell the work's own seconds from those of starting.
 """
 
 import argparse
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from renal.errors import InputError
 
@@ -24,6 +23,7 @@ log = logging.getLogger("renal")
 Arguments = argparse.Namespace
 Work = Callable[[], object]
 Model = TypeVar("Model", bound=BaseModel)
+Paths = TypeVar("Paths")
 
 
 def phantom(a: Arguments) -> Work:
@@ -203,7 +203,11 @@ def merge(a: Arguments) -> Work:
 
     settings = _settings(Merging, a)
     return lambda: merge(
-        usable(a.checked), _grouped(a.predictions), settings, a.output, threads=a.threads
+        usable(a.checked),
+        _of_all("--predictions", _grouped(a.predictions), settings.stages),
+        settings,
+        a.output,
+        threads=a.threads,
     )
 
 
@@ -217,7 +221,7 @@ def evaluate(a: Arguments) -> Work:
     return lambda: evaluate(
         usable(a.checked),
         a.segmentations,
-        _grouped(a.truths),
+        _of_all("--truths", _grouped(a.truths), [*settings.stages, settings.grid]),
         settings,
         a.output,
         name=a.name,
@@ -240,8 +244,8 @@ def collect_segmentations(a: Arguments) -> Work:
     from renal.handover.checked import usable
 
     def work() -> None:
-        folders = dict(a.segmentations)
         records = _grouped(a.checked)
+        folders = _of_all("--segmentations", dict(a.segmentations), records)
         groups = {folders[group]: usable(paths) for group, paths in records.items()}
         collect_segmentations(groups, a.output)
 
@@ -265,7 +269,7 @@ def write_tables(a: Arguments) -> Work:
     from renal.report.settings import Row
     from renal.report.tables import write_tables
 
-    methods = {name: Row.model_validate(value) for name, value in json.loads(a.settings).items()}
+    methods = _settings(RootModel[dict[str, Row]], a).root
     return partial(write_tables, a.scores, methods, a.output)
 
 
@@ -309,3 +313,10 @@ def _grouped(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:
     for name, path in named:
         groups.setdefault(name, []).append(path)
     return groups
+
+
+def _of_all(option: str, given: dict[str, Paths], names: Iterable[str]) -> dict[str, Paths]:
+    """What an option gives by names; an InputError if one is not given that is needed."""
+    if missing := [name for name in names if name not in given]:
+        raise InputError(f"{option}: {missing[0]}=path is needed, too")
+    return given

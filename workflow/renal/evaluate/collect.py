@@ -12,11 +12,24 @@ from renal.handover.segmentations import segmentation_of
 
 def collect_scores(parts: list[Path], output: Path) -> None:
     """Join the folds' CSV files, which have the same columns, into one, sorted by case."""
-    lines = [path.read_text(encoding="utf-8").splitlines() for path in parts]
+    lines = [_lines_of(path) for path in parts]
     header = lines[0][0]
     position = header.split(",").index("case")
     rows = sorted((row for part in lines for row in part[1:]), key=lambda r: r.split(",")[position])
     write_text(output, "\n".join([header, *rows]) + "\n")
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    commas = {line.count(",") for line in lines}
+    if len(commas) != 1 or "case" not in lines[0].split(","):
+        raise InputError(
+            f"{path}: damaged, not a table of cases: delete it and run the workflow again"
+        )
+    return lines
 
 
 def collect_segmentations(groups: dict[Path, list[CheckedCase]], output: Path) -> None:

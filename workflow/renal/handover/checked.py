@@ -72,8 +72,19 @@ def write_checked(path: Path, cases: list[CheckedCase]) -> None:
 
 
 def read_checked(path: Path) -> dict[str, CheckedCase]:
-    """Read the record of a batch: name to `CheckedCase`."""
-    return {entry["name"]: CheckedCase(**entry) for entry in read_json(path)}
+    """Read the record of a batch: name to `CheckedCase`.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    try:
+        return {entry["name"]: CheckedCase(**entry) for entry in read_json(path)}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged, no record of cases: delete it and run the workflow again"
+        ) from error
 
 
 def usable(paths: list[Path]) -> list[CheckedCase]:

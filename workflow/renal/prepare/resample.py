@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from renal.errors import InputError
 from renal.files import read_json, write_array
 from renal.handover.checked import CheckedCase
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
@@ -39,10 +40,21 @@ def resample(
     threads : int
         Cases at a time.
     """
-    found = read_json(boxes) if boxes else {}
-    box_of = {case: three((low, high) for low, high in box) for case, box in found.items()}
+    box_of = _read_boxes(boxes) if boxes else {}
     work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
     write_index(output, for_each(cases, work, threads))
+
+
+def _read_boxes(path: Path) -> dict[str, Box]:
+    try:
+        return {
+            case: three((int(low), int(high)) for low, high in box)
+            for case, box in read_json(path).items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged, no boxes of cases: delete it and run the workflow again"
+        ) from error
 
 
 def _resample_case(

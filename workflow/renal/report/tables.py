@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from renal.files import write_text
+from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
@@ -242,12 +243,19 @@ def write_tables(
     scores: list[Path], methods: dict[str, "Row"], output: Path, labels: Labels = KITS19
 ) -> None:
     """Write cv.csv, cv.md, cv.tex and cv.html into the folder `output`."""
-    collected = pd.concat([pd.read_csv(path) for path in scores])
+    collected = pd.concat([read_table(path, _columns(labels)) for path in scores])
     table = cross_validation(collected, methods, labels)
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
     write_text(output / "cv.html", _page(table, methods, labels))
+
+
+def _columns(labels: Labels) -> list[str]:
+    """What scores must have."""
+    found = {f"{r.name}s_found": f"{r.name}_detection" for r in labels.regions if r.lesion}
+    metrics = [*dice_titles(labels), *further_titles(labels)]
+    return ["method", "grid", "fold", *(found.get(metric, metric) for metric in metrics)]
 
 
 def _page(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels) -> str:
