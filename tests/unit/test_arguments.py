@@ -10,8 +10,24 @@ import pytest
 from renal import __main__ as command_line
 from renal.handover.checked import write_checked
 from renal.handover.prepared import PreparedCase, write_index
+from renal.recipe import load_method
+from renal.recipe.parts import merging, prediction, region_crop, row
+from renal.settings import as_json
 
-COMPONENTS = {"keep": 1, "minimum_voxels": 1}
+RECIPES = {"resvnet": load_method("resvnet", {}), "mrbnet": load_method("mrbnet", {})}
+STAGE = RECIPES["resvnet"].stages["whole"]
+LOOKING = next(name for name, stage in RECIPES["mrbnet"].stages.items() if stage.regions)
+SETTINGS = {
+    "crop_body": '{"threshold_hu": -300, "opening_mm": 5}',
+    "crop_roi": as_json(region_crop(RECIPES, "mrbnet", LOOKING)),
+    "evaluate": as_json(merging(RECIPES, "resvnet")),
+    "merge": as_json(merging(RECIPES, "resvnet")),
+    "predict": as_json(prediction(STAGE)),
+    "resample": '{"size": [8, 8, 8]}',
+    "train": as_json(STAGE.training),
+    "window_normalize": as_json(STAGE.intensity),
+    "write_tables": json.dumps({"resvnet": row(RECIPES, "resvnet").model_dump(mode="json")}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +84,7 @@ NUMBERS = {"--fold", "--labelled", "--maximum-voxels", "--minutes", "--seed", "-
     "--unlabelled",
     "--threads",
 }
-BAD_NUMBERS = ["", "-1", "many", "nan", "1e99", "9" * 30 + "x"]
+BAD_NUMBERS = ["", "-1", "many", "nan", "9" * 30 + "x"]
 BAD_SETTINGS = ["", "{", "[]", "null", "3", '{"colour": "green"}', "[" * 100_000, "\udcff"]
 FAULTS = {
     "missing": lambda path: None,
@@ -101,10 +117,13 @@ def arguments(step, files, output, **instead):
     for name, pairs in named_options(step):
         if name == "--weights" or (name == "--bfloat16-on-cpu"):
             continue
-        value = instead.get(name, str(files / SOUND[name]) if name in PATHS else SOUND[name])
+        value = SETTINGS.get(step.__name__, "{}") if name == "--settings" else SOUND[name]
+        value = instead.get(name, files / value if name in PATHS else value)
         if name.startswith("--"):
             call.append(name)
-        call.append(f"all={value}" if pairs else str(value))
+        # Every stage that a method has, and the groups of cases.
+        stages = ("all", *RECIPES["resvnet"].stages)
+        call += [f"{stage}={value}" for stage in stages] if pairs else [str(value)]
     return call
 
 
@@ -173,11 +192,7 @@ def test_an_output_or_a_log_that_cannot_be(step, files, tmp_path, told):
 
 
 def test_a_step_that_needs_a_stage_says_which(files, tmp_path, told):
-    settings = {"family": "tiny", "grid": "whole", "stages": {}, "merge": {"name": "nested"}}
-    settings["merge"]["maps"] = {"kidney": "whole", "tumour": "whole"}
-    stage = {"maps": ["kidney"], "components": COMPONENTS}
-    settings["stages"]["whole"] = stage
-    call = arguments(
-        command_line.steps.merge, files, tmp_path / "o", **{"--settings": json.dumps(settings)}
+    call = arguments(command_line.steps.merge, files, tmp_path / "output")
+    assert "--predictions: whole=path is needed" in told(
+        [part for part in call if not part.startswith("whole=")]
     )
-    assert "--predictions: whole=path is needed" in told(call)

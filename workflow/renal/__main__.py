@@ -58,7 +58,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
     "--maximum-voxels": {"type": number(1), "help": "largest volume that is read"},
-    "--minutes": {"type": number(0, kind=float), "help": "stop by itself within this time; default: SLURM's limit"},
+    "--minutes": {
+        "type": number(0, kind=float),
+        "help": "stop by itself within this time; default: SLURM's limit",
+    },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
