@@ -170,7 +170,7 @@ def test_a_path_that_is_something_else(step, option, files, tmp_path, told):
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_numbers_and_settings_that_are_none(step, files, tmp_path, told):
     names = {name for name, _ in named_options(step)}
-    for name in sorted(names & NUMBERS) + ["--threads"]:
+    for name in [*sorted(names & NUMBERS), "--threads"]:
         for value in BAD_NUMBERS:
             call = arguments(step, files, tmp_path / "output", **{name: value})
             if name == "--threads":

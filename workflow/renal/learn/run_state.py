@@ -125,7 +125,7 @@ class StopFlag:
 
 @contextmanager
 def stop_signal(deadline: float = math.inf) -> Iterator[StopFlag]:
-    """A flag that SIGTERM and its like or the deadline set, so that the state can be stored first."""
+    """A flag that a signal or the deadline sets, so that the state can be stored first."""
     flag = StopFlag(deadline)
 
     def set_flag(*_: object) -> None:

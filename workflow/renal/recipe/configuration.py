@@ -9,6 +9,7 @@ from renal.errors import InputError
 from renal.recipe.method import RESERVED
 from renal.recipe.validated import validated
 from renal.settings import Name, Strict
+from renal.sources import PACKAGE
 
 
 def _without_braces(path: Path) -> Path:
@@ -73,4 +74,20 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
             )
         if configuration.methods.count(name) > 1:
             raise InputError(f"config.yaml: methods: {name} is named twice: name it once")
+    _refuse_place(configuration.results, configuration.data.root)
     return configuration
+
+
+def _refuse_place(results: Path, data: Path) -> None:
+    """Raise an InputError where results would lie among files that are not the workflow's to make.
+
+    Where the data lie within the results nothing is mixed: a phantom is made there.
+    """
+    place = results.resolve()
+    for taken, what in ((data.resolve(), "the data"), (PACKAGE.parent, "the workflow's own files")):
+        if place.is_relative_to(taken):
+            raise InputError(
+                f"config.yaml: results: {results} lies in {taken}, with {what}: move it"
+            )
+    if place == Path(place.anchor):
+        raise InputError(f"config.yaml: results: {results} is the top of all: name a folder")
