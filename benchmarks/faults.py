@@ -1,16 +1,19 @@
 """A small run killed at random moments, or on a disk that is full at random moments.
 
-python benchmarks/faults.py kills [--times 30] [--seed 0]
+python benchmarks/faults.py kills [--times 30] [--seed 0] [--counts kills.json]
 python benchmarks/faults.py full-disk [--times 10] [--seed 0]   (as root: mounts a small disk)
 
 Each time the run is started again; at the end models, segmentations, scores and tables must be
-those of an undisturbed run, byte for byte. `kills` ends snakemake and all its jobs with SIGKILL;
+those of an undisturbed run, byte for byte. `kills` ends snakemake and all its jobs with SIGKILL,
+each time within the phase that was hit least so far; the file of counts is gone on with, so that a
+hundred kills can be done in pieces.
 `full-disk` leaves a random amount of space for project, results and Snakemake records: the run
 must end with an error that says so, and go on once there is space.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -27,6 +30,15 @@ PROGRAM = ("Snakefile", "rules", "workflow", "envs", "profiles", "config.yaml")
 COMPARED = ("*/*/fold*/model.safetensors", "*/segmentation/*.nii.gz", "*/scores.csv", "tables/cv.*")
 COMMAND = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
 DISK_MB = 400
+# Phase to its rules; `report` is the tables and pictures.
+PHASES = {
+    "prepare": ("resample", "window_normalize", "crop_body", "crop_true_roi", "crop_roi"),
+    "train": ("train",),
+    "predict": ("predict",),
+    "merge": ("merge",),
+    "evaluate": ("evaluate",),
+    "report": ("write_tables", "draw_overlays", "draw_curves", "draw_located"),
+}
 
 
 def make_project(folder: Path) -> None:
@@ -86,8 +98,27 @@ def checksums(folder: Path) -> dict[str, str]:
     }
 
 
-def kill_at_random(folder: Path, seconds: float) -> bool:
-    """Start, kill after some seconds, unlock; False where the run had ended before."""
+def running_steps(session: int) -> set[str]:
+    """The steps of the package that processes of a session are at."""
+    listed = subprocess.run(
+        ["ps", "-s", str(session), "-o", "args="], capture_output=True, text=True, check=False
+    )
+    commands = (line.split() for line in listed.stdout.splitlines())
+    return {
+        command[3] for command in commands if command[1:3] == ["-m", "renal"] and len(command) > 3
+    }
+
+
+def phase_of(steps: set[str]) -> str | None:
+    """The phase that some steps belong to; None where there is none."""
+    return next((phase for phase, rules in PHASES.items() if steps & set(rules)), None)
+
+
+def kill_within(folder: Path, aim: str, draw: random.Random) -> str | None:
+    """Start, kill a moment after a step of the phase `aim` has begun, unlock.
+
+    Returns the phase that was hit; None where the run had ended without one.
+    """
     run = subprocess.Popen(
         COMMAND,
         cwd=folder,
@@ -95,15 +126,45 @@ def kill_at_random(folder: Path, seconds: float) -> bool:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    time.sleep(seconds)
-    if run.poll() is not None:
-        assert run.returncode == 0, f"exit status {run.returncode}"
-        return False
-    subprocess.run(["pkill", "-9", "--session", str(run.pid)], check=True)
+    while phase_of(running_steps(run.pid)) != aim:
+        if run.poll() is not None:
+            assert run.returncode == 0, f"exit status {run.returncode}"
+            return None
+        time.sleep(0.05)
+    # Most of a step's time is its imports.
+    time.sleep(draw.uniform(0, 4))
+    hit = phase_of(running_steps(run.pid))
+    if run.poll() is None:
+        subprocess.run(["pkill", "-9", "--session", str(run.pid)], check=True)
     run.wait()
     unlocked = snakemake(folder, "--unlock")
     assert unlocked.returncode == 0, unlocked.stderr
-    return True
+    return hit or "between"
+
+
+def kill_all_phases(
+    disturbed: Path, expected: dict[str, str], times: int, stored: Path, draw: random.Random
+) -> list[str]:
+    """Kill so often, the counts of phases being stored; returns the files that differ."""
+    hits = dict.fromkeys([*PHASES, "between"], 0)
+    if stored.exists():
+        hits |= json.loads(stored.read_text())
+    different = []
+    for _ in range(times):
+        aim = min(PHASES, key=hits.__getitem__)
+        hit = kill_within(disturbed, aim, draw)
+        if hit is None:  # all of that phase was done before
+            different += differences(expected, disturbed)
+            print(f"finished; {len(different)} files differ; once more", flush=True)
+            for name in ("results", ".snakemake"):
+                shutil.rmtree(disturbed / name)
+            hit = kill_within(disturbed, aim, draw)
+        assert hit is not None, f"no step of {aim} was met"
+        hits[hit] += 1
+        stored.write_text(json.dumps(hits) + "\n")
+        print(f"{sum(hits.values())}: aimed at {aim}, hit {hit}", flush=True)
+    print(", ".join(f"{phase} {count}" for phase, count in hits.items()))
+    return different
 
 
 def fill_at_random(folder: Path, kilobytes: int) -> str:
@@ -136,6 +197,7 @@ def main() -> None:
     parser.add_argument("fault", choices=["kills", "full-disk"])
     parser.add_argument("--times", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--counts", type=Path, default=Path("kills.json"))
     a = parser.parse_args()
     draw = random.Random(a.seed)
     with tempfile.TemporaryDirectory() as temporary:
@@ -147,17 +209,7 @@ def main() -> None:
         expected, different = checksums(undisturbed), []
         print(f"undisturbed run: {seconds:.0f} s", flush=True)
         if a.fault == "kills":
-            kills = 0
-            while kills < (a.times or 30):
-                after = draw.uniform(1, max(10, seconds / 3))
-                if kill_at_random(disturbed, after):
-                    kills += 1
-                    print(f"{kills}: killed after {after:.1f} s", flush=True)
-                    continue
-                different += differences(expected, disturbed)
-                print(f"finished; {len(different)} files differ; once more", flush=True)
-                for name in ("results", ".snakemake"):
-                    shutil.rmtree(disturbed / name)
+            different += kill_all_phases(disturbed, expected, a.times or 30, a.counts, draw)
         else:
             disk = Path(temporary) / "disk"
             disk.mkdir()

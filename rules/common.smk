@@ -17,12 +17,14 @@ from renal.plan import RANKS, named, read_plan
 from renal.settings import as_json
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
-# the same interpreter, unless Snakemake was asked to make a conda environment.
+# the same interpreter, unless Snakemake was asked to make a conda environment. No module of the
+# working folder is imported in place of a library's, and a step ends with its Snakemake.
 in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 python = "python" if in_conda else shlex.quote(sys.executable)
 package = shlex.quote(str(ROOT / "workflow"))
 shell.prefix(
-    f'set -euo pipefail; renal() {{{{ PYTHONPATH={package} exec {python} -m renal "$@"; }}}}; '
+    "set -euo pipefail; export PYTHONSAFEPATH=1 RENAL_PARENT=$PPID; "
+    f'renal() {{{{ PYTHONPATH={package} exec {python} -m renal "$@"; }}}}; '
 )
 
 # What Snakemake can tell of the rules on a machine without data.

@@ -1,6 +1,7 @@
 """Files: whole or not at all, and every failure names the path."""
 
 import errno
+import os
 import stat
 
 import numpy as np
@@ -115,3 +116,14 @@ def test_an_array_that_is_missing_or_damaged_names_the_folder_to_delete(tmp_path
     with pytest.raises(InputError, match=f"delete the folder {path.parent}") as told:
         files.read_array(path)
     assert str(path) in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_device_a_pipe_and_a_folder_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(InputError, match=f"{name}: no regular file"):
+            files.write_text(tmp_path / name, "text")
+    assert names(tmp_path) == ["folder", "link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()

@@ -2,14 +2,16 @@
 
 import argparse
 import logging
-import os
+import math
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from renal import steps
+from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
 
@@ -33,32 +35,62 @@ def named(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[str], Any]:
+    """What reads a number of a range."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not least <= value < below:
+            upper = f" and less than {below}" if below < math.inf else ""
+            raise argparse.ArgumentTypeError(f"at least {least}{upper} (is {text})")
+        return value
+
+    read.__name__ = f"{kind.__name__} number"  # argparse tells it where the text is none
+    return read
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
     "--data": {"type": Path, "help": "KiTS19 folder"},
-    "--fold": {"type": int, "help": "number of the fold that held the cases out"},
+    "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
-    "--labelled": {"type": int, "help": "cases with a label"},
+    "--labelled": {"type": number(0), "help": "cases with a label"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
-    "--maximum-voxels": {"type": int, "help": "largest volume that is read"},
-    "--minutes": {"type": float, "help": "stop by itself within this time; default: SLURM's limit"},
+    "--maximum-voxels": {"type": number(1), "help": "largest volume that is read"},
+    "--minutes": {
+        "type": number(0, kind=float),
+        "help": "stop by itself within this time; default: SLURM's limit",
+    },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
     "--predictions": {"type": Path, "help": "folders that predict wrote, by stage"},
     "--prepared": {"type": Path, "nargs": "+", "help": "folders of prepared cases"},
     "--scores": {"type": Path, "help": "scores.csv"},
-    "--seed": {"type": int, "help": "decides all that is random"},
+    "--seed": {"type": number(0, 2**32), "help": "decides all that is random"},
     "--segmentations": {"type": Path, "help": "folder of segmentations"},
     "--settings": {"help": "the part of the recipe that the step uses, as JSON"},
-    "--size": {"type": int, "help": "rows and columns of a slice"},
+    "--size": {"type": number(32, 4097), "help": "rows and columns of a slice"},
     "--source": {"type": Path, "help": "folder that resample wrote"},
     "--truths": {"type": Path, "help": "prepared folders, by stage"},
-    "--unlabelled": {"type": int, "help": "cases without a label"},
+    "--unlabelled": {"type": number(0), "help": "cases without a label"},
     "--weights": {"type": Path, "help": "file of pretrained weights"},
 }
+
+# Options that name a folder that another step wrote; all other paths of steps are files.
+FOLDERS = {
+    "located",
+    "prediction",
+    "predictions",
+    "prepared",
+    "segmentations",
+    "source",
+    "truths",
+}
+# What a user brings has its own words where it is missing.
+UNCHECKED = {"data", "log", "output", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
@@ -114,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(step=step)
         command.add_argument("--output", type=Path, required=True, help="file or folder to write")
         command.add_argument("--log", type=Path, help="also write what happens to this file")
-        command.add_argument("--threads", type=int, default=1, help="cores to use")
+        command.add_argument("--threads", type=number(1), default=1, help="cores to use")
         command.add_argument("--debug", action="store_true", help="show where an error arose")
         for option in options.split():
             name = option.strip("[].=")
@@ -130,19 +162,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _first_line(docstring: str | None) -> str:
-    return (docstring or "").strip().splitlines()[0]
+    """The first line of a docstring; nothing under `python -OO`, which leaves docstrings out."""
+    return (docstring or "").strip().partition("\n")[0]
 
 
 def main() -> int:
     """Run one step; returns the exit status."""
     a = parser().parse_args()
-    first = os.environ.get("RANK", "0") == "0"
-    if first:
-        _start_log(a.log)
-    else:  # the first of several processes speaks for all
+    first = speaks_for_all()
+    if not first:
         a.log = None
-        log.addHandler(logging.NullHandler())
     try:
+        _start_log(a.log)
+    except OSError as error:
+        log.error("error: %s", _told(error))
+        return 1
+    try:
+        check_inputs(a)
+        end_orderly()
+        end_with_parent()
         work = a.step(a)
         started = time.monotonic()
         for path in handed_over(a):
@@ -158,6 +196,12 @@ def main() -> int:
         return 130
     except InputError as error:
         log.error("error: %s", error)
+        if a.debug:
+            traceback.print_exc()
+        return 1
+    except OSError as error:
+        log.error("error: %s", _told(error))
+        _to_log_file(a.log, traceback.format_exc())
         if a.debug:
             traceback.print_exc()
         return 1
@@ -180,8 +224,34 @@ def handed_over(a: steps.Arguments) -> list[Path]:
     return [path for path in paths if isinstance(path, Path)]
 
 
+def check_inputs(a: steps.Arguments) -> None:
+    """Refuse paths that are not there, or a file for a folder, before anything is read.
+
+    Raises
+    ------
+    InputError
+        With the first of them.
+    """
+    for option, value in vars(a).items():
+        items = value if isinstance(value, list) else [value]
+        paths = [item[1] if isinstance(item, tuple) else item for item in items]
+        kind, there = ("folder", Path.is_dir) if option in FOLDERS else ("file", Path.is_file)
+        for path in paths:
+            if isinstance(path, Path) and option not in UNCHECKED and not there(path):
+                raise InputError(f"{path}: no such {kind}: run the workflow again to make it")
+
+
+def _told(error: OSError) -> str:
+    """An error of the file system, which is no fault of the program, in one line."""
+    path = f"{error.filename}: " if error.filename else ""
+    return f"{path}{error.strerror or error}: mend it, or name another file or folder"
+
+
 def _start_log(path: Path | None) -> None:
-    """Plain lines on the terminal; the same with the time in the log file."""
+    """Plain lines on the terminal; the same with the time in the log file; one process speaks."""
+    if not speaks_for_all():
+        log.addHandler(logging.NullHandler())
+        return
     log.setLevel(logging.INFO)
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))

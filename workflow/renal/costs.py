@@ -225,7 +225,7 @@ def read_configuration(files: list[Path]) -> dict[str, Any]:
 def main() -> int:
     """Print what a run would cost; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m renal.costs", description=__doc__.splitlines()[0]
+        prog="python -m renal.costs", description="What a run will cost."
     )
     parser.add_argument("targets", nargs="*", help="what to make; by default all")
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for Snakemake")

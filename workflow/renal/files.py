@@ -25,9 +25,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the disk is full or the folder cannot be written. The temporary file is removed.
+        If the disk is full or the folder cannot be written, or something is there that is no
+        file, such as a device. The temporary file is removed.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: no regular file, and not to be replaced by one: name another")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +74,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}): delete it and run the workflow again"
         ) from error

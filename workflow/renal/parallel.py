@@ -1,5 +1,6 @@
 """Several cases at once."""
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ def for_each(cases: list[Any], work: Callable[[Any], Any], threads: int) -> list
         _one_thread_each()
         return [work(case) for case in cases]
     pool = ProcessPoolExecutor(
-        min(threads, len(cases)), get_context("fork"), initializer=_one_thread_each
+        min(threads, len(cases)), get_context("fork"), initializer=_begin_worker
     )
     try:
         with pool:
@@ -49,6 +50,13 @@ def _told_by_name(work: Callable[[Any], Any], case: Any) -> Any:
             f"{getattr(case, 'name', case)}: {words}: look at its size and spacing in cases.csv, "
             "or lower compute.prepare_threads in config.yaml"
         ) from error
+
+
+def _begin_worker() -> None:
+    # A pool ends its workers by SIGTERM where one of them died; taken for an interruption of the
+    # case at hand, they would wait for the next one for ever.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _one_thread_each()
 
 
 def _one_thread_each() -> None:

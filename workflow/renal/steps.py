@@ -5,15 +5,13 @@ its work, so that a log can tell the work's own seconds from those of starting.
 """
 
 import argparse
-import json
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from renal.errors import InputError
 
@@ -25,6 +23,7 @@ log = logging.getLogger("renal")
 Arguments = argparse.Namespace
 Work = Callable[[], object]
 Model = TypeVar("Model", bound=BaseModel)
+Paths = TypeVar("Paths")
 
 
 def phantom(a: Arguments) -> Work:
@@ -138,6 +137,7 @@ def download_weights(a: Arguments) -> Work:
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
     from renal.cluster.gpus import claim_gpus
+    from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
     from renal.learn.launch import joined, start_processes
     from renal.learn.pretrained import load_pretrained
@@ -152,7 +152,7 @@ def train(a: Arguments) -> Work:
         begins = f"with {weights.file}: give that file" if weights else "fresh: leave it out"
         raise InputError(f"--weights: {settings.network.name} begins {begins}")
     pretrain = partial(load_pretrained, path=a.weights, settings=weights) if weights else None
-    if not _started_by_torchrun():
+    if not started_by_torchrun():
         gpus = min(claim_gpus(settings.gpus), settings.gpus)
         if gpus > 1:
             start_processes(gpus)
@@ -212,7 +212,11 @@ def merge(a: Arguments) -> Work:
 
     settings = _settings(Merging, a)
     return lambda: merge(
-        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, threads=a.threads
+        usable(a.checked, a.data),
+        _of_all("--predictions", _grouped(a.predictions), settings.stages),
+        settings,
+        a.output,
+        threads=a.threads,
     )
 
 
@@ -226,7 +230,7 @@ def evaluate(a: Arguments) -> Work:
     return lambda: evaluate(
         usable(a.checked, a.data),
         a.segmentations,
-        _grouped(a.truths),
+        _of_all("--truths", _grouped(a.truths), [*settings.stages, settings.grid]),
         settings,
         a.output,
         name=a.name,
@@ -255,8 +259,8 @@ def collect_segmentations(a: Arguments) -> Work:
     from renal.handover.checked import usable
 
     def work() -> None:
-        folders = dict(a.segmentations)
         records = _grouped(a.checked)
+        folders = _of_all("--segmentations", dict(a.segmentations), records)
         groups = {folders[group]: usable(paths) for group, paths in records.items()}
         set_aside(a.output, list(groups), a.output.with_name("corrected"))
         collect_segmentations(groups, a.output)
@@ -281,7 +285,7 @@ def write_tables(a: Arguments) -> Work:
     from renal.report.settings import Row
     from renal.report.tables import write_tables
 
-    methods = {name: Row.model_validate(value) for name, value in json.loads(a.settings).items()}
+    methods = _settings(RootModel[dict[str, Row]], a).root
     return partial(write_tables, a.scores, methods, a.output)
 
 
@@ -312,10 +316,6 @@ def draw_located(a: Arguments) -> Work:
     return partial(draw_located, a.scores, a.name, a.output)
 
 
-def _started_by_torchrun() -> bool:
-    return "RANK" in os.environ
-
-
 def _settings(model: type[Model], a: Arguments) -> Model:
     try:
         return model.model_validate_json(a.settings)
@@ -329,3 +329,10 @@ def _grouped(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:
     for name, path in named:
         groups.setdefault(name, []).append(path)
     return groups
+
+
+def _of_all(option: str, given: dict[str, Paths], names: Iterable[str]) -> dict[str, Paths]:
+    """What an option gives by names; an InputError if one is not given that is needed."""
+    if missing := [name for name in names if name not in given]:
+        raise InputError(f"{option}: {missing[0]}=path is needed, too")
+    return given

@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import shutil
 import time
 
 import pytest
@@ -167,4 +168,31 @@ def test_a_step_that_was_given_a_gpu_does_not_go_on_without(monkeypatch, tmp_pat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(gpus, "_held", [])
     with pytest.raises(InputError, match="another build"):
+        gpus.claim_gpus()
+
+
+# -- locks ----------------------------------------------------------------------------------------
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(two_gpus, tmp_path):
+    """Neither that of the lock nor that of its folder: what it points to would be emptied."""
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    folder = tmp_path / f"renal-{os.getuid()}"
+    for name in ("gpu-2.lock", f"renal-{os.getuid()}-gpu-2.lock"):
+        (tmp_path / name).symlink_to(precious)
+    gpus.claim_gpus()
+    assert precious.read_text() == "kept"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(folder)
+    folder.symlink_to(tmp_path)
+    with pytest.raises(InputError, match="cannot be used for the locks"):
+        gpus.claim_gpus()
+
+
+def test_a_folder_of_locks_that_is_open_to_others_is_refused(two_gpus, tmp_path):
+    folder = tmp_path / f"renal-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(InputError, match="open to others"):
         gpus.claim_gpus()

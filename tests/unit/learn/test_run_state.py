@@ -113,7 +113,7 @@ def test_reading_ahead_changes_no_result(remembering, prepared, tmp_path, monkey
 # -- stopped and killed ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_run_goes_on_to_the_same_bytes(
     uninterrupted, prepared, tmp_path, monkeypatch, caplog, number
 ):

@@ -8,6 +8,7 @@ import yaml
 
 from renal import recipe
 from renal.errors import InputError
+from renal.sources import PACKAGE
 from tests.unit.recipe.helpers import (
     DEMOS,
     ROOT,
@@ -37,6 +38,23 @@ def test_demos_are_the_papers_methods_with_less_of_everything(demo, everything):
         # The demonstration takes the same way as the paper.
         assert list(method.stages) == list(paper.stages)
         assert method.merge == paper.merge
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ("data/kits19", "with the data"),
+        ("data/kits19/results", "with the data"),
+        ("data/../data/kits19/case_00000", "with the data"),
+        (str(PACKAGE.parent), "with the workflow's own files"),
+        (str(PACKAGE / "results"), "with the workflow's own files"),
+        ("/", "the top of all"),
+    ],
+)
+def test_results_among_files_of_others_are_refused(results, expected):
+    with pytest.raises(InputError) as error:
+        recipe.check_configuration(with_value(configuration_values(), "results", results))
+    assert_one_line(error, "config.yaml: results: ", expected)
 
 
 @pytest.mark.parametrize(

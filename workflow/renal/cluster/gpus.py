@@ -3,11 +3,11 @@
 import fcntl
 import logging
 import os
+import stat
 import tempfile
 import time
 from itertools import takewhile
 from pathlib import Path
-from typing import TextIO
 
 from renal.errors import InputError
 
@@ -17,7 +17,7 @@ DEVICES = Path("/dev")
 BUILDS = "https://pytorch.org/get-started/locally"
 SECONDS_BETWEEN_TRIES = 0.5
 # Open files that hold the locks of this process's GPUs for as long as it lives.
-_held: list[TextIO] = []
+_held: list[int] = []
 
 
 def visible_gpus() -> list[str]:
@@ -121,32 +121,61 @@ def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
 def _wait_for(names: list[str], count: int) -> list[str]:
     """Lock `count` of the GPUs: all at once, so that two waiting steps cannot block each other."""
     while True:
-        taken: dict[str, TextIO] = {}
+        taken: dict[str, int] = {}
         for name in names:
-            stream = _locked(name) if len(taken) < count else None
-            if stream is not None:
-                taken[name] = stream
+            lock = _locked(name) if len(taken) < count else None
+            if lock is not None:
+                taken[name] = lock
         if len(taken) == count:
             _held.extend(taken.values())
             return list(taken)
-        for stream in taken.values():
-            stream.close()
+        for lock in taken.values():
+            os.close(lock)
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def _locked(name: str) -> TextIO | None:
+def _locked(name: str) -> int | None:
     """The GPU's lock file, open and locked; None while another process has it.
 
     Jobs of SLURM may each call another GPU by the same number, so each has locks of its own.
     """
+    folder = _own_folder()
     job = os.environ.get("SLURM_JOB_ID", "local")
-    file = f"renal-{os.getuid()}-{job}-gpu-{name.replace('/', '-')}.lock"
-    path = Path(tempfile.gettempdir()) / file
-    stream = path.open("w")
-    os.set_inheritable(stream.fileno(), True)  # kept where the process becomes torchrun's
+    file = f"{job}-gpu-{name.replace('/', '-')}.lock"
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.set_inheritable(lock, True)  # kept where the process becomes torchrun's
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        stream.close()
+        os.close(lock)
         return None
-    return stream
+    return lock
+
+
+def _own_folder() -> int:
+    """A folder among the temporary ones, open, in which nobody else can have put a link.
+
+    Raises
+    ------
+    InputError
+        If what has its name is no folder, or is open to others.
+    """
+    path = Path(tempfile.gettempdir()) / f"renal-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be used for the locks of GPUs ({error.strerror}): take it away, or "
+            "set TMPDIR"
+        ) from error
+    status = os.fstat(folder)
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        os.close(folder)
+        raise InputError(
+            f"{path}: for the locks of GPUs, but open to others: take it away, or set TMPDIR"
+        )
+    return folder

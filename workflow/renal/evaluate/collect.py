@@ -27,7 +27,7 @@ def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = No
     InputError
         If they score other cases, or one of them twice.
     """
-    lines = [path.read_text(encoding="utf-8").splitlines() for path in parts]
+    lines = [_lines_of(path) for path in parts]
     header = lines[0][0]
     position = header.split(",").index("case")
     named = [{row.split(",")[position] for row in part[1:]} for part in lines]
@@ -39,6 +39,19 @@ def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = No
         )
     rows = sorted((row for part in lines for row in part[1:]), key=lambda r: r.split(",")[position])
     write_text(output, "\n".join([header, *rows]) + "\n")
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    commas = {line.count(",") for line in lines}
+    if len(commas) != 1 or "case" not in lines[0].split(","):
+        raise InputError(
+            f"{path}: damaged, not a table of cases: delete it and run the workflow again"
+        )
+    return lines
 
 
 def collect_segmentations(groups: dict[Path, list[CheckedCase]], output: Path) -> None:

@@ -91,9 +91,14 @@ def read_checked(path: Path, data: Path = Path()) -> dict[str, CheckedCase]:
     Raises
     ------
     InputError
-        If the record cannot be read, or names a data folder by itself, as earlier ones did.
+        If the record is missing or damaged, or names a data folder by itself, as earlier ones did.
     """
-    cases = [CheckedCase(**entry) for entry in read_json(path)]
+    try:
+        cases = [CheckedCase(**entry) for entry in read_json(path)]
+    except TypeError as error:
+        raise InputError(
+            f"{path}: damaged, no record of cases: delete it and run the workflow again"
+        ) from error
     if any(Path(case.image).is_absolute() for case in cases):
         raise InputError(f"{path}: of an earlier version: delete it and run the workflow again")
     return {case.name: _within(case, data) for case in cases}

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import distributed
 
+from renal.cluster.processes import started_by_torchrun, torchrun_environment
+
 
 def start_processes(count: int) -> None:
     """Become `count` processes that run this program's command anew; torchrun looks after them.
@@ -17,13 +19,13 @@ def start_processes(count: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     # Behind the -- torchrun looks for no options of its own.
     command += [f"--nproc-per-node={count}", "-m", "--", "renal", *sys.argv[1:]]
-    os.execv(sys.executable, command)
+    os.execve(sys.executable, command, torchrun_environment())
 
 
 @contextmanager
 def joined() -> Iterator[None]:
     """Join the other processes where torchrun started this one."""
-    if "RANK" not in os.environ:
+    if not started_by_torchrun():
         yield
         return
     if torch.cuda.is_available():

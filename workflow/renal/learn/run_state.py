@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from renal.cluster.processes import ending_signals
 from renal.errors import InputError
 from renal.files import replacing
 from renal.learn.datasets import Examples
@@ -131,13 +132,13 @@ class StopFlag:
 
 @contextmanager
 def stop_signal(deadline: float = math.inf) -> Iterator[StopFlag]:
-    """A flag that SIGTERM, SIGINT or the deadline sets, so that the state can be stored first."""
+    """A flag that a signal or the deadline sets, so that the state can be stored first."""
     flag = StopFlag(deadline)
 
     def set_flag(*_: object) -> None:
         flag.since = min(flag.since, time.monotonic())
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = ending_signals()
     previous = [signal.signal(number, set_flag) for number in numbers]
     try:
         yield flag

@@ -95,8 +95,8 @@ def train(
     InputError
         If the loss is no longer a number, or another process is training in `output`.
     Stopped
-        After SIGTERM or SIGINT, or before `minutes` are over: at the end of the epoch, once the
-        state is stored, or within it if it goes on for long; then an earlier state is there.
+        After SIGTERM, SIGINT or SIGHUP, or before `minutes` are over: at the end of the epoch, once
+        the state is stored, or within it if it goes on for long; then an earlier state is there.
     """
     started = time.monotonic()
     torch.set_num_threads(max(1, threads // processes()))

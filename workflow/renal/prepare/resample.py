@@ -45,14 +45,25 @@ def resample(
     InputError
         If a case has no box there.
     """
-    found = read_json(boxes) if boxes else {}
-    box_of = {case: three((low, high) for low, high in box) for case, box in found.items()}
+    box_of = _read_boxes(boxes) if boxes else {}
     if boxes and (missing := {case.name for case in cases} - box_of.keys()):
         raise InputError(
             f"{boxes}: no box of {', '.join(sorted(missing))}: delete it and run the workflow again"
         )
     work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
     write_index(output, for_each(cases, work, threads))
+
+
+def _read_boxes(path: Path) -> dict[str, Box]:
+    try:
+        return {
+            case: three((int(low), int(high)) for low, high in box)
+            for case, box in read_json(path).items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged, no boxes of cases: delete it and run the workflow again"
+        ) from error
 
 
 def _resample_case(

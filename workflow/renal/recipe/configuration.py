@@ -1,5 +1,6 @@
 """config.yaml: what a user edits."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PositiveInt
@@ -8,7 +9,7 @@ from renal.errors import InputError
 from renal.recipe.method import RESERVED
 from renal.recipe.validated import validated
 from renal.settings import Name, Strict, UsablePath
-from renal.sources import MODULES
+from renal.sources import MODULES, PACKAGE
 
 # A method is asked for by its name, as rules are, and has a row in tables, in which programs take
 # some words for a missing value.
@@ -72,6 +73,7 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
         refuse_taken_name(name, "config.yaml: methods")
         if configuration.methods.count(name) > 1:
             raise InputError(f"config.yaml: methods: {name} is named twice: name it once")
+    _refuse_place(configuration.results, configuration.data.root)
     return configuration
 
 
@@ -81,3 +83,18 @@ def refuse_taken_name(name: str, source: str) -> None:
         raise InputError(f"{source}: {name}: results of another kind have this name: rename it")
     if name in TAKEN:
         raise InputError(f"{source}: {name}: a rule or a missing value has this name: rename it")
+
+
+def _refuse_place(results: Path, data: Path) -> None:
+    """Raise an InputError where results would lie among files that are not the workflow's to make.
+
+    Where the data lie within the results nothing is mixed: a phantom is made there.
+    """
+    place = results.resolve()
+    for taken, what in ((data.resolve(), "the data"), (PACKAGE.parent, "the workflow's own files")):
+        if place.is_relative_to(taken):
+            raise InputError(
+                f"config.yaml: results: {results} lies in {taken}, with {what}: move it"
+            )
+    if place == Path(place.anchor):
+        raise InputError(f"config.yaml: results: {results} is the top of all: name a folder")

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
+from renal.handover.tables import read_table
 from renal.report.pictures import plt, save
+
+COLUMNS = ("loss", "dice", "learning_rate")
 
 
 def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
@@ -24,8 +25,8 @@ def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     figure.suptitle(title)
     for name, path in histories.items():
-        history = pd.read_csv(path)
-        for panel, column in zip(axes, ("loss", "dice", "learning_rate"), strict=True):
+        history = read_table(path, ("epoch", *COLUMNS))
+        for panel, column in zip(axes, COLUMNS, strict=True):
             (line,) = panel.plot(history["epoch"], history[column], label=name, linewidth=1)
             if f"validation_{column}" in history:
                 watched = history[f"validation_{column}"]

@@ -4,8 +4,8 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 from renal.report.pictures import plt, save
 
@@ -26,8 +26,9 @@ def draw_located(scores: Path, name: str, output: Path, labels: Labels = KITS19)
     labels : Labels
         The regions, with their colours.
     """
-    table = pd.read_csv(scores)
-    first = f"located_{labels.names[0]}"
+    shares = [f"located_{name}" for name in labels.names]
+    table = read_table(scores, ["case", "grid", *shares])
+    first = shares[0]
     native = table[table["grid"] == "native"].sort_values([first, "case"])
     figure, panel = plt.subplots(figsize=(8, 3.6), layout="constrained")
     panel.set_title(f"{name}: what the located regions hold")

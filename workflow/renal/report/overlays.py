@@ -7,8 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from renal.errors import InputError
 from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
+from renal.handover.tables import read_table
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.report.pictures import plt, save
@@ -46,7 +48,15 @@ def draw_overlays(
     labels : Labels
         The regions, with their colours.
     """
-    for rank, row in ranked_cases(pd.read_csv(scores)).items():
+    columns = ["case", "grid", "composite"]
+    for region in labels.regions:
+        columns += [f"{region.name}_dice"] + [f"{region.name}_detection"] * region.lesion
+    for rank, row in ranked_cases(read_table(scores, columns)).items():
+        if row["case"] not in cases:
+            raise InputError(
+                f"{scores}: {row['case']} is not among the checked cases: delete it and run the "
+                "workflow again"
+            )
         case = cases[row["case"]]
         image = read_volume(read_header(Path(case.image)))
         truth = read_label(read_header(case.label_path), labels)

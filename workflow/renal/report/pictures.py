@@ -16,5 +16,5 @@ __all__ = ["plt", "save"]
 def save(figure: Figure, path: Path) -> None:
     """Write a figure in one step, and forget it."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, facecolor=figure.get_facecolor())
+        figure.savefig(temporary, format="png", dpi=110, facecolor=figure.get_facecolor())
     plt.close(figure)

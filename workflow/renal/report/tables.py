@@ -9,6 +9,7 @@ import pandas as pd
 
 from renal.errors import InputError
 from renal.files import write_text
+from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def write_tables(
     InputError
         If methods were not scored on the same cases, each once.
     """
-    collected = pd.concat([pd.read_csv(path) for path in scores])
+    collected = pd.concat([read_table(path, _columns(labels)) for path in scores])
     _refuse_other_cases(collected, list(methods))
     table = cross_validation(collected, methods, labels)
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
@@ -269,6 +270,13 @@ def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
                 f"{name}/scores.csv: {len(set(rows['case']))} cases in {len(found)} rows, other "
                 f"cases than {methods[0]}, or some twice: delete it and run the workflow again"
             )
+
+
+def _columns(labels: Labels) -> list[str]:
+    """What scores must have."""
+    found = {f"{r.name}s_found": f"{r.name}_detection" for r in labels.regions if r.lesion}
+    metrics = [*dice_titles(labels), *further_titles(labels)]
+    return ["method", "grid", "fold", *(found.get(metric, metric) for metric in metrics)]
 
 
 def _page(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels) -> str:
