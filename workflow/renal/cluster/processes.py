@@ -62,11 +62,6 @@ def end_orderly() -> None:
 
     SIGHUP comes from a terminal that is closed; where it is ignored, as below nohup, it stays so.
     """
-    for number in ending_signals():
-        signal.signal(number, signal.default_int_handler)
-
-
-def ending_signals() -> list[signal.Signals]:
-    """The signals that are to end this process: those of them that it does not ignore."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)

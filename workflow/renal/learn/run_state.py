@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from renal.cluster.processes import ending_signals
 from renal.errors import InputError
 from renal.files import replacing
 from renal.learn.datasets import Examples
@@ -138,7 +137,8 @@ def stop_signal(deadline: float = math.inf) -> Iterator[StopFlag]:
     def set_flag(*_: object) -> None:
         flag.since = min(flag.since, time.monotonic())
 
-    numbers = ending_signals()
+    ending = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [n for n in ending if signal.getsignal(n) is not signal.SIG_IGN]  # as below nohup
     previous = [signal.signal(number, set_flag) for number in numbers]
     try:
         yield flag
