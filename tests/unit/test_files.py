@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from renal import files
+from renal.data.folds import read_assignments
 from renal.errors import InputError
 
 
@@ -127,3 +128,12 @@ def test_a_device_a_pipe_and_a_folder_are_not_replaced(tmp_path):
             files.write_text(tmp_path / name, "text")
     assert names(tmp_path) == ["folder", "link", "pipe"]
     assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """Nor for what a user may have put in place of folds.csv."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no regular file"):
+        files.read_json(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no regular file"):
+        read_assignments(tmp_path / "pipe", folds=2, seed=1, batch_size=3)

@@ -1,6 +1,7 @@
 """Writing files so that a reader never meets half of one."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -59,6 +60,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Read a file that a user may have replaced.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file: opening a pipe waits for its writer, and a
+        device may never end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return path.read_text(encoding=encoding)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` in one step."""
     write_text(path, json.dumps(value, indent=1) + "\n")
@@ -73,7 +88,7 @@ def read_json(path: Path) -> Any:
         If the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(Path(path)))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}): delete it and run the workflow again"

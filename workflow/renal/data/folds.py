@@ -15,7 +15,7 @@ from pathlib import Path
 
 from renal.data.cases import CASE_NAME, Case
 from renal.errors import InputError
-from renal.files import write_text
+from renal.files import read_text, write_text
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
             raise InputError(f"{folder}: no folder: take it away, or set results in config.yaml")
         if not os.path.lexists(path):
             return []
-        settings, _, table = path.read_text(encoding="utf-8").partition("\n")
+        settings, _, table = read_text(path).partition("\n")
         stored = dict(re.findall(r"(\w+)=(-?\d+)", settings))
         if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):
             raise InputError(
