@@ -1,9 +1,7 @@
 """A trained row packed into one file."""
 
 import csv
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import hashlib
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,6 +20,7 @@ from renal.files import read_json
 from renal.handover.checked import CheckedCase, read_checked
 from renal.handover.models import model_file
 from renal.labels import KITS19
+from renal.learn.settings import Prediction
 from renal.recipe import (
     Configuration,
     Method,
@@ -30,10 +29,8 @@ from renal.recipe import (
     owners_of,
     prediction,
     region_crop,
-    stage_of,
 )
 from renal.settings import as_values
-from renal.sources import file_digest
 
 INTENDED_USE = (
     "Research use, not a medical device. Segments kidneys and kidney tumours in contrast-enhanced "
@@ -79,11 +76,11 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
         for owner in owners_of(recipes, row, stage):
             _pack(recipes, owner, stage, configuration.folds.count, stages)
     results = configuration.results
-    models = {
-        name: model_file(results, *key.split("/"), fold)
-        for key, stage in stages.items()
-        for fold, name in enumerate(stage.models)
-    }
+    models = {}
+    for key, packed in stages.items():
+        owner, _, stage = key.partition("/")
+        for fold, name in enumerate(packed.models):
+            models[name] = model_file(results, owner, stage, f"fold{fold}")
     if missing := [path for path in models.values() if not path.exists()]:
         raise InputError(f"{missing[0]}: missing: train the row first: snakemake {row}")
     write_package(
@@ -101,7 +98,7 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
             merged=merged,
             merging=settings,
             provenance=_provenance(row, results, recipes, models),
-            hashes={name: file_digest(path) for name, path in models.items()},
+            hashes={name: _digest(path) for name, path in models.items()},
         ),
         models,
     )
@@ -124,6 +121,86 @@ def _pack(
     stages[key] = PackedStage(
         sees=sees,
         locator=locator,
-        prediction=prediction(stage),
+        prediction=_without_beginning(prediction(stage)),
         models=tuple(f"models/{key}/fold{fold}.safetensors" for fold in range(folds)),
     )
+
+
+def _without_beginning(stage: Prediction) -> Prediction:
+    """Without the file of weights that the training began with."""
+    if stage.network.weights is None:
+        return stage
+    network = stage.network.model_copy(update={"pretrained": None})
+    return stage.model_copy(update={"network": network})
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _provenance(
+    row: str, results: Path, recipes: dict[str, Method], models: dict[str, Path]
+) -> Provenance:
+    runs = {name: read_json(path.with_name("run.json")) for name, path in models.items()}
+    names = {case for run in runs.values() for case in run["cases"] + run["validation_cases"]}
+    cases = [case for case in _records(results) if case.name in names]
+    if len(cases) < len(names):
+        raise InputError(
+            f"{results / 'cases'}: {len(names) - len(cases)} of the cases that were learned from "
+            "have no record: run the workflow again"
+        )
+    spacings = [case.spacing_mm for case in cases]
+    fields = [
+        min(length * step for length, step in zip(case.shape[1:], spacing[1:], strict=True))
+        for case, spacing in zip(cases, spacings, strict=True)
+        if case.shape is not None
+    ]
+    return Provenance(
+        cases=tuple(sorted(case.checksum for case in cases)),
+        scores=_scores(results / row / "scores.csv"),
+        slice_spacing_mm=(min(z for z, _, _ in spacings), max(z for z, _, _ in spacings)),
+        field_of_view_mm=(min(fields), max(fields)),
+        trainings={name: {key: run[key] for key in TOLD} for name, run in runs.items()},
+        recipes={
+            name: _without_folders(as_values(recipe))
+            for name, recipe in recipes.items()
+            if any(model.split("/")[1] == name for model in models) or name == row
+        },
+    )
+
+
+def _records(results: Path) -> list[CheckedCase]:
+    paths = sorted((results / "cases").glob("*.json"))
+    return [case for path in paths for case in read_checked(path).values()]
+
+
+def _scores(path: Path) -> dict[str, Score]:
+    """Mean and SD over folds of the Dice on the scanner's voxels."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [line for line in csv.DictReader(stream) if line["grid"] == "native"]
+        columns = {name: f"{name}_dice" for name in KITS19.names} | {"composite": "composite"}
+        scores = {}
+        for name, column in columns.items():
+            folds: dict[str, list[float]] = {}
+            for line in rows:
+                folds.setdefault(line["fold"], []).append(float(line[column]))
+            means = [mean(values) for values in folds.values()]
+            scores[name] = Score(mean=mean(means), sd=stdev(means))
+        return scores
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: missing or damaged ({error}): run the workflow again, so that the package "
+            "can say how good it is"
+        ) from error
+
+
+def _without_folders(values: Any) -> Any:
+    """A recipe without the folders of files that it names."""
+    if isinstance(values, dict):
+        return {
+            key: Path(value).name if key == "file" else _without_folders(value)
+            for key, value in values.items()
+        }
+    return values

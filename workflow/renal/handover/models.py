@@ -3,6 +3,6 @@
 from pathlib import Path
 
 
-def model_file(results: Path, method: str, stage: str, fold: int) -> Path:
-    """The weights of a stage of a method that was trained without a fold."""
-    return results / method / stage / f"fold{fold}" / "model.safetensors"
+def model_file(results: Path, method: str, stage: str, fold: str) -> Path:
+    """The weights of a stage of a method that was trained without a fold, such as ``fold0``."""
+    return results / method / stage / fold / "model.safetensors"
