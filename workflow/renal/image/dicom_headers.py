@@ -125,25 +125,23 @@ def pydicom() -> ModuleType:
 
 
 def read_file(path: Path) -> DicomFile | None:
-    """Read a file's header; None if it is not DICOM.
+    """Read a file's header; None if it is not DICOM. What is damaged has that as its fault.
 
     Raises
     ------
     InputError
-        If the file is DICOM and damaged.
+        If pydicom is not installed.
     """
+    dicom = pydicom()
     try:
         with path.open("rb") as stream:
             if stream.read(132)[128:] != b"DICM":
                 return None
-        header = pydicom().dcmread(path, stop_before_pixels=True, specific_tags=READ)
+        header = dicom.dcmread(path, stop_before_pixels=True, specific_tags=READ)
         return _described(path, header)
-    except InputError:
-        raise
     except Exception as error:  # a damaged header makes pydicom raise almost anything
-        raise InputError(
-            f"{path}: damaged DICOM header ({type(error).__name__}): copy the file again"
-        ) from error
+        fault = f"{path}: damaged DICOM header ({type(error).__name__}): copy the file again"
+        return DicomFile(path, modality="CT", fault=fault)
 
 
 def class_of(header: "Dataset") -> str:
@@ -195,11 +193,13 @@ def _why_left_out(header: "Dataset") -> str:
     """What a file is that is no image of a scan, in the plural; empty for an image of one."""
     kind = header.get("ImageType") or []
     sop_class, modality = class_of(header), _text(header, "Modality")
-    if sop_class.startswith(SECONDARY_CAPTURE):
+    if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE}."):
         return "secondary captures"
     if "LOCALIZER" in kind:
         return "localisers"
     if not header.get("Rows"):
+        if f"{sop_class}.".startswith(f"{CT_IMAGE}."):
+            raise EOFError("the header ends early")
         return "dose and other reports" if modality == "SR" else "files without an image"
     if modality == "SEG":
         return "segmentations"

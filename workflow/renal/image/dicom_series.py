@@ -77,7 +77,8 @@ class Series:
         """(slices, 2) float64, mm along rows and along columns, from the first slice."""
         positions = np.array([frame.position for frame in self.frames])
         within = np.array(self.frames[0].orientation).reshape(2, 3)
-        return (positions - positions[0]) @ within.T
+        beside: np.ndarray = (positions - positions[0]) @ within.T
+        return beside
 
     @property
     def step(self) -> float:
@@ -130,7 +131,7 @@ def find_series(folder: Path) -> Found:
     Raises
     ------
     InputError
-        If the folder is missing, or a file of it is damaged.
+        If the folder is missing. A damaged file is the fault of its series, or of one of its own.
     """
     if not folder.exists():
         raise InputError(f"{folder}: missing: name a folder of DICOM files")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -53,7 +54,7 @@ class Grid:
     @property
     def straight(self) -> bool:
         """Whether the slices are the volume's planes as they are."""
-        return not self.shifts.any() and bool((self.heights == np.arange(self.shape[2])).all())
+        return not self.shifts.any() and np.array_equal(self.heights, np.arange(self.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _planes(series: Series) -> Iterator[tuple[int, np.ndarray]]:
 @UNWARNED
 def _decoded(path: Path, frames: list[Frame]) -> Iterator[np.ndarray]:
     pydicom()
-    from pydicom.pixels import iter_pixels
+    from pydicom.pixels.utils import iter_pixels
 
     try:
         numbers = [frame.number for frame in frames]
@@ -216,13 +217,18 @@ def _straightened(series: Series, grid: Grid) -> np.ndarray:
     return stored
 
 
-def _shifted(plane: np.ndarray, shift: np.ndarray, order: int) -> np.ndarray:
+def _shifted(plane: np.ndarray, shift: np.ndarray, order: Literal[0, 1]) -> np.ndarray:
     """A slice moved by so many pixels along x and y; outside is air, or background."""
     outside = AIR_HU if order else 0
-    wide = plane.astype(np.float32) if order else plane
-    moved = ndimage.shift(wide, shift[::-1], order=order, mode="grid-constant", cval=outside)
-    result: np.ndarray = np.rint(moved).astype(plane.dtype)
-    return result
+    moved: np.ndarray = ndimage.shift(
+        plane.astype(np.float32),
+        (float(shift[1]), float(shift[0])),
+        order=order,
+        mode="grid-constant",
+        cval=outside,
+    )
+    rounded: np.ndarray = np.rint(moved).astype(plane.dtype)
+    return rounded
 
 
 def to_slices(label: np.ndarray, header: Header, grid: Grid, series: Series) -> np.ndarray:
