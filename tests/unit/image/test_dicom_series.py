@@ -18,7 +18,6 @@ from .dicom_files import (
     write_files,
 )
 
-
 DOSE_REPORT = "1.2.840.10008.5.1.4.1.1.88.67"
 
 
@@ -120,7 +119,7 @@ def test_nothing_to_segment(tmp_path):
 
 
 def test_uids_that_an_anonymiser_removed(tmp_path):
-    write_files(tmp_path, series_files(series="", StudyInstanceUID="", SOPClassUID=""))
+    write_files(tmp_path, series_files(series="", StudyInstanceUID=""))
     series = only(tmp_path)
     assert series.uid == "" and series.images == SHAPE[0]
 

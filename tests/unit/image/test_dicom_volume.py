@@ -23,7 +23,6 @@ from .dicom_files import (
     write_files,
 )
 
-
 PACKINGS = {
     "RLELossless": "RLELossless",
     "JPEG2000Lossless": "JPEG2000Lossless",
