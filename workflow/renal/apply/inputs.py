@@ -1,0 +1,143 @@
+"""What is segmented: CTs of any kind, each read and its result written in its own way."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from renal.errors import InputError
+from renal.image.volume import Header, Padding, read_header, read_padded, write_like
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+class Scan(Protocol):
+    """A CT that was read.
+
+    Attributes
+    ----------
+    header : Header
+        Its geometry as a NIfTI header has it.
+    volume : numpy.ndarray
+        (z, y, x) int16, HU.
+    padding : Padding
+        What was taken for air.
+    remarks : tuple of str
+        What is unusual, and what was put right.
+    """
+
+    @property
+    def header(self) -> Header: ...
+    @property
+    def volume(self) -> np.ndarray: ...
+    @property
+    def padding(self) -> Padding: ...
+    @property
+    def remarks(self) -> tuple[str, ...]: ...
+
+
+class Input(Protocol):
+    """A CT to segment.
+
+    Attributes
+    ----------
+    name : str
+        Of its results, without an ending; slashes make folders.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Scan:
+        """Read it; an InputError names the file and the fault."""
+
+    def write(self, scan: Scan, label: np.ndarray, folder: Path) -> Path:
+        """Write a label map, (z, y, x) uint8, of what `read` gave; returns the file."""
+
+
+@dataclass(frozen=True)
+class NiftiScan:
+    """A CT from a NIfTI file; see `Scan`."""
+
+    header: Header
+    volume: np.ndarray
+    padding: Padding
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self.header.remarks
+
+
+@dataclass(frozen=True)
+class NiftiInput:
+    """A CT in a NIfTI file; see `Input`."""
+
+    name: str
+    path: Path
+
+    def read(self) -> NiftiScan:
+        header = read_header(self.path)
+        return NiftiScan(header, *read_padded(header))
+
+    def write(self, scan: Scan, label: np.ndarray, folder: Path) -> Path:
+        path = folder / f"{self.name}.nii.gz"
+        write_like(path, label, scan.header)
+        return path
+
+
+def find_inputs(given: Path, output: Path) -> list[Input]:
+    """The CTs at a path, in order of name.
+
+    Parameters
+    ----------
+    given : Path
+        A NIfTI file, or a folder of them, also nested. Results lie in the same folders beneath
+        `output` as their CTs do beneath it.
+    output : Path
+        Where results will be written: nothing is looked for there.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or two CTs would have results of the same name.
+    """
+    if given.is_dir():
+        paths = [path for path in _files(given, output.resolve()) if _stem(path)]
+        named = [(str(path.relative_to(given).parent / _stem(path)), path) for path in paths]
+    else:
+        named = [(_stem(given) or given.name, given)]
+    if not named:
+        raise InputError(f"{given}: no {' or '.join(ENDINGS)} file in it: name a folder with CTs")
+    paths_of: dict[str, Path] = {}
+    for name, path in named:
+        if name in paths_of:
+            raise InputError(
+                f"{path}: its result would have the name of that of {paths_of[name]}: "
+                "rename one of them"
+            )
+        paths_of[name] = path
+    return [NiftiInput(name, path) for name, path in sorted(paths_of.items())]
+
+
+def _files(folder: Path, left_out: Path) -> Iterator[Path]:
+    """Files of a folder and those within it, hidden ones and one folder left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name for name in _shown(folders) if (Path(parent) / name).resolve() != left_out
+        )
+        yield from (Path(parent) / name for name in sorted(_shown(names)))
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]
+
+
+def _stem(path: Path) -> str:
+    """The name of a NIfTI file without its ending; empty for other files."""
+    for ending in ENDINGS:
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending)
+    return ""
