@@ -179,7 +179,7 @@ def _gathered(files: list[DicomFile]) -> Series:
     identity = first.series or " ".join(instances) or str(first.path)
     faults = [file.fault for file in files if file.fault]
     return Series(
-        name=f"series_{hashlib.sha256(identity.encode()).hexdigest()[:8]}",
+        name=series_name(identity),
         uid=first.series,
         study=first.study,
         modality=first.modality,
@@ -191,6 +191,11 @@ def _gathered(files: list[DicomFile]) -> Series:
         frames=() if faults else frames,
         fault=faults[0] if faults else "",
     )
+
+
+def series_name(uid: str) -> str:
+    """The name of a series' results: the beginning of a hash of its UID."""
+    return f"series_{hashlib.sha256(uid.encode()).hexdigest()[:8]}"
 
 
 def choose_series(found: Found, wanted: list[str], folder: Path) -> list[Series]:
