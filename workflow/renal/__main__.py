@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from renal import steps
+from renal.apply.commands import add_commands
 from renal.errors import InputError, Stopped
 
 log = logging.getLogger("renal")
@@ -94,9 +95,8 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(step=step)
         command.add_argument("--output", type=Path, required=True, help="file or folder to write")
-        command.add_argument("--log", type=Path, help="also write what happens to this file")
         command.add_argument("--threads", type=int, default=1, help="cores to use")
-        command.add_argument("--debug", action="store_true", help="show where an error arose")
+        _add_shared(command)
         for option in options.split():
             name = option.strip("[].=")
             settings = dict(OPTIONS.get(name, {"nargs": "+", "help": "names of cases"}))
@@ -107,7 +107,21 @@ def parser() -> argparse.ArgumentParser:
             if name.startswith("--") and not option.startswith("["):
                 settings["required"] = True
             command.add_argument(name, **settings)
+
+    def add(function: Step) -> argparse.ArgumentParser:
+        description = _first_line(function.__doc__)
+        added = commands.add_parser(function.__name__, help=description, description=description)
+        added.set_defaults(step=function)
+        _add_shared(added)
+        return added
+
+    add_commands(add)
     return top
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log", type=Path, help="also write what happens to this file")
+    command.add_argument("--debug", action="store_true", help="show where an error arose")
 
 
 def _first_line(docstring: str | None) -> str:

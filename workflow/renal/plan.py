@@ -13,6 +13,7 @@ from typing import Any
 from renal.data.cases import Case, find_cases, listed_spacings, stand_in_cases
 from renal.data.folds import assign, read_assignments, write_assignments
 from renal.evaluate.settings import Merging
+from renal.handover.models import model_file
 from renal.image.settings import Body, Geometry
 from renal.learn.networks.settings import NetworkSettings, Pretrained
 from renal.learn.settings import Training
@@ -246,7 +247,7 @@ class Plan:
 
     def model(self, method: str, stage: str, fold: str) -> Path:
         """What a training writes."""
-        return self.results / method / stage / fold / "model.safetensors"
+        return model_file(self.results, method, stage, fold)
 
     def models_for(self, method: str, stage: str, group: str) -> list[Path]:
         """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""
