@@ -1,18 +1,21 @@
 """DICOM series as inputs; their results are DICOM-SEG objects."""
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from renal.image.dicom_segmentation import Algorithm, write_segmentation
+from renal.image.dicom_series import Series, choose_series, find_series
+from renal.image.dicom_volume import DicomVolume, read_series
 from renal.image.volume import write_like
 
 if TYPE_CHECKING:
     from renal.apply.inputs import Scan
-    from renal.image.dicom_segmentation import Algorithm
-    from renal.image.dicom_series import Series
-    from renal.image.dicom_volume import DicomVolume
+
+log = logging.getLogger("renal")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class DicomOptions:
 
     Attributes
     ----------
-    series : list of str
+    algorithm : Algorithm
+        What segments them, for their results.
+    series : tuple of str
         Names or UIDs of those to use; see `choose_series`.
     resample_uneven, untilt : bool
         What is put right; see `read_series`.
@@ -29,7 +34,8 @@ class DicomOptions:
         The kind of object that is written; see `write_segmentation`.
     """
 
-    series: list[str] = field(default_factory=list)
+    algorithm: Algorithm
+    series: tuple[str, ...] = ()
     resample_uneven: bool = False
     untilt: bool = False
     labelmap: bool = False
@@ -39,17 +45,14 @@ class DicomOptions:
 class DicomInput:
     """A series; see `inputs.Input`."""
 
-    series: "Series"
-    algorithm: "Algorithm"
+    series: Series
     options: DicomOptions
 
     @property
     def name(self) -> str:
         return self.series.name
 
-    def read(self) -> "DicomVolume":
-        from renal.image.dicom_volume import read_series
-
+    def read(self) -> DicomVolume:
         options = self.options
         return read_series(
             self.series, resample_uneven=options.resample_uneven, untilt=options.untilt
@@ -57,32 +60,36 @@ class DicomInput:
 
     def write(self, scan: "Scan", label: np.ndarray, folder: Path) -> Path:
         """Write a DICOM-SEG object; where nothing was found, which it cannot say, NIfTI."""
-        from renal.image.dicom_segmentation import write_segmentation
-        from renal.image.dicom_volume import DicomVolume
-
         assert isinstance(scan, DicomVolume)
+        options = self.options
         path = folder / f"{self.name}.dcm"
-        if write_segmentation(path, label, scan, self.algorithm, labelmap=self.options.labelmap):
+        if write_segmentation(path, label, scan, options.algorithm, labelmap=options.labelmap):
             return path
+        path.unlink(missing_ok=True)  # an earlier result of the same series would contradict it
         empty = folder / f"{self.name}.nii.gz"
         write_like(empty, label, scan.header)
         return empty
 
 
-def find_dicom(folder: Path, algorithm: "Algorithm", options: DicomOptions) -> list[DicomInput]:
-    """The series at a path that are to be segmented; what is left out is logged.
+def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[DicomInput]:
+    """The series at a path that are to be segmented; what is no scan is logged.
+
+    Parameters
+    ----------
+    folder : Path
+        Or one file.
+    left_out : Path
+        A folder in which nothing is looked for.
+    options : DicomOptions
+        Which series, and how.
 
     Raises
     ------
     InputError
         If there is none, or a choice that was not made; see `choose_series`.
     """
-    import logging
-
-    from renal.image.dicom_series import choose_series, find_series
-
-    found = find_series(folder)
+    found = find_series(folder, left_out)
     for remark in found.remarks:
-        logging.getLogger("renal").info("%s: %s", folder, remark)
+        log.info("%s: %s", folder, remark)
     chosen = choose_series(found, options.series, folder)
-    return [DicomInput(series, algorithm, options) for series in chosen]
+    return [DicomInput(series, options) for series in chosen]

@@ -5,7 +5,7 @@ result lies on disk before it is sent, and sending it twice stores it once, as i
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ MODALITY, SERIES_UID, INSTANCE_UID = "00080060", "0020000E", "00080018"
 
 
 @contextmanager
-def fetched(url: str, study: str, wanted: list[str]) -> Iterator[Path]:
+def fetched(url: str, study: str, wanted: Sequence[str]) -> Iterator[Path]:
     """CT series of a study in a folder that is deleted afterwards.
 
     Parameters
@@ -34,7 +34,7 @@ def fetched(url: str, study: str, wanted: list[str]) -> Iterator[Path]:
         Of the archive's DICOMweb service, such as ``http://localhost:8042/dicom-web``.
     study : str
         Study Instance UID.
-    wanted : list of str
+    wanted : sequence of str
         Names or UIDs of series; others are not fetched. All CT series where it is empty or
         ``all``.
 
@@ -50,10 +50,10 @@ def fetched(url: str, study: str, wanted: list[str]) -> Iterator[Path]:
         yield folder
 
 
-def _fetch(client: "DICOMwebClient", url: str, study: str, wanted: list[str], to: Path) -> None:
+def _fetch(client: "DICOMwebClient", url: str, study: str, wanted: Sequence[str], to: Path) -> None:
     found = client.search_for_series(study, get_remaining=True)
     uids = [_value(series, SERIES_UID) for series in found if _value(series, MODALITY) == "CT"]
-    if wanted and wanted != ["all"]:
+    if wanted and list(wanted) != ["all"]:
         uids = [uid for uid in uids if {uid, series_name(uid)} & set(wanted)]
     if not uids:
         raise InputError(f"{_shown(url)}: no such CT series in study {study}: check the UID")

@@ -124,6 +124,14 @@ def pydicom() -> ModuleType:
     return pydicom
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do; pipes and devices are not opened."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
 def read_file(path: Path) -> DicomFile | None:
     """Read a file's header; None if it is not DICOM. What is damaged has that as its fault.
 
@@ -132,11 +140,10 @@ def read_file(path: Path) -> DicomFile | None:
     InputError
         If pydicom is not installed.
     """
+    if not is_dicom(path):
+        return None
     dicom = pydicom()
     try:
-        with path.open("rb") as stream:
-            if stream.read(132)[128:] != b"DICM":
-                return None
         header = dicom.dcmread(path, stop_before_pixels=True, specific_tags=READ)
         return _described(path, header)
     except Exception as error:  # a damaged header makes pydicom raise almost anything

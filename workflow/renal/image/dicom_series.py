@@ -5,9 +5,8 @@ What is not is refused with the name of a file, or put right on demand: see `dic
 """
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from renal.errors import InputError
 from renal.image.dicom_headers import DicomFile, Frame, read_file
+from renal.image.folders import files_in
 
 DOUBLED_MM = 0.05  # slices that are nearer lie in the same place
 EVEN_SHARE = 0.05  # of the spacing, by which a distance of neighbours may differ from it
@@ -120,13 +120,15 @@ class Found:
         return [*lines, f"left out: {self.other} files that are not DICOM"] if self.other else lines
 
 
-def find_series(folder: Path) -> Found:
+def find_series(folder: Path, left_out: Path | None = None) -> Found:
     """Find the series in a folder and in all folders within it.
 
     Parameters
     ----------
     folder : Path
         Read only. One file is looked at as well.
+    left_out : Path, optional
+        A folder that is not looked into.
 
     Raises
     ------
@@ -136,14 +138,14 @@ def find_series(folder: Path) -> Found:
     if not folder.exists():
         raise InputError(f"{folder}: missing: name a folder of DICOM files")
     groups: dict[tuple[str, ...], list[DicomFile]] = {}
-    left_out: dict[str, list[Path]] = {}
+    no_scans: dict[str, list[Path]] = {}
     other = 0
-    for path in _files(folder):
+    for path in files_in(folder, left_out) if folder.is_dir() else [folder]:
         file = read_file(path)
         if file is None:
             other += 1
         elif file.left_out:
-            left_out.setdefault(file.left_out, []).append(path)
+            no_scans.setdefault(file.left_out, []).append(path)
         else:
             groups.setdefault(_series_key(file), []).append(file)
     series = []
@@ -151,18 +153,10 @@ def find_series(folder: Path) -> Found:
         if any(file.placed for file in files):
             series.append(_gathered(files))
         else:
-            kept = left_out.setdefault("images without a place in space", [])
+            kept = no_scans.setdefault("images without a place in space", [])
             kept.extend(file.path for file in files)
     series.sort(key=lambda s: (s.study, s.number.rjust(12), s.name))
-    return Found(series, left_out, other)
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    if not folder.is_dir():
-        yield folder
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name) for name in sorted(names) if Path(parent, name).is_file())
+    return Found(series, no_scans, other)
 
 
 def _series_key(file: DicomFile) -> tuple[str, ...]:
@@ -198,14 +192,14 @@ def series_name(uid: str) -> str:
     return f"series_{hashlib.sha256(uid.encode()).hexdigest()[:8]}"
 
 
-def choose_series(found: Found, wanted: list[str], folder: Path) -> list[Series]:
+def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Series]:
     """The CT series to use: those that are named, or the only one of each study.
 
     Parameters
     ----------
     found : Found
         What the folder holds.
-    wanted : list of str
+    wanted : sequence of str
         Names or UIDs; ``all`` for every CT series; empty to choose where there is no choice.
     folder : Path
         For messages.
@@ -220,7 +214,7 @@ def choose_series(found: Found, wanted: list[str], folder: Path) -> list[Series]
         others = sorted({series.modality or "unknown" for series in found.series})
         told = f"only modality {', '.join(others)}" if others else "no images of a scan"
         raise InputError(f"{folder}: {told}, a CT is needed: `renal series` lists what is there")
-    if wanted == ["all"]:
+    if list(wanted) == ["all"]:
         return usable
     if wanted:
         names = {series.name: series for series in usable}
