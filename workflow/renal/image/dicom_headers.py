@@ -16,7 +16,7 @@ from renal.errors import InputError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds, .1 to .4
 READ = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
@@ -205,7 +205,7 @@ def _why_left_out(header: "Dataset") -> str:
     if "LOCALIZER" in kind:
         return "localisers"
     if not header.get("Rows"):
-        if f"{sop_class}.".startswith(f"{CT_IMAGE}."):
+        if f"{sop_class}.".startswith(f"{CT_STORAGE}."):
             raise EOFError("the header ends early")
         return "dose and other reports" if modality == "SR" else "files without an image"
     if modality == "SEG":

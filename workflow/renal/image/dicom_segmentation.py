@@ -13,7 +13,7 @@ import numpy as np
 
 from renal.errors import InputError
 from renal.files import replacing
-from renal.image.dicom_headers import CT_IMAGE, class_of, instance_of, pydicom
+from renal.image.dicom_headers import CT_STORAGE, class_of, instance_of, pydicom
 from renal.image.dicom_volume import DicomVolume
 from renal.image.sides import LEFT, RIGHT, UNTOLD, kidney_sides
 from renal.labels import KITS19, Code, Labels
@@ -260,7 +260,7 @@ def _source_images(source: DicomVolume) -> list["Dataset"]:
     paths = list(dict.fromkeys(frame.path for frame in source.series.frames))
     images = [pydicom().dcmread(path, stop_before_pixels=True) for path in paths]
     for image in images:
-        image.SOPClassUID = class_of(image) or CT_IMAGE
+        image.SOPClassUID = class_of(image) or CT_STORAGE
         image.SOPInstanceUID = instance_of(image)
         for keyword in PATIENT_AND_STUDY:
             if keyword not in image:
