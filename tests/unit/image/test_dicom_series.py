@@ -138,6 +138,13 @@ def tilted(degrees=15.0):
     return series_files(ImageOrientationPatient=[float(value) for value in axes])
 
 
+def flawed(**changes):
+    files = series_files()
+    for keyword, value in changes.items():
+        setattr(files[3], keyword, value)
+    return files[3:]
+
+
 BAD = {
     "missing": (lambda: [*series_files()[:5], *series_files()[6:]], "1 missing before it"),
     "uneven": (lambda: moved(5, (0, 0, 2)), r"uneven slices \(10 mm from IM0028, others 8 mm\)"),
@@ -169,6 +176,11 @@ BAD = {
     "no place": (
         lambda: [*series_files(), slice_file(body()[0], (0, 0, 0), ImagePositionPatient=None)],
         "no ImagePositionPatient in the header",
+    ),
+    "slope": (lambda: series_files()[:3] + flawed(RescaleSlope=0), "scale that is no number"),
+    "axes": (
+        lambda: flawed(ImageOrientationPatient=[2.0, 0, 0, 0, 1, 0]),
+        "not two perpendicular directions",
     ),
     "other unit": (lambda: series_files(RescaleType="US"), "RescaleType US: HU are needed"),
     "one slice": (lambda: series_files()[:1], "one slice only"),

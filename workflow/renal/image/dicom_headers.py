@@ -5,6 +5,7 @@ warnings quote values, so they are silenced.
 """
 
 import logging
+import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds, .1 to .4
+DIRECTION_TOLERANCE = 1e-3  # of a component of unit vectors, and of their products
 READ = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
     *("FrameOfReferenceUID", "Modality", "ImageType", "SeriesDescription", "ConvolutionKernel"),
@@ -125,11 +127,20 @@ def pydicom() -> ModuleType:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do; pipes and devices are not opened."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    """Whether a file begins as DICOM files do; pipes and devices are not opened.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): mend it") from error
 
 
 def read_file(path: Path) -> DicomFile | None:
@@ -232,7 +243,7 @@ def _frame(path: Path, header: "Dataset", number: int) -> Frame:
         raise _Lacking("RescaleSlope and RescaleIntercept")
     if kind not in (None, "", "HU"):
         raise InputError(f"{path}: RescaleType {kind}: HU are needed: choose another series")
-    return Frame(
+    frame = Frame(
         path=path,
         number=number,
         instance=instance_of(header),
@@ -244,6 +255,29 @@ def _frame(path: Path, header: "Dataset", number: int) -> Frame:
         slope=float(slope),
         intercept=float(intercept),
     )
+    _check_numbers(frame)
+    return frame
+
+
+def _check_numbers(frame: Frame) -> None:
+    numbers = (*frame.position, *frame.orientation, *frame.spacing, frame.slope, frame.intercept)
+    if not all(map(math.isfinite, numbers)) or frame.slope == 0:
+        raise InputError(
+            f"{frame.path}: a place or scale that is no number: export the series again"
+        )
+    rows, columns = frame.orientation[:3], frame.orientation[3:]
+    products = [_product(rows, rows), _product(columns, columns)]
+    if max(abs(product - 1) for product in products) > DIRECTION_TOLERANCE or (
+        abs(_product(rows, columns)) > DIRECTION_TOLERANCE
+    ):
+        raise InputError(
+            f"{frame.path}: ImageOrientationPatient is not two perpendicular directions of "
+            "length 1: export the series again"
+        )
+
+
+def _product(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
 
 
 NUMBERS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}

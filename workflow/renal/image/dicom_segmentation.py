@@ -4,6 +4,7 @@ Each label value is a segment of its own, so that segments never overlap and the
 read back from them: the kidney's segments are what its tumours leave of it.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from renal.errors import InputError
 from renal.files import replacing
+from renal.image.boxes import bounding_box, slices
 from renal.image.dicom_headers import CT_STORAGE, class_of, instance_of, pydicom
 from renal.image.dicom_volume import DicomVolume
 from renal.image.sides import LEFT, RIGHT, UNTOLD, kidney_sides
@@ -92,8 +94,12 @@ def numbered_segments(
     numbers = np.zeros_like(label)
     segments: list[Segment] = []
     organ = labels.regions[0]
+    box = bounding_box(label > 0)
+    if box is None:
+        return numbers, segments
+    part, sides = slices(box), sides[slices(box)]
     for region in labels.regions:
-        own = label == labels.own_value(region)
+        own = label[part] == labels.own_value(region)
         whole = Segment(region.title, region.colour, region.category, region.type)
         if region.lesion:
             parts = [(replace(whole, organ=organ.type), own)]
@@ -106,7 +112,7 @@ def numbered_segments(
         for segment, mask in parts:
             if mask.any():
                 segments.append(segment)
-                numbers[mask] = len(segments)
+                numbers[part][mask] = len(segments)
     return numbers, segments
 
 
@@ -158,17 +164,19 @@ def write_segmentation(
     if not segments:
         return []
     images = _source_images(source)
-    slices = source.to_slices(numbers)
+    planes = source.to_slices(numbers)
     if len(images) == 1:  # in the order of the file's frames, which its segmentation keeps
         order = np.argsort([frame.number for frame in source.series.frames])
-        slices = slices[order]
-    kept = [number for number in np.unique(slices).tolist() if number]
+        planes = planes[order]
+    kept = [number for number in range(1, len(segments) + 1) if (planes == number).any()]
     if len(kept) < len(segments):  # the nearest voxels of resampled slices may leave one out
-        slices = np.searchsorted([0, *kept], slices).astype(np.uint8)
+        planes = np.searchsorted([0, *kept], planes).astype(np.uint8)
         segments = [segments[number - 1] for number in kept]
+    if not segments:
+        return []
     dataset = _dataset(
         images,
-        slices,
+        planes,
         segments,
         algorithm,
         labelmap=labelmap,
@@ -181,7 +189,7 @@ def write_segmentation(
 
 def _dataset(
     images: list["Dataset"],
-    slices: np.ndarray,
+    planes: np.ndarray,
     segments: list[Segment],
     algorithm: Algorithm,
     *,
@@ -192,17 +200,17 @@ def _dataset(
     from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
     kind = "LABELMAP" if labelmap else "BINARY"
-    uids = [_uid(kind, algorithm.package, slices.tobytes(), *_instances(images), part)
-            for part in ("series", "instance")]  # fmt: skip
+    content = hashlib.sha256(planes.data).hexdigest()
+    identity = [kind, algorithm.package, content, *_instances(images)]
     try:
         dataset = highdicom.seg.Segmentation(
             source_images=images,
-            pixel_array=slices,
+            pixel_array=planes,
             segmentation_type=kind,
             segment_descriptions=list(_descriptions(segments, algorithm)),
-            series_instance_uid=uids[0],
+            series_instance_uid=_uid(*identity, "series"),
             series_number=1000 + int(images[0].get("SeriesNumber") or 0),
-            sop_instance_uid=uids[1],
+            sop_instance_uid=_uid(*identity, "instance"),
             instance_number=1,
             manufacturer="renal",
             manufacturer_model_name=algorithm.name,
@@ -277,12 +285,11 @@ def _instances(images: list["Dataset"]) -> list[str]:
     return [str(image.SOPInstanceUID) for image in images]
 
 
-def _uid(*parts: str | bytes) -> str:
+def _uid(*parts: str) -> str:
     """A UID that is the same for the same parts."""
     from pydicom.uid import generate_uid
 
-    words = [part.hex() if isinstance(part, bytes) else part for part in parts]
-    return str(generate_uid(entropy_srcs=words))
+    return str(generate_uid(entropy_srcs=list(parts)))
 
 
 def _first_words(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from renal.errors import InputError
-from renal.image.dicom_headers import DicomFile, Frame, read_file
+from renal.image.dicom_headers import DIRECTION_TOLERANCE, DicomFile, Frame, read_file
 from renal.image.folders import files_in
 
 DOUBLED_MM = 0.05  # slices that are nearer lie in the same place
@@ -22,7 +22,6 @@ EVEN_SHARE = 0.05  # of the spacing, by which a distance of neighbours may diffe
 # Degrees of the way from slice to slice from their normal, as of axes in `placement`.
 TILT_LIMIT, TILT_REMARK = 0.5, 0.05
 SIDEWAYS_SHARE = 0.5  # of a pixel, by which a slice may lie beside the way from first to last
-DIRECTION_TOLERANCE = 1e-3  # of a component of unit vectors
 
 
 @dataclass(frozen=True)
