@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from argparse import Namespace
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from renal.apply.inputs import NiftiInput, find_inputs
 from renal.errors import InputError
 from renal.image.dicom_segmentation import Algorithm
 from renal.image.volume import write_nifti
+from renal.sources import PACKAGE
 
 from ..image.dicom_files import (
     NUMBER,
@@ -29,6 +32,7 @@ from ..image.dicom_files import (
     slice_file,
     write_files,
 )
+from ..image.test_dicom_segmentation import read_by_highdicom
 from .test_dicomweb import STUDY, archive  # noqa: F401  (a fixture)
 
 OPTIONS = DicomOptions(Algorithm("resvnet", "1", "ab" * 32))
@@ -94,8 +98,6 @@ def test_nifti_and_dicom_in_one_folder(cts, tmp_path):
 
 
 def test_nifti_alone_needs_no_dicom(cts, tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "pydicom", None)
     assert len(find_inputs(cts / "a.nii.gz", tmp_path / "out", OPTIONS)) == 1
 
@@ -200,3 +202,16 @@ def test_a_table_of_series(cts, capsys):
     assert any(line.startswith("  cannot be used: ") and "uneven" in line for line in lines)
     assert any("modality MR" in line for line in lines)
     assert lines[-1] == "left out: 1 files that are not DICOM"
+
+
+def test_the_same_voxels_as_from_nifti_with_real_networks(cts, packed, tmp_path):
+    """As a program, from a folder with both."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "renal", "segment", cts, "--model", packed, "--to", out]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = np.asarray(nib.load(out / "a.nii.gz").dataobj).T
+    assert expected.any()
+    for given in find_inputs(cts, out, OPTIONS)[1:]:
+        seen = read_by_highdicom(out / f"{given.name}.dcm", given.read())
+        np.testing.assert_array_equal(seen, expected)
