@@ -4,11 +4,21 @@ Each imports what it needs itself, as the steps do, and returns its work.
 """
 
 import argparse
+import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from renal.errors import InputError
+
+if TYPE_CHECKING:
+    from renal.apply.dicom_input import DicomOptions
+    from renal.apply.package import PackageFile
+
+log = logging.getLogger("renal")
 
 Work = Callable[[], object]
 
@@ -59,30 +69,96 @@ def segment(a: argparse.Namespace) -> Work:
 
     file = read_package(a.model)
     folds = _folds(a.folds, file.package.folds)
-    inputs = find_inputs(a.input, a.to)
-
-    import SimpleITK as sitk
-    import torch
-
-    from renal.apply.progress import Progress
-    from renal.apply.segment import segment_all, write_measures
-    from renal.apply.stages import Row
+    source = _source(a)
 
     def work() -> None:
-        torch.set_num_threads(a.threads)
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(a.threads)
-        row = Row(file, folds, bfloat16_on_cpu=a.bfloat16_on_cpu or file.package.bfloat16_on_cpu)
-        progress = Progress(len(inputs), len(file.package.stages) + 3)
-        outcome = segment_all(inputs, row, a.to, progress, preview=a.preview)
+        with source as folder:
+            inputs = find_inputs(folder, a.to, _dicom(a, file))
+
+            import SimpleITK as sitk
+            import torch
+
+            from renal.apply.progress import Progress
+            from renal.apply.segment import segment_all, write_measures
+            from renal.apply.stages import Row
+
+            torch.set_num_threads(a.threads)
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(a.threads)
+            bfloat16 = a.bfloat16_on_cpu or file.package.bfloat16_on_cpu
+            row = Row(file, folds, bfloat16_on_cpu=bfloat16)
+            progress = Progress(len(inputs), len(file.package.stages) + 3)
+            outcome = segment_all(inputs, row, a.to, progress, preview=a.preview)
         if a.volumes:
             write_measures(a.volumes, outcome.measures)
+        unsent = _sent(a.to_dicomweb, outcome.written) if a.to_dicomweb else []
         if outcome.faults:
             raise InputError(
                 f"{len(outcome.faults)} of {len(inputs)} CTs were not segmented:\n"
-                + "\n".join(outcome.faults)
+                + "\n".join([*outcome.faults, *unsent])
+            )
+        if unsent:
+            raise InputError(
+                f"{len(unsent)} of {len(inputs)} results were not sent:\n" + "\n".join(unsent)
             )
 
     return work
+
+
+def series(a: argparse.Namespace) -> Work:
+    """List the DICOM series in a folder."""
+    from renal.apply.series import series_table
+    from renal.image.dicom_series import find_series
+
+    return lambda: print(series_table(find_series(a.folder)))
+
+
+def label_descriptions(a: argparse.Namespace) -> Work:
+    """Write names and colours of labels for Slicer and ITK-SNAP."""
+    from renal.apply.label_descriptions import write_label_descriptions
+
+    return lambda: write_label_descriptions(a.to)
+
+
+def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
+    """Where the CTs are, for as long as they are needed."""
+    if (a.input is None) == (a.from_dicomweb is None):
+        raise InputError("segment: name either a file or folder, or --from-dicomweb URL")
+    if (a.from_dicomweb is None) != (a.study is None):
+        raise InputError("--study and --from-dicomweb go together")
+    if a.from_dicomweb is None:
+        return nullcontext(a.input)
+    from renal.apply.dicomweb import fetched
+
+    return fetched(a.from_dicomweb, a.study, a.series)
+
+
+def _dicom(a: argparse.Namespace, file: "PackageFile") -> "DicomOptions":
+    from renal.apply.dicom_input import DicomOptions
+    from renal.image.dicom_segmentation import Algorithm
+
+    return DicomOptions(
+        Algorithm(file.package.name, version("renal"), file.digest),
+        series=tuple(a.series),
+        resample_uneven=a.resample_uneven,
+        untilt=a.untilt,
+        labelmap=a.labelmap,
+    )
+
+
+def _sent(url: str, written: list[Path]) -> list[str]:
+    """Send results to an archive; returns what could not be sent, and why."""
+    from renal.apply.dicomweb import store
+
+    faults = []
+    for path in written:
+        if path.suffix != ".dcm":
+            log.warning("%s: no DICOM object, which is why it was not sent", path)
+            continue
+        try:
+            store(url, path)
+        except InputError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _folds(given: list[int] | None, count: int) -> list[int]:
@@ -105,7 +181,9 @@ def add_commands(
     parser = add(inspect)
     parser.add_argument("package", type=Path, help="what export wrote")
     parser = add(segment)
-    parser.add_argument("input", type=Path, help="a NIfTI file, or a folder of them, also nested")
+    parser.add_argument(
+        "input", type=Path, nargs="?", help="a NIfTI file, a DICOM series, or a folder of either"
+    )
     parser.add_argument("--model", type=Path, required=True, help="what export wrote")
     parser.add_argument("--to", type=Path, required=True, help="folder to write")
     parser.add_argument("--folds", type=int, nargs="+", help="whose models to use; default: all")
@@ -117,3 +195,19 @@ def add_commands(
     parser.add_argument(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use"
     )
+    _add_dicom_arguments(parser)
+    parser = add(series)
+    parser.add_argument("folder", type=Path, help="folder of DICOM files, also nested")
+    parser = add(label_descriptions)
+    parser.add_argument("--to", type=Path, required=True, help="folder to write")
+
+
+def _add_dicom_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("DICOM")
+    group.add_argument("--series", nargs="+", default=[], help="names or UIDs, or all of a study")
+    group.add_argument("--resample-uneven", action="store_true", help="make uneven slices even")
+    group.add_argument("--untilt", action="store_true", help="straighten a tilted gantry's slices")
+    group.add_argument("--labelmap", action="store_true", help="smaller; for newer viewers")
+    group.add_argument("--from-dicomweb", metavar="URL", help="archive to take a study from")
+    group.add_argument("--study", metavar="UID", help="Study Instance UID")
+    group.add_argument("--to-dicomweb", metavar="URL", help="archive to send the results to")

@@ -1,14 +1,15 @@
 """What is segmented: CTs of any kind, each read and its result written in its own way."""
 
-import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from renal.apply.dicom_input import DicomOptions, find_dicom
 from renal.errors import InputError
+from renal.image.dicom_headers import is_dicom
+from renal.image.folders import files_in
 from renal.image.volume import Header, Padding, read_header, read_padded, write_like
 
 ENDINGS = (".nii.gz", ".nii")
@@ -88,29 +89,39 @@ class NiftiInput:
         return path
 
 
-def find_inputs(given: Path, output: Path) -> list[Input]:
+def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) -> list[Input]:
     """The CTs at a path, in order of name.
 
     Parameters
     ----------
     given : Path
-        A NIfTI file, or a folder of them, also nested. Results lie in the same folders beneath
-        `output` as their CTs do beneath it.
+        A NIfTI file, a multi-frame DICOM file, or a folder of either or of DICOM series, also
+        nested. Results lie in the same folders beneath `output` as their CTs do beneath it; those
+        of DICOM series in `output` itself, since folders are often called by patients.
     output : Path
         Where results will be written: nothing is looked for there.
+    dicom : DicomOptions, optional
+        Which DICOM series, and how; without it none is looked for.
 
     Raises
     ------
     InputError
-        If there is nothing, or two CTs would have results of the same name.
+        If there is nothing, two CTs would have results of the same name, or a choice among DICOM
+        series was not made.
     """
+    paths = list(files_in(given, output)) if given.is_dir() else [given]
+    series = find_dicom(given, output, dicom) if dicom and any(map(is_dicom, paths)) else []
     if given.is_dir():
-        paths = [path for path in _files(given, output.resolve()) if _stem(path)]
+        paths = [path for path in paths if _stem(path)]
         named = [(str(path.relative_to(given).parent / _stem(path)), path) for path in paths]
+    elif series:
+        named = []
     else:
         named = [(_stem(given) or given.name, given)]
-    if not named:
-        raise InputError(f"{given}: no {' or '.join(ENDINGS)} file in it: name a folder with CTs")
+    if not named and not series:
+        raise InputError(
+            f"{given}: no {' or '.join(ENDINGS)} file and no DICOM in it: name a folder with CTs"
+        )
     paths_of: dict[str, Path] = {}
     for name, path in named:
         if name in paths_of:
@@ -119,20 +130,7 @@ def find_inputs(given: Path, output: Path) -> list[Input]:
                 "rename one of them"
             )
         paths_of[name] = path
-    return [NiftiInput(name, path) for name, path in sorted(paths_of.items())]
-
-
-def _files(folder: Path, left_out: Path) -> Iterator[Path]:
-    """Files of a folder and those within it, hidden ones and one folder left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(
-            name for name in _shown(folders) if (Path(parent) / name).resolve() != left_out
-        )
-        yield from (Path(parent) / name for name in sorted(_shown(names)))
-
-
-def _shown(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.startswith(".")]
+    return [*(NiftiInput(name, path) for name, path in sorted(paths_of.items())), *series]
 
 
 def _stem(path: Path) -> str:

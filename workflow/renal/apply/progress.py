@@ -16,13 +16,14 @@ class Progress:
         How many there are.
     stages : int
         How many stages are told of each.
-    stream : file
-        Where to.
+    stream : file, optional
+        Where to; otherwise to stderr.
     """
 
-    def __init__(self, cases: int, stages: int, stream: TextIO = sys.stderr) -> None:
-        self._cases, self._stages, self._stream = cases, stages, stream
-        self._bar = stream.isatty()
+    def __init__(self, cases: int, stages: int, stream: TextIO | None = None) -> None:
+        self._cases, self._stages = cases, stages
+        self._stream = stream or sys.stderr
+        self._bar = self._stream.isatty()
         self._started = time.monotonic()
         self._case, self._name, self._stage = 0, "", 0
 

@@ -29,10 +29,13 @@ class Outcome:
         Of those that could not be segmented.
     measures : list of tuple
         Name of a CT, and what was measured in it.
+    written : list of Path
+        The segmentations.
     """
 
     faults: list[str] = field(default_factory=list)
     measures: list[tuple[str, Measure]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
 
 
 def segment_all(
@@ -58,7 +61,7 @@ def segment_all(
     for given in inputs:
         progress.begin(given.name)
         try:
-            measures, doubts = _segment_one(given, row, output, progress, preview)
+            written, measures, doubts = _segment_one(given, row, output, progress, preview)
         except InputError as error:
             outcome.faults.append(str(error))
             progress.tell(f"not segmented: {error}")
@@ -68,6 +71,7 @@ def segment_all(
             outcome.faults.append(f"{given.name}: not enough memory: use a larger machine")
             progress.tell("not segmented: not enough memory")
         else:
+            outcome.written.append(written)
             outcome.measures += [(given.name, measured) for measured in measures]
             progress.tell(f"warning: {'; '.join(doubts)}" if doubts else "segmented")
     return outcome
@@ -75,7 +79,7 @@ def segment_all(
 
 def _segment_one(
     given: "Input", row: "Row", output: Path, progress: "Progress", preview: bool
-) -> tuple[list[Measure], list[str]]:
+) -> tuple[Path, list[Measure], list[str]]:
     progress.stage("read")
     scan = given.read()
     package = row.package
@@ -104,7 +108,7 @@ def _segment_one(
             "measures": [asdict(measured) for measured in measures],
         },
     )
-    return measures, doubts
+    return written, measures, doubts
 
 
 def write_measures(path: Path, measures: list[tuple[str, Measure]]) -> None:
