@@ -68,16 +68,10 @@ def test_bad_cts_are_named_at_the_end_and_the_others_are_finished(renal, packed,
     assert [sum(row["case"] == n for row in rows) for n in ("a/first", "second")] == expected
 
 
-def test_one_fold_is_another_result_than_all(renal, packed, checked, tmp_path):
-    image = Path(checked[0].image)
-    labels = []
-    for folds in (["--folds", 0], []):
-        out = tmp_path / f"out{len(folds)}"
-        command = ("segment", image, "--model", packed, "--to", out, "--threads", 1, *folds)
-        assert renal(*command)[0] == 0
-        labels.append((out / "imaging.nii.gz").read_bytes())
-    assert labels[0] != labels[1]
-    assert json.loads((tmp_path / "out2/imaging.json").read_text())["folds"] == [0]
+def test_a_single_ct_by_one_fold(renal, packed, checked, tmp_path):
+    command = ("segment", checked[0].image, "--model", packed, "--to", tmp_path, "--threads", 1)
+    assert renal(*command, "--folds", 1)[0] == 0
+    assert json.loads((tmp_path / "imaging.json").read_text())["folds"] == [1]
 
 
 def test_a_fold_that_is_not_there(renal, packed, cts, tmp_path):
@@ -116,14 +110,14 @@ def test_export_of_what_is_not_there(renal, project):
     assert "scores.csv: missing or damaged" in renal("export", "resvnet", "--to", "row.renal")[1]
     model = project / "results/resvnet/tumour/fold1/model.safetensors"
     model.unlink()
-    status, told = renal("export", "resvnet", "--to", "row.renal")
+    _, told = renal("export", "resvnet", "--to", "row.renal")
     assert told == f"error: {model}: missing: train the row first: snakemake resvnet\n"
     assert not (project / "row.renal").exists()
 
 
 def test_export_outside_of_a_workflow(renal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, told = renal("export", "resvnet", "--to", "row.renal")
+    _, told = renal("export", "resvnet", "--to", "row.renal")
     assert told == "error: config.yaml: missing: run this in the workflow's folder\n"
 
 
