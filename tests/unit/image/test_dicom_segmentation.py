@@ -1,7 +1,6 @@
 """DICOM-SEG: coded, valid, and the same voxels in every reader."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +27,6 @@ from .dicom_files import (
     NUMBER,
     body,
     enhanced,
-    example_series,
     kidneys,
     position_of,
     series_files,
@@ -151,31 +149,6 @@ def test_straightened_slices_are_marked(tmp_path):
     path, source, made, _ = written(tmp_path, tilted_files(), label=label)
     assert dcmread(path).ContentDescription.endswith("slices were resampled")
     np.testing.assert_array_equal(read_by_highdicom(path, source), source.to_slices(made))
-
-
-VALIDATOR = shutil.which("dciodvfy")
-
-
-@pytest.mark.parametrize("files", [series_files, lambda: [enhanced()]], ids=["slices", "enhanced"])
-@pytest.mark.skipif(not VALIDATOR, reason="no dciodvfy: it is in Debian's package dicom3tools")
-def test_valid(files, tmp_path):
-    path, *_ = written(tmp_path, files())
-    told = subprocess.run([VALIDATOR, path], capture_output=True, text=True, check=False).stderr
-    assert "Segmentation" in told and "Error" not in told
-
-
-def placed(shape):
-    label = np.zeros(shape, np.uint8)
-    label[3:9, 250:300, 150:210] = 1
-    label[5:7, 260:270, 170:190] = 2
-    return label
-
-
-@pytest.mark.skipif(not VALIDATOR, reason="no dciodvfy: it is in Debian's package dicom3tools")
-def test_valid_for_a_real_series_without_uids(tmp_path):
-    path, *_ = written_for(tmp_path, example_series(), placed)
-    told = subprocess.run([VALIDATOR, path], capture_output=True, text=True, check=False).stderr
-    assert "Segmentation" in told and "Error" not in told
 
 
 def test_read_back_by_simpleitk(tmp_path):
