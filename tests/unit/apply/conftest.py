@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_models import write_results
 
 from renal.apply.export import export
 from renal.apply.package import read_package
 from renal.recipe import check_configuration
 
 from ..recipe.helpers import configuration_values
-from .helpers import write_results
 
 TINY = {
     "whole": {"geometry": {"size": [16, 32, 32]}, "training": {"network": {"width": 2}}},

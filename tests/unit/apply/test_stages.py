@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from random_models import write_results
 
 from renal.apply.export import export
 from renal.apply.inputs import NiftiInput
@@ -29,7 +30,6 @@ from renal.recipe import (
 )
 
 from ..recipe.helpers import ROOT
-from .helpers import write_results
 from .test_package import rewritten
 
 # Every kind of stage, member and merge; the other rows differ in their networks' settings alone.

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 
 from renal.apply.package import PackageFile, PackedStage, WholeVolume
 from renal.errors import InputError
@@ -15,13 +12,14 @@ from renal.handover.predictions import StageProbabilities, as_stored, averaged, 
 from renal.handover.prepared import PreparedCase
 from renal.image.body import body_box
 from renal.image.boxes import Box, three
-from renal.learn.networks import build_network
-from renal.learn.prediction import mean_of, predict_regions
+from renal.learn.prediction import mean_of, network_with, predict_regions
 from renal.prepare.crop_roi import cut_out, locate
 from renal.prepare.intensity import normalize
 from renal.prepare.resample import resampled
 
 if TYPE_CHECKING:
+    import torch
+
     from renal.image.settings import Geometry
     from renal.learn.inferers import Predictor
 
@@ -96,18 +94,13 @@ class Row:
         return merge_case(stages, self.package.merging)
 
 
-def _load(file: PackageFile, stage: PackedStage, model: str) -> torch.nn.Module:
-    settings = stage.prediction
-    with torch.device("meta"):  # weights that are replaced at once need not be drawn
-        network = build_network(settings.network, settings.channels_in, settings.target)
+def _load(file: PackageFile, stage: PackedStage, model: str) -> "torch.nn.Module":
     try:
-        network.load_state_dict(load(file.weights(model)), assign=True)
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        return network_with(file.weights(model), stage.prediction)
+    except ValueError as error:
         raise InputError(
-            f"{file.path}: {model} does not fit its network ({reason}): export it again"
+            f"{file.path}: {model} does not fit its network ({error}): export it again"
         ) from error
-    return network
 
 
 def _seen(

@@ -107,18 +107,31 @@ def predict_regions(
     return [maps.numpy() for maps in found]
 
 
-def _load(path: Path, settings: "Prediction") -> "torch.nn.Module":
+def network_with(weights: bytes, settings: "Prediction") -> "torch.nn.Module":
+    """A stage's network with weights, the content of a safetensors file.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged or those of another network, with the reason.
+    """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     from renal.learn.networks import build_network
 
     network = build_network(settings.network, settings.channels_in, settings.target)
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: not a model of this recipe ({reason}): delete it to train again"
-        ) from error
+        network.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
     return network
+
+
+def _load(path: Path, settings: "Prediction") -> "torch.nn.Module":
+    try:
+        return network_with(path.read_bytes(), settings)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a model of this recipe ({error}): delete it to train again"
+        ) from error
