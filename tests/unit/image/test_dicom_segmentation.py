@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
+from renal.errors import InputError
 from renal.image.dicom_segmentation import (
     ARTIFICIAL_INTELLIGENCE,
     SIDES,
@@ -189,3 +190,33 @@ def test_an_identifier_that_the_standard_forbids_is_no_fault(tmp_path):
     files = [slice_file(p, position_of(n), PatientID="x" * 70) for n, p in enumerate(body())]
     path, *_ = written(tmp_path, files)
     assert path.exists()
+
+
+def test_a_series_whose_uids_and_patient_were_removed(tmp_path):
+    files = series_files(series="", StudyInstanceUID="", PatientID=None, PatientName=None)
+    path, source, label, _ = written(tmp_path, files)
+    data = dcmread(path)
+    assert data.StudyInstanceUID and data.SeriesInstanceUID and data.PatientID == ""
+    np.testing.assert_array_equal(read_by_highdicom(path, source), label[::-1])
+
+
+def test_two_multi_frame_files_cannot_be_referred_to(tmp_path):
+    """Of one series, as some scanners cut them; nothing is written."""
+    low, high = enhanced(body()[:6]), enhanced(body()[6:])
+    for frame in high.PerFrameFunctionalGroupsSequence:
+        frame.PlanePositionSequence[0].ImagePositionPatient[2] += 48.0
+    with pytest.raises(InputError, match=r"IM000\d: no segmentation object can refer"):
+        written(tmp_path, [low, high])
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_a_segment_that_no_slice_meets_is_left_out(tmp_path):
+    """A tumour on an interpolated slice alone; the nearest slices show the kidney."""
+    files = series_files()
+    del files[5]
+    write_files(tmp_path / "ct", files)
+    source = read_series(find_series(tmp_path / "ct").series[0], resample_uneven=True)
+    label = (kidneys()[::-1] > 0).astype(np.uint8)
+    label[-6, 22:26, 18:21] = 2
+    segments = write_segmentation(tmp_path / "seg.dcm", label, source, ALGORITHM)
+    assert [segment.title for segment in segments] == ["Right kidney", "Left kidney"]

@@ -120,6 +120,8 @@ def test_uids_that_an_anonymiser_removed(tmp_path):
     write_files(tmp_path, series_files(series="", StudyInstanceUID=""))
     series = only(tmp_path)
     assert series.uid == "" and series.images == SHAPE[0]
+    (remark,) = check_series(series)
+    assert remark.startswith("UIDs were removed")
 
 
 def moved(number, by):
