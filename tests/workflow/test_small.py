@@ -102,6 +102,24 @@ def test_second_run_in_the_same_folder_is_told_so(fresh):
     assert "--unlock" in second.stderr
 
 
+def test_a_packed_row_gives_the_bytes_of_the_workflow(small, tmp_path):
+    package, case = tmp_path / "resvnet.renal", "case_00004"
+    export = ["export", "resvnet", "--configfile", "run.yaml", "--to", str(package)]
+    image = str(results(small) / "data" / case / "imaging.nii.gz")
+    segment = ["segment", image, "--model", str(package), "--to", str(tmp_path), "--threads", "1"]
+    for arguments in (export, segment):
+        run = subprocess.run(
+            [sys.executable, "-m", "renal", *arguments],
+            cwd=small.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+    expected = results(small) / f"resvnet/segmentation/{case}.nii.gz"
+    assert (tmp_path / "imaging.nii.gz").read_bytes() == expected.read_bytes()
+
+
 # -- faults ---------------------------------------------------------------------------------------
 
 

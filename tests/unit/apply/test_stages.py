@@ -7,6 +7,7 @@ import pytest
 import yaml
 from random_models import write_results
 
+from renal.apply import stages
 from renal.apply.export import export
 from renal.apply.inputs import NiftiInput
 from renal.apply.package import read_package
@@ -116,3 +117,12 @@ def test_weights_of_another_network_are_refused(packed, opened, tmp_path):
     file = read_package(rewritten(packed, tmp_path / "wider.renal", wider))
     with pytest.raises(InputError, match="does not fit its network"):
         Row(file, [0], bfloat16_on_cpu=False)
+
+
+def test_the_models_of_the_chosen_folds_are_averaged(opened, monkeypatch):
+    averaged = []
+    monkeypatch.setattr(stages, "network_with", lambda weights, settings: weights)
+    monkeypatch.setattr(stages, "mean_of", lambda networks, *_, **__: averaged.append(networks))
+    Row(opened, [1], bfloat16_on_cpu=False)
+    first, second = opened.package.stages.values()
+    assert averaged == [[opened.weights(stage.models[1])] for stage in (first, second)]
