@@ -23,6 +23,7 @@ GROUPS = {
     "first_run": "small",
     "undisturbed": "slurm",
     "cluster": "slurm",
+    "orthanc": "slurm",  # both may install packages, which goes one after the other
 }
 
 

@@ -19,7 +19,7 @@ install_packages() {
 }
 
 up() {
-    if ! { command -v Orthanc && [ -e $plugin ]; } >/dev/null; then
+    if ! { command -v Orthanc && [ -e $plugin ] && command -v dciodvfy; } >/dev/null; then
         [ "$(id -u)" = 0 ] || { echo "Orthanc is not installed, and only root can install it" >&2; exit 1; }
         command -v apt-get >/dev/null || { echo "Orthanc is not installed, and there is no apt-get" >&2; exit 1; }
         install_packages >"$folder/apt.log" 2>&1 || { tail -n 3 "$folder/apt.log" >&2; exit 1; }

@@ -4,7 +4,6 @@ import json
 import logging
 import subprocess
 import sys
-from argparse import Namespace
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -188,20 +187,6 @@ def test_nothing_that_is_no_dicom_is_sent(cts, archive, tmp_path, package, caplo
 def test_arguments_that_do_not_go_together(arguments, words, package):
     with pytest.raises(InputError, match=words):
         segment(*arguments, "--to", "y")
-
-
-def test_a_table_of_series(cts, capsys):
-    write_files(cts / "bad", series_files(series="1.3")[::2][:3] + series_files(series="1.3")[7:8])
-    write_files(cts / "mr", series_files(series="1.4", Modality="MR", SeriesNumber=9))
-    a = parser().parse_args(["series", str(cts)])
-    assert isinstance(a, Namespace)
-    a.step(a)()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["name", "modality", "number"]
-    assert any("Abdomen venous  12      6 x 5 x 8" in line for line in lines)
-    assert any(line.startswith("  cannot be used: ") and "uneven" in line for line in lines)
-    assert any("modality MR" in line for line in lines)
-    assert lines[-1] == "left out: 1 files that are not DICOM"
 
 
 def test_the_same_voxels_as_from_nifti_with_real_networks(cts, packed, tmp_path):

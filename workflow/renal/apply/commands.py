@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +132,8 @@ def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
 
 
 def _dicom(a: argparse.Namespace, file: "PackageFile") -> "DicomOptions":
+    from importlib.metadata import version
+
     from renal.apply.dicom_input import DicomOptions
     from renal.image.dicom_segmentation import Algorithm
 

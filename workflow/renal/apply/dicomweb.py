@@ -128,7 +128,8 @@ def _told(url: str, kept: str) -> Iterator[None]:
         last = getattr(error, "last_attempt", None)  # of several
         answer = getattr(error, "response", None) if last is None else last.value
         status = getattr(answer, "status_code", None)
-        told = f"status {status}" if status else type(error).__name__
+        local = getattr(error, "strerror", None)  # of a full disk; a network's errors have none
+        told = f"status {status}" if status else local or type(error).__name__
         raise InputError(
             f"{_shown(url)}: no answer of DICOMweb ({told}): {kept}: check address and UID, and "
             "run again when it answers"

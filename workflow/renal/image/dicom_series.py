@@ -265,7 +265,12 @@ def check_series(
                 f"{frame.path}: lies where {before.path.name} does: remove one, or export each "
                 "scan by itself"
             )
-    return [*_tilted(series, untilt), *_uneven(series, resample_uneven)]
+    remarks = [*_tilted(series, untilt), *_uneven(series, resample_uneven)]
+    if not (series.study and series.uid and frames[0].frame_of_reference):
+        remarks.append(
+            "UIDs were removed: a DICOM result has others, and viewers do not show it on the CT"
+        )
+    return remarks
 
 
 def _check_alike(series: Series) -> None:
