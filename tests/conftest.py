@@ -25,6 +25,7 @@ GROUPS = {
     "ensembled": "small",
     "undisturbed": "slurm",
     "cluster": "slurm",
+    "orthanc": "slurm",  # both may install packages, which goes one after the other
 }
 
 

@@ -16,8 +16,8 @@ FLOORS = [
     {"handover"},
     {"data", "prepare", "learn", "evaluate", "report"},
     {"recipe", "steps"},
-    {"plan", "__main__"},
-    {"costs"},
+    {"plan", "apply"},
+    {"costs", "__main__"},
 ]
 HEAVY = {"torch", "monai", "scipy", "SimpleITK", "nibabel", "pandas", "matplotlib", "snakemake"}
 

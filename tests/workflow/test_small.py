@@ -128,6 +128,24 @@ def test_a_correction_outlives_a_new_case(ended):
     assert ended.plan("resvnet") == {}
 
 
+def test_a_packed_row_gives_the_bytes_of_the_workflow(small, tmp_path):
+    package, case = tmp_path / "resvnet.renal", "case_00004"
+    export = ["export", "resvnet", "--configfile", "run.yaml", "--to", str(package)]
+    image = str(results(small) / "data" / case / "imaging.nii.gz")
+    segment = ["segment", image, "--model", str(package), "--to", str(tmp_path), "--threads", "1"]
+    for arguments in (export, segment):
+        run = subprocess.run(
+            [sys.executable, "-m", "renal", *arguments],
+            cwd=small.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+    expected = results(small) / f"resvnet/segmentation/{case}.nii.gz"
+    assert (tmp_path / "imaging.nii.gz").read_bytes() == expected.read_bytes()
+
+
 # -- faults ---------------------------------------------------------------------------------------
 
 

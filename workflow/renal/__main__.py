@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from renal import steps
+from renal.apply.commands import add_commands
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
@@ -145,9 +146,8 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(step=step)
         command.add_argument("--output", type=Path, required=True, help="file or folder to write")
-        command.add_argument("--log", type=Path, help="also write what happens to this file")
         command.add_argument("--threads", type=number(1), default=1, help="cores to use")
-        command.add_argument("--debug", action="store_true", help="show where an error arose")
+        _add_shared(command)
         for option in options.split():
             name = option.strip("[].=")
             settings = dict(OPTIONS.get(name, {"nargs": "+", "help": "names of cases"}))
@@ -158,7 +158,21 @@ def parser() -> argparse.ArgumentParser:
             if name.startswith("--") and not option.startswith("["):
                 settings["required"] = True
             command.add_argument(name, **settings)
+
+    def add(function: Step) -> argparse.ArgumentParser:
+        description = _first_line(function.__doc__)
+        added = commands.add_parser(function.__name__, help=description, description=description)
+        added.set_defaults(step=function)
+        _add_shared(added)
+        return added
+
+    add_commands(add)
     return top
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log", type=Path, help="also write what happens to this file")
+    command.add_argument("--debug", action="store_true", help="show where an error arose")
 
 
 def _first_line(docstring: str | None) -> str:
@@ -178,15 +192,17 @@ def main() -> int:
         log.error("error: %s", _told(error))
         return 1
     try:
-        check_inputs(a)
+        of_workflow = a.step in STEPS
+        if of_workflow:
+            check_inputs(a)
         end_orderly()
         end_with_parent()
         work = a.step(a)
         started = time.monotonic()
-        for path in handed_over(a):
+        for path in handed_over(a) if of_workflow else ():
             check_seal(path)
         work()
-        if first and a.step not in READ_BY_PEOPLE:
+        if of_workflow and first and a.step not in READ_BY_PEOPLE:
             write_seal(a.output)
     except Stopped as error:
         log.info("%s", error)

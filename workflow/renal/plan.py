@@ -15,6 +15,7 @@ from typing import Any
 from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
 from renal.data.folds import assign, read_assignments, write_assignments
 from renal.evaluate.settings import Merging
+from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
 from renal.learn.networks.settings import NetworkSettings, Pretrained
@@ -250,7 +251,7 @@ class Plan:
 
     def model(self, method: str, stage: str, fold: str) -> Path:
         """What a training writes."""
-        return self.results / method / stage / fold / "model.safetensors"
+        return model_file(self.results, method, stage, fold)
 
     def models_for(self, method: str, stage: str, group: str) -> list[Path]:
         """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""

@@ -6,6 +6,7 @@ each region, the probabilities of the target's maps in 8 bits, cropped to where 
 
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,12 @@ def _levels(probability: np.ndarray) -> np.ndarray:
     return levels
 
 
+def as_stored(probability: np.ndarray) -> np.ndarray:
+    """Probabilities, (maps, z, y, x) float, as they are read again: float32 of 8 bits."""
+    stored: np.ndarray = _levels(probability) / np.float32(LEVELS)
+    return stored
+
+
 def read_probabilities(folder: Path, case: PreparedCase) -> list[np.ndarray]:
     """A case's probabilities: (maps, z, y, x) float32 on the stage's grid for each region."""
     path = Path(folder) / f"{case.name}.npz"
@@ -83,11 +90,19 @@ def mean_probabilities(folders: list[Path], case: str) -> StageProbabilities:
             f"{folders[0]}: {case} covers another part of the scan than in "
             f"{', '.join(map(str, folders[1:]))}: delete these folders and run the workflow again"
         )
-    total = read_probabilities(folders[0], entries[0])
-    for folder, entry in zip(folders[1:], entries[1:], strict=True):
-        for region, maps in zip(total, read_probabilities(folder, entry), strict=True):
-            region += maps
-    return entries[0], [region / len(folders) for region in total]
+    pairs = zip(folders, entries, strict=True)
+    return entries[0], averaged(read_probabilities(folder, entry) for folder, entry in pairs)
+
+
+def averaged(predictions: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
+    """Mean of several predictions, voxel by voxel in each region; the first is written over."""
+    several = iter(predictions)
+    total, count = next(several), 1
+    for maps in several:
+        count += 1
+        for region, added in zip(total, maps, strict=True):
+            region += added
+    return [region / count for region in total]
 
 
 def native_mask(probabilities: list[np.ndarray], case: PreparedCase) -> np.ndarray:
@@ -141,6 +156,11 @@ def native_mask_of(folder: Path, case: "CheckedCase") -> tuple[np.ndarray, Box]:
         The box round all regions, cut at the volume; the whole volume if there was none.
     """
     prepared = entry_of(read_index(folder), folder, case.name)
-    mask = native_mask([maps[0] for maps in read_probabilities(folder, prepared)], prepared)
-    boxes = prepared.boxes or [whole_volume(prepared.shape)]
-    return mask, inside(joined(boxes), prepared.shape)
+    return first_mask(read_probabilities(folder, prepared), prepared)
+
+
+def first_mask(maps: list[np.ndarray], case: PreparedCase) -> tuple[np.ndarray, Box]:
+    """As `native_mask_of`, from the (maps, z, y, x) float32 probabilities of each region."""
+    mask = native_mask([region[0] for region in maps], case)
+    boxes = case.boxes or [whole_volume(case.shape)]
+    return mask, inside(joined(boxes), case.shape)

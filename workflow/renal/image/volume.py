@@ -254,11 +254,11 @@ def read_padded(header: Header) -> tuple[np.ndarray, Padding]:
                     f"{header.path}: NaN or infinite voxels: convert it again or exclude the case"
                 )
             volume[:, :, plane] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
-    padding = _fill_padding(volume)
+    padding = fill_padding(volume)
     return _turned(volume, header), padding
 
 
-def _fill_padding(volume: np.ndarray) -> Padding:
+def fill_padding(volume: np.ndarray) -> Padding:
     """Set what lies below `PADDING_HU` to air, in place."""
     least = int(volume.min())
     if least >= PADDING_HU:

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from renal.errors import InputError
 from renal.handover.predictions import write_probabilities
 from renal.handover.prepared import read_images, read_index, write_index
@@ -11,6 +13,7 @@ from renal.handover.prepared import read_images, read_index, write_index
 if TYPE_CHECKING:
     import torch
 
+    from renal.learn.inferers import Predictor
     from renal.learn.settings import Prediction
 
 log = logging.getLogger(__name__)
@@ -45,14 +48,37 @@ def predict(
     """
     import torch
 
-    from renal.learn.arrays import as_tensor
+    torch.set_num_threads(threads)
+    networks = [_load(path, settings) for path in models]
+    predictor = mean_of(networks, settings, bfloat16_on_cpu=bfloat16_on_cpu)
+    indices = [(folder, read_index(folder)) for folder in folders]
+    total, done = sum(len(index) for _, index in indices), 0
+    for folder, index in indices:
+        for case in index.values():
+            maps = predict_regions(read_images(folder, case), predictor, settings)
+            if not all(np.isfinite(region).all() for region in maps):
+                raise InputError(
+                    f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "
+                    "number: delete the model and train with a lower learning rate"
+                )
+            write_probabilities(output, case, maps)
+            done += 1
+            log.info("%s: predicted, %d of %d", case.name, done, total)
+    write_index(output, [case for _, index in indices for case in index.values()])
+
+
+def mean_of(
+    networks: list["torch.nn.Module"], settings: "Prediction", *, bfloat16_on_cpu: bool
+) -> "Predictor":
+    """The mean probabilities of some networks, on the GPU if there is one; moves them there."""
+    import torch
+
     from renal.learn.device import choose_device
-    from renal.learn.inferers import infer
     from renal.learn.targets import probabilities
 
-    torch.set_num_threads(threads)
     device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
-    networks = [_load(path, settings, device) for path in models]
+    for network in networks:
+        network.to(device).eval()
 
     def mean(images: torch.Tensor) -> torch.Tensor:
         images = images.to(device)
@@ -61,38 +87,51 @@ def predict(
         total, *others = (probabilities(one, settings.target) for one in logits)
         return sum(others, start=total) / len(networks)
 
-    indices = [(folder, read_index(folder)) for folder in folders]
-    total, done = sum(len(index) for _, index in indices), 0
-    for folder, index in indices:
-        for case in index.values():
-            images = [as_tensor(image).float() for image in read_images(folder, case)]
-            found: list[torch.Tensor] = []
-            if images:
-                with torch.inference_mode():
-                    found = infer(images, mean, settings.inference, context=settings.channels_in)
-            if not all(maps.isfinite().all() for maps in found):
-                raise InputError(
-                    f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "
-                    "number: delete the model and train with a lower learning rate"
-                )
-            write_probabilities(output, case, [maps.numpy() for maps in found])
-            done += 1
-            log.info("%s: predicted, %d of %d", case.name, done, total)
-    write_index(output, [case for _, index in indices for case in index.values()])
+    return mean
 
 
-def _load(path: Path, settings: "Prediction", device: "torch.device") -> "torch.nn.Module":
+def predict_regions(
+    images: list[np.ndarray], predictor: "Predictor", settings: "Prediction"
+) -> list[np.ndarray]:
+    """Probabilities, (maps, z, y, x) float32, of a case's regions, (z, y, x) float16 each."""
+    import torch
+
+    from renal.learn.arrays import as_tensor
+    from renal.learn.inferers import infer
+
+    if not images:
+        return []
+    tensors = [as_tensor(image).float() for image in images]
+    with torch.inference_mode():
+        found = infer(tensors, predictor, settings.inference, context=settings.channels_in)
+    return [maps.numpy() for maps in found]
+
+
+def network_with(weights: bytes, settings: "Prediction") -> "torch.nn.Module":
+    """A stage's network with weights, the content of a safetensors file.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged or those of another network, with the reason.
+    """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     from renal.learn.networks import build_network
 
     network = build_network(settings.network, settings.channels_in, settings.target)
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        network.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    return network
+
+
+def _load(path: Path, settings: "Prediction") -> "torch.nn.Module":
+    try:
+        return network_with(path.read_bytes(), settings)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: not a model of this recipe ({reason}): delete it to train again"
+            f"{path}: not a model of this recipe ({error}): delete it to train again"
         ) from error
-    return network.to(device).eval()

@@ -76,17 +76,10 @@ def crop_roi(
 def _crop_case(
     case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path, labels: bool
 ) -> PreparedCase:
-    geometry, regions = settings.geometry, settings.regions
+    regions, spacing = settings.regions, case.spacing_mm
     mask, extent = mask_of(case)
     shape = mask.shape
-    if settings.of_slices:
-        # Which slices hold something is all that is known, or used of the truth.
-        mask = np.any(mask, axis=(1, 2), keepdims=True)
-    mask, found = clean(mask, settings.components)
-    if settings.of_slices:
-        found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
-    spacing = case.spacing_mm
-    boxes = regions_of(found, regions, shape, spacing, extent)
+    mask, boxes = locate(mask, extent, spacing, settings)
     if boxes:
         volume = read_volume(read_header(Path(case.image)))
         label = read_label(read_header(case.label_path)) if labels and case.labelled else None
@@ -94,15 +87,9 @@ def _crop_case(
     wide_boxes, slack = [], []
     for number, box in enumerate(boxes):
         wide = widened(box, jitter, shape)
-        size = grid_size(geometry, wide, spacing)
-        part = volume[slices(wide)]
-        if regions.masked_hu is not None:
-            part = np.where(mask[slices(wide)], part, np.int16(regions.masked_hu))
-        part = normalize(part, settings.intensity, reference=volume).astype(np.float32)
-        if regions.mask and regions.masked_hu is None:
-            part *= mask[slices(wide)]
-        grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
-        write_array(image_file(output, case.name, number), grid.astype(np.float16))
+        image = cut_out(volume, mask, wide, spacing, settings)
+        size = three(image.shape)
+        write_array(image_file(output, case.name, number), image)
         if label is not None:
             truth = label[slices(wide)]
             if regions.mask:
@@ -112,6 +99,78 @@ def _crop_case(
         wide_boxes.append(wide)
         slack.append(_slack(box, wide, size))
     return PreparedCase(case.name, shape, wide_boxes, slack if any(jitter) else [])
+
+
+def locate(
+    mask: np.ndarray, extent: Box, spacing: tuple[float, float, float], settings: "RegionCrop"
+) -> tuple[np.ndarray, list[Box]]:
+    """The regions of interest of a mask.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        (z, y, x) bool of the native shape.
+    extent : Box
+        Within which the mask was looked for.
+    spacing : tuple of float
+        (z, y, x) mm.
+    settings : RegionCrop
+        What the stage that will see the regions asks for.
+
+    Returns
+    -------
+    mask : numpy.ndarray
+        (z, y, x) bool, or (z, 1, 1) of slices, without the components that are dropped.
+    boxes : list of Box
+        The regions; none where nothing is left of the mask.
+    """
+    shape = three(mask.shape)
+    if settings.of_slices:
+        # Which slices hold something is all that is known, or used of the truth.
+        mask = np.any(mask, axis=(1, 2), keepdims=True)
+    mask, found = clean(mask, settings.components)
+    if settings.of_slices:
+        found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
+    return mask, regions_of(found, settings.regions, shape, spacing, extent)
+
+
+def cut_out(
+    volume: np.ndarray,
+    mask: np.ndarray,
+    box: Box,
+    spacing: tuple[float, float, float],
+    settings: "RegionCrop",
+) -> np.ndarray:
+    """A region of interest as a network sees it.
+
+    Parameters
+    ----------
+    volume : numpy.ndarray
+        (z, y, x) int16, HU.
+    mask : numpy.ndarray
+        From `locate`.
+    box : Box
+        The region.
+    spacing : tuple of float
+        (z, y, x) mm.
+    settings : RegionCrop
+        What the stage that sees the region asks for.
+
+    Returns
+    -------
+    numpy.ndarray
+        (z, y, x) float16 on the stage's grid.
+    """
+    geometry, regions = settings.geometry, settings.regions
+    part = volume[slices(box)]
+    if regions.masked_hu is not None:
+        part = np.where(mask[slices(box)], part, np.int16(regions.masked_hu))
+    part = normalize(part, settings.intensity, reference=volume).astype(np.float32)
+    if regions.mask and regions.masked_hu is None:
+        part *= mask[slices(box)]
+    size = grid_size(geometry, box, spacing)
+    grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
+    return grid.astype(np.float16)
 
 
 def _slack(box: Box, wide: Box, size: tuple[int, int, int]) -> Box:

@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from renal.errors import InputError
 from renal.files import read_json, write_array
 from renal.handover.checked import CheckedCase
@@ -70,14 +72,42 @@ def _resample_case(
     case: CheckedCase, settings: "Geometry", output: Path, box_of: dict[str, Box]
 ) -> PreparedCase:
     header = read_header(Path(case.image))
-    box = box_of.get(case.name) or whole_volume(header.shape)
-    if settings.extent_mm is not None:
-        box = extended_box(header.shape, header.spacing, settings.extent_mm)
-    size = grid_size(settings, box, header.spacing)
-    volume = read_volume(header)
-    image = to_grid(volume, box, size, settings.interpolation, outside=int(volume.min()))
+    image, box = resampled(read_volume(header), header.spacing, settings, box_of.get(case.name))
     write_array(image_file(output, case.name, 0), image)
     if case.labelled:
         label = read_label(read_header(case.label_path))
-        write_array(label_file(output, case.name, 0), to_grid(label, box, size, "nearest"))
+        write_array(label_file(output, case.name, 0), to_grid(label, box, image.shape, "nearest"))
     return PreparedCase(case.name, header.shape, [box])
+
+
+def resampled(
+    volume: np.ndarray,
+    spacing: tuple[float, float, float],
+    settings: "Geometry",
+    body: Box | None = None,
+) -> tuple[np.ndarray, Box]:
+    """A whole volume on a stage's grid.
+
+    Parameters
+    ----------
+    volume : numpy.ndarray
+        (z, y, x) int16, HU.
+    spacing : tuple of float
+        (z, y, x) mm.
+    settings : Geometry
+        The grid.
+    body : Box, optional
+        The part that the grid covers, if not the whole volume.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        (z, y, x) int16, HU.
+    box : Box
+        What the grid covers of the volume, which it may leave.
+    """
+    box = body or whole_volume(volume.shape)
+    if settings.extent_mm is not None:
+        box = extended_box(volume.shape, spacing, settings.extent_mm)
+    size = grid_size(settings, box, spacing)
+    return to_grid(volume, box, size, settings.interpolation, outside=int(volume.min())), box

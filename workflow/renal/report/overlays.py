@@ -67,20 +67,39 @@ def draw_overlays(
             told.append(f"{region.name} Dice {row[f'{region.name}_dice']:.3f}{found}")
         title = f"{rank} case, {case.name}: {', '.join(told)}"
         panels = {"image": None, "truth": truth, "prediction": prediction}
-        _draw_overlay(image, panels, case.spacing_mm, title, output / f"{rank}.png", labels)
+        path = output / f"{rank}.png"
+        draw_overlay(image, panels, truth, case.spacing_mm, title, path, labels)
 
 
-def _draw_overlay(
+def draw_overlay(
     image: np.ndarray,
     panels: dict[str, np.ndarray | None],
+    cut_by: np.ndarray,
     spacing: tuple[float, float, float],
     title: str,
     path: Path,
-    labels: Labels,
+    labels: Labels = KITS19,
 ) -> None:
-    """Axial slices above, coronal ones below, of the image with the outlines of label maps."""
-    shown = [region.mask(panels["truth"]) for region in labels.regions]
-    # Where the innermost region of the truth is largest.
+    """Axial slices above, coronal ones below, of the image with the outlines of label maps.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (z, y, x) int16, HU.
+    panels : dict
+        Name of a column to the label map that is drawn there, (z, y, x) uint8, or None.
+    cut_by : numpy.ndarray
+        (z, y, x) uint8: the slices are those on which its innermost region is largest.
+    spacing : tuple of float
+        (z, y, x) mm.
+    title : str
+        Above the columns.
+    path : Path
+        The picture.
+    labels : Labels
+        The regions, with their colours.
+    """
+    shown = [region.mask(cut_by) for region in labels.regions]
     region = next((mask for mask in reversed(shown) if mask.any()), shown[0])
     axial = int(region.sum(axis=(1, 2)).argmax())
     coronal = int(region.sum(axis=(0, 2)).argmax())
@@ -91,8 +110,8 @@ def _draw_overlay(
     depth, height, width = image.shape * np.array(spacing)
     figure, axes = plt.subplots(
         2,
-        3,
-        figsize=(12, 12 / 3 / width * (height + depth) + 0.7),
+        len(panels),
+        figsize=(4 * len(panels), 4 / width * (height + depth) + 0.7),
         height_ratios=[height, depth],
         facecolor="black",
         layout="constrained",

@@ -1,0 +1,144 @@
+"""The commands, as programs and in this process: what they write, refuse and end with."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from renal import __main__ as command_line
+from renal.sources import PACKAGE
+
+from .conftest import tiny_configuration
+
+
+@pytest.fixture
+def renal(monkeypatch, capsys):
+    """Runs a command; gives the exit status and what it told."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["renal", *map(str, arguments)])
+        monkeypatch.setattr(command_line.log, "handlers", [])
+        status = command_line.main()
+        told = capsys.readouterr()
+        return status, told.out + told.err
+
+    return run
+
+
+@pytest.fixture
+def cts(tmp_path, checked):
+    """A folder with two CTs, one of them deeper, and one that is none between them."""
+    folder = tmp_path / "cts"
+    (folder / "a").mkdir(parents=True)
+    shutil.copy(checked[0].image, folder / "a/first.nii.gz")
+    shutil.copy(checked[1].image, folder / "second.nii.gz")
+    (folder / "bad.nii.gz").write_bytes(b"no image")
+    return folder
+
+
+def test_bad_cts_are_named_at_the_end_and_the_others_are_finished(renal, packed, cts, tmp_path):
+    out, sizes = tmp_path / "out", tmp_path / "sizes.csv"
+    status, told = renal(
+        *("segment", cts, "--model", packed, "--to", out, "--threads", 1, "--preview"),
+        *("--volumes", sizes),
+    )
+    assert status == 1
+    assert told.splitlines()[-2] == "error: 1 of 3 CTs were not segmented:"
+    assert told.splitlines()[-1].startswith(f"{cts}/bad.nii.gz: ")
+    assert "Traceback" not in told
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    endings = (".nii.gz", ".json", ".png")
+    assert written == {f"{name}{ending}" for name in ("a/first", "second") for ending in endings}
+    account = json.loads((out / "a/first.json").read_text())
+    assert account["model"] == "resvnet"
+    assert account["folds"] == [0, 1]
+    assert account["intended_use"].startswith("Research use, not a medical device.")
+    assert isinstance(account["warnings"], list)
+    with sizes.open() as stream:
+        rows = list(csv.DictReader(stream))
+    expected = [
+        len(json.loads((out / f"{n}.json").read_text())["measures"]) for n in ("a/first", "second")
+    ]
+    assert [sum(row["case"] == n for row in rows) for n in ("a/first", "second")] == expected
+
+
+def test_a_single_ct_by_one_fold(renal, packed, checked, tmp_path):
+    command = ("segment", checked[0].image, "--model", packed, "--to", tmp_path, "--threads", 1)
+    assert renal(*command, "--folds", 1)[0] == 0
+    assert json.loads((tmp_path / "imaging.json").read_text())["folds"] == [1]
+
+
+def test_a_fold_that_is_not_there(renal, packed, cts, tmp_path):
+    status, told = renal("segment", cts, "--model", packed, "--to", tmp_path / "o", "--folds", 2)
+    assert (status, told) == (1, "error: --folds 2: the package has folds 0 to 1\n")
+
+
+def test_a_package_tells_what_it_is(renal, packed):
+    status, told = renal("inspect", packed)
+    assert status == 0
+    assert told.startswith("resvnet: Res-VNet cascade, two stages\nResearch use, not a medical")
+    assert "Dice of kidney in cross-validation: 0.910 (SD 0.014)" in told
+    assert "learned from 3 cases" in told
+
+
+@pytest.fixture
+def project(tmp_path, packed, monkeypatch):
+    """A workflow's folder in which a tiny row is trained."""
+    shutil.copytree(packed.parent / "results", tmp_path / "results")
+    configuration = tiny_configuration(tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration.model_dump(mode="json")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_export_gives_the_same_bytes_wherever_the_results_lie(renal, project, packed):
+    assert renal("export", "resvnet", "--to", "row.renal") == (0, "")
+    assert (project / "row.renal").read_bytes() == packed.read_bytes()
+
+
+def test_export_of_what_is_not_there(renal, project):
+    status, told = renal("export", "unknown", "--to", "row.renal")
+    assert (status, told.count("\n")) == (1, 1)
+    assert "no 'unknown' (resvnet): add it there" in told
+    (project / "results/resvnet/scores.csv").unlink()
+    assert "scores.csv: missing or damaged" in renal("export", "resvnet", "--to", "row.renal")[1]
+    model = project / "results/resvnet/tumour/fold1/model.safetensors"
+    model.unlink()
+    _, told = renal("export", "resvnet", "--to", "row.renal")
+    assert told == f"error: {model}: missing: train the row first: snakemake resvnet\n"
+    assert not (project / "row.renal").exists()
+
+
+def test_export_outside_of_a_workflow(renal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, told = renal("export", "resvnet", "--to", "row.renal")
+    assert told == "error: config.yaml: missing: run this in the workflow's folder\n"
+
+
+def test_without_a_checkout_and_without_a_network(packed, checked, tmp_path):
+    """The package alone, as pip installs it, in an interpreter that cannot open a connection."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "site/renal", ignore=ignore)
+    shutil.copy(packed, tmp_path / "row.renal")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refused(*_):\n    raise OSError('no network here')\n"
+        "socket.socket.connect = refused\n"
+    )
+    shutil.move(tmp_path / "sitecustomize.py", tmp_path / "site")
+    command = ["segment", checked[0].image, "--model", "row.renal", "--to", "out", "--threads", "1"]
+    run = subprocess.run(
+        [sys.executable, "-m", "renal", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out/imaging.nii.gz").exists()

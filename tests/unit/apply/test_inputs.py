@@ -1,0 +1,37 @@
+"""Which files are CTs, and what their results are called."""
+
+import pytest
+
+from renal.apply.inputs import find_inputs
+from renal.errors import InputError
+
+
+def touched(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_a_nested_folder_gives_nested_names(tmp_path):
+    touched(tmp_path, "b.nii.gz", "a/c.nii", "a/d/e.nii.gz", "notes.txt", ".hidden.nii.gz")
+    names = [given.name for given in find_inputs(tmp_path, tmp_path / "out")]
+    assert names == ["a/c", "a/d/e", "b"]
+
+
+def test_results_are_no_inputs_of_the_next_run(tmp_path):
+    touched(tmp_path, "b.nii.gz", "out/b.nii.gz")
+    assert [given.name for given in find_inputs(tmp_path, tmp_path / "out")] == ["b"]
+
+
+def test_a_file(tmp_path):
+    (given,) = find_inputs(tmp_path / "ct.nii.gz", tmp_path)
+    assert given.name == "ct"
+
+
+def test_nothing_and_two_of_a_name_are_refused(tmp_path):
+    with pytest.raises(InputError, match="name a folder with CTs"):
+        find_inputs(tmp_path, tmp_path / "out")
+    touched(tmp_path, "b.nii.gz", "b.nii")
+    with pytest.raises(InputError, match="rename one of them"):
+        find_inputs(tmp_path, tmp_path / "out")

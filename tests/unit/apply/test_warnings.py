@@ -1,0 +1,61 @@
+"""Doubts: what is far from what was learned from, and odd results."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from renal.apply.inputs import NiftiInput
+from renal.apply.warnings import doubts_of_result, doubts_of_scan
+from renal.errors import InputError
+from renal.image.volume import write_nifti
+
+
+@pytest.fixture
+def scan(checked):
+    return NiftiInput("case", Path(checked[0].image)).read()
+
+
+@pytest.fixture
+def provenance(opened):
+    return opened.package.provenance
+
+
+def test_a_ct_like_those_learned_from_has_no_doubts(scan, provenance):
+    assert doubts_of_scan(scan, provenance) == []
+
+
+@pytest.mark.parametrize(
+    ("learned", "told"),
+    [
+        ({"slice_spacing_mm": (0.5, 1.0)}, r"^slices [\d.]+ mm apart: learned from 0\.5 to 1 mm$"),
+        ({"field_of_view_mm": (700, 900)}, r"^the field of view is [\d.]+ mm wide: learned from"),
+    ],
+)
+def test_a_ct_far_from_those_learned_from(scan, provenance, learned, told):
+    (doubt,) = doubts_of_scan(scan, provenance.model_copy(update=learned))
+    assert re.search(told, doubt)
+
+
+def test_padding_is_told_and_what_is_no_ct_is_refused(scan, provenance, tmp_path):
+    volume = np.array(scan.volume)
+    volume[:, :3] = -2000
+    write_nifti(tmp_path / "padded.nii.gz", volume, scan.header.standard_affine)
+    doubts = doubts_of_scan(NiftiInput("p", tmp_path / "padded.nii.gz").read(), provenance)
+    assert any("padding" in doubt for doubt in doubts)
+    write_nifti(tmp_path / "shifted.nii.gz", volume + 1024, scan.header.standard_affine)
+    with pytest.raises(InputError, match="not Hounsfield units"):
+        doubts_of_scan(NiftiInput("p", tmp_path / "shifted.nii.gz").read(), provenance)
+
+
+def test_odd_results_are_told():
+    label = np.zeros((4, 9, 9), np.uint8)
+    assert doubts_of_result(label) == ["no kidney was found"]
+    label[1, 1:4, 1:4] = 1
+    label[1, 1:3, 1:3] = 2
+    assert doubts_of_result(label) == []
+    label[2, 6:8, 6:8] = 2
+    assert doubts_of_result(label) == [
+        "1 of 2 connected kidney parts is all tumour: look at the CT"
+    ]

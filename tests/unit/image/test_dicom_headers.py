@@ -1,0 +1,38 @@
+"""Headers: damage is named, missing libraries are named, patients are not."""
+
+import os
+import sys
+
+import pytest
+
+from renal.errors import InputError
+from renal.image.dicom_headers import is_dicom
+from renal.image.dicom_series import check_series, find_series
+
+from .dicom_files import series_files, write_files
+
+
+def test_a_damaged_header_is_named(tmp_path):
+    (path,) = write_files(tmp_path, series_files()[:1])
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match="IM0000"):
+        check_series(find_series(tmp_path).series[0])
+
+
+def test_without_the_libraries_one_line_says_which(tmp_path, monkeypatch):
+    write_files(tmp_path, series_files())
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(InputError, match=r"pip install 'renal\[dicom\]'"):
+        find_series(tmp_path)
+
+
+def test_names_of_patients_stay_out_of_warnings(tmp_path, recwarn, caplog):
+    """pydicom quotes the value of what it finds wrong."""
+    write_files(tmp_path, series_files(PatientBirthDate="19500101", PatientSex="F" * 20))
+    find_series(tmp_path)
+    assert not recwarn.list and not caplog.records
+
+
+def test_pipes_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert not is_dicom(tmp_path / "pipe")

@@ -1,0 +1,13 @@
+"""Files in folders."""
+
+from renal.image.folders import files_in
+
+
+def test_hidden_ones_and_one_folder_are_left_out(tmp_path):
+    for name in ("b/2", "b/1", "a", ".hidden", ".cache/3", "out/4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = [str(path.relative_to(tmp_path)) for path in files_in(tmp_path, tmp_path / "out")]
+    assert found == ["a", "b/1", "b/2"]
+    assert len(list(files_in(tmp_path))) == 4

@@ -1,0 +1,214 @@
+"""Commands for whoever applies a trained row: export, inspect, segment.
+
+Each imports what it needs itself, as the steps do, and returns its work.
+"""
+
+import argparse
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from renal.errors import InputError
+
+if TYPE_CHECKING:
+    from renal.apply.dicom_input import DicomOptions
+    from renal.apply.package import PackageFile
+
+log = logging.getLogger("renal")
+
+Work = Callable[[], object]
+
+
+def export(a: argparse.Namespace) -> Work:
+    """Pack a trained row into one file."""
+    from snakemake.utils import update_config
+
+    from renal.apply.export import export
+    from renal.recipe import check_configuration
+    from renal.recipe.strict_yaml import read_mapping
+
+    def work() -> None:
+        values: dict[str, object] = {}
+        base = Path("config.yaml")
+        for path in [*([base] if base.exists() else []), *a.configfile]:
+            update_config(values, read_mapping(path))
+        if not values:
+            raise InputError("config.yaml: missing: run this in the workflow's folder")
+        export(a.row, check_configuration(values), a.to)
+
+    return work
+
+
+def inspect(a: argparse.Namespace) -> Work:
+    """Print what a package is and how well it did."""
+    from renal.apply.inspect import described
+    from renal.apply.package import read_package
+
+    def work() -> None:
+        file = read_package(a.package)
+        for stage in file.package.stages.values():
+            for model in stage.models:
+                file.weights(model)
+        print(described(file))
+
+    return work
+
+
+def segment(a: argparse.Namespace) -> Work:
+    """Segment CTs with a packed row."""
+    from renal.apply.inputs import find_inputs
+    from renal.apply.package import read_package
+
+    file = read_package(a.model)
+    folds = _folds(a.folds, file.package.folds)
+    source = _source(a)
+
+    def work() -> None:
+        with source as folder:
+            inputs = find_inputs(folder, a.to, _dicom(a, file))
+
+            from renal.cluster.gpus import claim_gpus
+
+            claim_gpus()
+
+            import SimpleITK as sitk
+            import torch
+
+            from renal.apply.progress import Progress
+            from renal.apply.segment import segment_all, write_measures
+            from renal.apply.stages import Row
+
+            torch.set_num_threads(a.threads)
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(a.threads)
+            bfloat16 = a.bfloat16_on_cpu or file.package.bfloat16_on_cpu
+            row = Row(file, folds, bfloat16_on_cpu=bfloat16)
+            progress = Progress(len(inputs), len(file.package.stages) + 3)
+            outcome = segment_all(inputs, row, a.to, progress, preview=a.preview)
+        if a.volumes:
+            write_measures(a.volumes, outcome.measures)
+        unsent = _sent(a.to_dicomweb, outcome.written) if a.to_dicomweb else []
+        if outcome.faults:
+            raise InputError(
+                f"{len(outcome.faults)} of {len(inputs)} CTs were not segmented:\n"
+                + "\n".join([*outcome.faults, *unsent])
+            )
+        if unsent:
+            raise InputError(
+                f"{len(unsent)} of {len(inputs)} results were not sent:\n" + "\n".join(unsent)
+            )
+
+    return work
+
+
+def series(a: argparse.Namespace) -> Work:
+    """List the DICOM series in a folder."""
+    from renal.apply.series import series_table
+    from renal.image.dicom_series import find_series
+
+    return lambda: print(series_table(find_series(a.folder)))
+
+
+def label_descriptions(a: argparse.Namespace) -> Work:
+    """Write names and colours of labels for Slicer and ITK-SNAP."""
+    from renal.apply.label_descriptions import write_label_descriptions
+
+    return lambda: write_label_descriptions(a.to)
+
+
+def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
+    """Where the CTs are, for as long as they are needed."""
+    if (a.input is None) == (a.from_dicomweb is None):
+        raise InputError("segment: name either a file or folder, or --from-dicomweb URL")
+    if (a.from_dicomweb is None) != (a.study is None):
+        raise InputError("--study and --from-dicomweb go together")
+    if a.from_dicomweb is None:
+        return nullcontext(a.input)
+    from renal.apply.dicomweb import fetched
+
+    return fetched(a.from_dicomweb, a.study, a.series)
+
+
+def _dicom(a: argparse.Namespace, file: "PackageFile") -> "DicomOptions":
+    from importlib.metadata import version
+
+    from renal.apply.dicom_input import DicomOptions
+    from renal.image.dicom_segmentation import Algorithm
+
+    return DicomOptions(
+        Algorithm(file.package.name, version("renal"), file.digest),
+        series=tuple(a.series),
+        resample_uneven=a.resample_uneven,
+        untilt=a.untilt,
+        labelmap=a.labelmap,
+    )
+
+
+def _sent(url: str, written: list[Path]) -> list[str]:
+    """Send results to an archive; returns what could not be sent, and why."""
+    from renal.apply.dicomweb import store
+
+    faults = []
+    for path in written:
+        if path.suffix != ".dcm":
+            log.warning("%s: no DICOM object, which is why it was not sent", path)
+            continue
+        try:
+            store(url, path)
+        except InputError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _folds(given: list[int] | None, count: int) -> list[int]:
+    folds = list(range(count)) if given is None else sorted(set(given))
+    if unknown := [fold for fold in folds if not 0 <= fold < count]:
+        raise InputError(f"--folds {unknown[0]}: the package has folds 0 to {count - 1}")
+    return folds
+
+
+def add_commands(
+    add: Callable[[Callable[[argparse.Namespace], Work]], argparse.ArgumentParser],
+) -> None:
+    """Describe the arguments of every command to a parser that `add` makes of it."""
+    parser = add(export)
+    parser.add_argument("row", help="a method of config.yaml")
+    parser.add_argument("--to", type=Path, required=True, help="file to write: NAME.renal")
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], help="as Snakemake has it"
+    )
+    parser = add(inspect)
+    parser.add_argument("package", type=Path, help="what export wrote")
+    parser = add(segment)
+    parser.add_argument(
+        "input", type=Path, nargs="?", help="a NIfTI file, a DICOM series, or a folder of either"
+    )
+    parser.add_argument("--model", type=Path, required=True, help="what export wrote")
+    parser.add_argument("--to", type=Path, required=True, help="folder to write")
+    parser.add_argument("--folds", type=int, nargs="+", help="whose models to use; default: all")
+    parser.add_argument("--preview", action="store_true", help="a picture of each result")
+    parser.add_argument("--volumes", type=Path, help="CSV to write: sizes of kidneys and tumours")
+    parser.add_argument(
+        "--bfloat16-on-cpu", action="store_true", help="faster on CPUs that have it"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use"
+    )
+    _add_dicom_arguments(parser)
+    parser = add(series)
+    parser.add_argument("folder", type=Path, help="folder of DICOM files, also nested")
+    parser = add(label_descriptions)
+    parser.add_argument("--to", type=Path, required=True, help="folder to write")
+
+
+def _add_dicom_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("DICOM")
+    group.add_argument("--series", nargs="+", default=[], help="names or UIDs, or all of a study")
+    group.add_argument("--resample-uneven", action="store_true", help="make uneven slices even")
+    group.add_argument("--untilt", action="store_true", help="straighten a tilted gantry's slices")
+    group.add_argument("--labelmap", action="store_true", help="smaller; for newer viewers")
+    group.add_argument("--from-dicomweb", metavar="URL", help="archive to take a study from")
+    group.add_argument("--study", metavar="UID", help="Study Instance UID")
+    group.add_argument("--to-dicomweb", metavar="URL", help="archive to send the results to")

@@ -1,0 +1,95 @@
+"""DICOM series as inputs; their results are DICOM-SEG objects."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from renal.image.dicom_segmentation import Algorithm, write_segmentation
+from renal.image.dicom_series import Series, choose_series, find_series
+from renal.image.dicom_volume import DicomVolume, read_series
+from renal.image.volume import write_like
+
+if TYPE_CHECKING:
+    from renal.apply.inputs import Scan
+
+log = logging.getLogger("renal")
+
+
+@dataclass(frozen=True)
+class DicomOptions:
+    """How series are read and their results written.
+
+    Attributes
+    ----------
+    algorithm : Algorithm
+        What segments them, for their results.
+    series : tuple of str
+        Names or UIDs of those to use; see `choose_series`.
+    resample_uneven, untilt : bool
+        What is put right; see `read_series`.
+    labelmap : bool
+        The kind of object that is written; see `write_segmentation`.
+    """
+
+    algorithm: Algorithm
+    series: tuple[str, ...] = ()
+    resample_uneven: bool = False
+    untilt: bool = False
+    labelmap: bool = False
+
+
+@dataclass(frozen=True)
+class DicomInput:
+    """A series; see `inputs.Input`."""
+
+    series: Series
+    options: DicomOptions
+
+    @property
+    def name(self) -> str:
+        return self.series.name
+
+    def read(self) -> DicomVolume:
+        options = self.options
+        return read_series(
+            self.series, resample_uneven=options.resample_uneven, untilt=options.untilt
+        )
+
+    def write(self, scan: "Scan", label: np.ndarray, folder: Path) -> Path:
+        """Write a DICOM-SEG object; where nothing was found, which it cannot say, NIfTI."""
+        assert isinstance(scan, DicomVolume)
+        options = self.options
+        path = folder / f"{self.name}.dcm"
+        if write_segmentation(path, label, scan, options.algorithm, labelmap=options.labelmap):
+            return path
+        path.unlink(missing_ok=True)  # an earlier result of the same series would contradict it
+        empty = folder / f"{self.name}.nii.gz"
+        write_like(empty, label, scan.header)
+        return empty
+
+
+def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[DicomInput]:
+    """The series at a path that are to be segmented; what is no scan is logged.
+
+    Parameters
+    ----------
+    folder : Path
+        Or one file.
+    left_out : Path
+        A folder in which nothing is looked for.
+    options : DicomOptions
+        Which series, and how.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a choice that was not made; see `choose_series`.
+    """
+    found = find_series(folder, left_out)
+    for remark in found.remarks:
+        log.info("%s: %s", folder, remark)
+    chosen = choose_series(found, options.series, folder)
+    return [DicomInput(series, options) for series in chosen]

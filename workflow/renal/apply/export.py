@@ -1,0 +1,206 @@
+"""A trained row packed into one file."""
+
+import csv
+import hashlib
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from renal.apply.package import (
+    FORMAT,
+    Package,
+    PackedStage,
+    Provenance,
+    Score,
+    WholeVolume,
+    write_package,
+)
+from renal.errors import InputError
+from renal.files import read_json
+from renal.handover.checked import CheckedCase, read_checked
+from renal.handover.models import model_file
+from renal.labels import KITS19
+from renal.learn.settings import Prediction
+from renal.recipe import (
+    Configuration,
+    Method,
+    load_methods,
+    merging,
+    owners_of,
+    prediction,
+    region_crop,
+)
+from renal.settings import as_values
+
+INTENDED_USE = (
+    "Research use, not a medical device. Segments kidneys and kidney tumours in contrast-enhanced "
+    "CTs of the abdomen like those that it was trained on."
+)
+LICENCE = (
+    "The program is under the MIT licence; the models are bound by the terms of the data that they "
+    "were trained on (KiTS19: CC BY-NC-SA 4.0)."
+)
+# What of run.json is neither about the machine's paths nor about the cases' names.
+TOLD = ("finished", "epochs", "kept_epoch", "seed", "commit", "parameters", "device", "torch")
+
+
+def export(row: str, configuration: Configuration, output: Path) -> None:
+    """Write the package of a row.
+
+    Parameters
+    ----------
+    row : str
+        A method of the configuration.
+    configuration : Configuration
+        config.yaml, whose results folder holds the trained models.
+    output : Path
+        The file to write.
+
+    Raises
+    ------
+    InputError
+        If there is no such row, or a model or record is missing.
+    """
+    recipes = load_methods(configuration)
+    if row not in recipes:
+        raise InputError(
+            f"config.yaml: methods: no {row!r} ({', '.join(configuration.methods)}): add it there"
+        )
+    stages: dict[str, PackedStage] = {}
+    settings = merging(recipes, row)
+    merged = {
+        stage: tuple(f"{owner}/{stage}" for owner in owners_of(recipes, row, stage))
+        for stage in settings.stages
+    }
+    for stage in merged:
+        for owner in owners_of(recipes, row, stage):
+            _pack(recipes, owner, stage, configuration.folds.count, stages)
+    results = configuration.results
+    models = {}
+    for key, packed in stages.items():
+        owner, _, stage = key.partition("/")
+        for fold, name in enumerate(packed.models):
+            models[name] = model_file(results, owner, stage, f"fold{fold}")
+    if missing := [path for path in models.values() if not path.exists()]:
+        raise InputError(f"{missing[0]}: missing: train the row first: snakemake {row}")
+    write_package(
+        output,
+        Package(
+            format=FORMAT,
+            name=row,
+            title=recipes[row].title,
+            intended_use=INTENDED_USE,
+            licence=LICENCE,
+            labels=dict(KITS19.tissues),
+            folds=configuration.folds.count,
+            bfloat16_on_cpu=configuration.compute.bfloat16_on_cpu,
+            stages=stages,
+            merged=merged,
+            merging=settings,
+            provenance=_provenance(row, results, recipes, models),
+            hashes={name: _digest(path) for name, path in models.items()},
+        ),
+        models,
+    )
+
+
+def _pack(
+    recipes: dict[str, Method], method: str, name: str, folds: int, stages: dict[str, PackedStage]
+) -> None:
+    """Add a stage of its owner, after the one that locates its regions."""
+    key, stage = f"{method}/{name}", recipes[method].stages[name]
+    if key in stages:
+        return
+    locator = None
+    sees: Any = WholeVolume(geometry=stage.geometry, intensity=stage.intensity)
+    if stage.regions is not None:
+        (owner,) = owners_of(recipes, method, stage.regions.stage)
+        _pack(recipes, owner, stage.regions.stage, folds, stages)
+        locator = f"{owner}/{stage.regions.stage}"
+        sees = region_crop(recipes, method, name)
+    stages[key] = PackedStage(
+        sees=sees,
+        locator=locator,
+        prediction=_without_beginning(prediction(stage)),
+        models=tuple(f"models/{key}/fold{fold}.safetensors" for fold in range(folds)),
+    )
+
+
+def _without_beginning(stage: Prediction) -> Prediction:
+    """Without the file of weights that the training began with."""
+    if stage.network.weights is None:
+        return stage
+    network = stage.network.model_copy(update={"pretrained": None})
+    return stage.model_copy(update={"network": network})
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _provenance(
+    row: str, results: Path, recipes: dict[str, Method], models: dict[str, Path]
+) -> Provenance:
+    runs = {name: read_json(path.with_name("run.json")) for name, path in models.items()}
+    names = {case for run in runs.values() for case in run["cases"] + run["validation_cases"]}
+    cases = [case for case in _records(results) if case.name in names]
+    if len(cases) < len(names):
+        raise InputError(
+            f"{results / 'cases'}: {len(names) - len(cases)} of the cases that were learned from "
+            "have no record: run the workflow again"
+        )
+    spacings = [case.spacing_mm for case in cases]
+    fields = [
+        min(length * step for length, step in zip(case.shape[1:], spacing[1:], strict=True))
+        for case, spacing in zip(cases, spacings, strict=True)
+        if case.shape is not None
+    ]
+    return Provenance(
+        cases=tuple(sorted(case.checksum for case in cases)),
+        scores=_scores(results / row / "scores.csv"),
+        slice_spacing_mm=(min(z for z, _, _ in spacings), max(z for z, _, _ in spacings)),
+        field_of_view_mm=(min(fields), max(fields)),
+        trainings={name: {key: run[key] for key in TOLD} for name, run in runs.items()},
+        recipes={
+            name: _without_folders(as_values(recipe))
+            for name, recipe in recipes.items()
+            if any(model.split("/")[1] == name for model in models) or name == row
+        },
+    )
+
+
+def _records(results: Path) -> list[CheckedCase]:
+    paths = sorted((results / "cases").glob("*.json"))
+    return [case for path in paths for case in read_checked(path).values()]
+
+
+def _scores(path: Path) -> dict[str, Score]:
+    """Mean and SD over folds of the Dice on the scanner's voxels."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [line for line in csv.DictReader(stream) if line["grid"] == "native"]
+        columns = {name: f"{name}_dice" for name in KITS19.names} | {"composite": "composite"}
+        scores = {}
+        for name, column in columns.items():
+            folds: dict[str, list[float]] = {}
+            for line in rows:
+                folds.setdefault(line["fold"], []).append(float(line[column]))
+            means = [mean(values) for values in folds.values()]
+            scores[name] = Score(mean=mean(means), sd=stdev(means))
+        return scores
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: missing or damaged ({error}): run the workflow again, so that the package "
+            "can say how good it is"
+        ) from error
+
+
+def _without_folders(values: Any) -> Any:
+    """A recipe without the folders of files that it names."""
+    if isinstance(values, dict):
+        return {
+            key: Path(value).name if key == "file" else _without_folders(value)
+            for key, value in values.items()
+        }
+    return values

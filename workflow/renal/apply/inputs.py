@@ -1,0 +1,141 @@
+"""What is segmented: CTs of any kind, each read and its result written in its own way."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from renal.apply.dicom_input import DicomOptions, find_dicom
+from renal.errors import InputError
+from renal.image.dicom_headers import is_dicom
+from renal.image.folders import files_in
+from renal.image.volume import Header, Padding, read_header, read_padded, write_like
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+class Scan(Protocol):
+    """A CT that was read.
+
+    Attributes
+    ----------
+    header : Header
+        Its geometry as a NIfTI header has it.
+    volume : numpy.ndarray
+        (z, y, x) int16, HU.
+    padding : Padding
+        What was taken for air.
+    remarks : tuple of str
+        What is unusual, and what was put right.
+    """
+
+    @property
+    def header(self) -> Header: ...
+    @property
+    def volume(self) -> np.ndarray: ...
+    @property
+    def padding(self) -> Padding: ...
+    @property
+    def remarks(self) -> tuple[str, ...]: ...
+
+
+class Input(Protocol):
+    """A CT to segment.
+
+    Attributes
+    ----------
+    name : str
+        Of its results, without an ending; slashes make folders.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Scan:
+        """Read it; an InputError names the file and the fault."""
+
+    def write(self, scan: Scan, label: np.ndarray, folder: Path) -> Path:
+        """Write a label map, (z, y, x) uint8, of what `read` gave; returns the file."""
+
+
+@dataclass(frozen=True)
+class NiftiScan:
+    """A CT from a NIfTI file; see `Scan`."""
+
+    header: Header
+    volume: np.ndarray
+    padding: Padding
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self.header.remarks
+
+
+@dataclass(frozen=True)
+class NiftiInput:
+    """A CT in a NIfTI file; see `Input`."""
+
+    name: str
+    path: Path
+
+    def read(self) -> NiftiScan:
+        header = read_header(self.path)
+        return NiftiScan(header, *read_padded(header))
+
+    def write(self, scan: Scan, label: np.ndarray, folder: Path) -> Path:
+        path = folder / f"{self.name}.nii.gz"
+        write_like(path, label, scan.header)
+        return path
+
+
+def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) -> list[Input]:
+    """The CTs at a path, in order of name.
+
+    Parameters
+    ----------
+    given : Path
+        A NIfTI file, a multi-frame DICOM file, or a folder of either or of DICOM series, also
+        nested. Results lie in the same folders beneath `output` as their CTs do beneath it; those
+        of DICOM series in `output` itself, since folders are often called by patients.
+    output : Path
+        Where results will be written: nothing is looked for there.
+    dicom : DicomOptions, optional
+        Which DICOM series, and how; without it none is looked for.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, two CTs would have results of the same name, or a choice among DICOM
+        series was not made.
+    """
+    paths = list(files_in(given, output)) if given.is_dir() else [given]
+    series = find_dicom(given, output, dicom) if dicom and any(map(is_dicom, paths)) else []
+    if given.is_dir():
+        paths = [path for path in paths if _stem(path)]
+        named = [(str(path.relative_to(given).parent / _stem(path)), path) for path in paths]
+    elif series:
+        named = []
+    else:
+        named = [(_stem(given) or given.name, given)]
+    if not named and not series:
+        raise InputError(
+            f"{given}: no {' or '.join(ENDINGS)} file and no DICOM in it: name a folder with CTs"
+        )
+    paths_of: dict[str, Path] = {}
+    for name, path in named:
+        if name in paths_of:
+            raise InputError(
+                f"{path}: its result would have the name of that of {paths_of[name]}: "
+                "rename one of them"
+            )
+        paths_of[name] = path
+    return [*(NiftiInput(name, path) for name, path in sorted(paths_of.items())), *series]
+
+
+def _stem(path: Path) -> str:
+    """The name of a NIfTI file without its ending; empty for other files."""
+    for ending in ENDINGS:
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending)
+    return ""

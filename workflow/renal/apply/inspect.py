@@ -1,0 +1,32 @@
+"""What a package is, in words."""
+
+from renal.apply.package import PackageFile
+
+
+def described(file: PackageFile) -> str:
+    """Lines for a terminal: what it is for, how well it did, and where it comes from."""
+    package, provenance = file.package, file.package.provenance
+    size = file.path.stat().st_size / 1e6
+    trainings = provenance.trainings.values()
+    torches = sorted({str(run["torch"]) for run in trainings})
+    finished = sorted(str(run["finished"])[:10] for run in trainings)
+    lines = [
+        f"{package.name}: {package.title}",
+        package.intended_use,
+        package.licence,
+        "labels: " + ", ".join(f"{value} {tissue}" for value, tissue in package.labels.items()),
+        f"stages: {', '.join(package.stages)}; {package.folds} models each, {size:.0f} MB",
+        *(
+            f"Dice of {name} in cross-validation: {score.mean:.3f} (SD {score.sd:.3f})"
+            for name, score in provenance.scores.items()
+        ),
+        f"learned from {len(provenance.cases)} cases: slices {_range(provenance.slice_spacing_mm)} "
+        f"apart, field of view {_range(provenance.field_of_view_mm)}",
+        f"trained from {finished[0]} to {finished[-1]} with torch {', '.join(torches)}",
+        f"package format {package.format}, SHA-256 {file.digest}",
+    ]
+    return "\n".join(lines)
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.4g} to {ends[1]:.4g} mm"

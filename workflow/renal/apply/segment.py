@@ -1,0 +1,120 @@
+"""CTs segmented one after another by a packed row."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from renal.apply.measures import Measure, measure
+from renal.apply.preview import draw_preview
+from renal.apply.warnings import doubts_of_result, doubts_of_scan
+from renal.errors import InputError
+from renal.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from renal.apply.inputs import Input
+    from renal.apply.progress import Progress
+    from renal.apply.stages import Row
+
+
+@dataclass
+class Outcome:
+    """What became of the CTs.
+
+    Attributes
+    ----------
+    faults : list of str
+        Of those that could not be segmented.
+    measures : list of tuple
+        Name of a CT, and what was measured in it.
+    written : list of Path
+        The segmentations.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    measures: list[tuple[str, Measure]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+
+def segment_all(
+    inputs: Iterable["Input"], row: "Row", output: Path, progress: "Progress", *, preview: bool
+) -> Outcome:
+    """Segment CTs; one that cannot be is told, and the others are finished.
+
+    Parameters
+    ----------
+    inputs : iterable of Input
+        The CTs.
+    row : Row
+        What segments them.
+    output : Path
+        Folder for ``<name>`` with the ending of its kind, ``<name>.json`` and, with `preview`,
+        ``<name>.png``.
+    progress : Progress
+        Is told where the work is.
+    preview : bool
+        Whether to draw each result.
+    """
+    outcome = Outcome()
+    for given in inputs:
+        progress.begin(given.name)
+        try:
+            written, measures, doubts = _segment_one(given, row, output, progress, preview)
+        except InputError as error:
+            outcome.faults.append(str(error))
+            progress.tell(f"not segmented: {error}")
+        except (MemoryError, RuntimeError) as error:  # RuntimeError: SimpleITK and torch
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            outcome.faults.append(f"{given.name}: not enough memory: use a larger machine")
+            progress.tell("not segmented: not enough memory")
+        else:
+            outcome.written.append(written)
+            outcome.measures += [(given.name, measured) for measured in measures]
+            progress.tell(f"warning: {'; '.join(doubts)}" if doubts else "segmented")
+    return outcome
+
+
+def _segment_one(
+    given: "Input", row: "Row", output: Path, progress: "Progress", preview: bool
+) -> tuple[Path, list[Measure], list[str]]:
+    progress.stage("read")
+    scan = given.read()
+    package = row.package
+    doubts = doubts_of_scan(scan, package.provenance)
+    spacing = scan.header.spacing
+    label = row.segment(scan.volume, spacing, given.name, progress.stage)
+    progress.stage("write")
+    doubts += doubts_of_result(label)
+    measures = measure(label, scan.volume, spacing)
+    written = given.write(scan, label, output)
+    if preview:
+        title = f"{given.name}: {package.title}\n{package.intended_use.partition('. ')[0]}"
+        draw_preview(output / f"{given.name}.png", scan.volume, label, spacing, title)
+    write_json(
+        output / f"{given.name}.json",
+        {
+            "segmentation": written.name,
+            "labels": package.labels,
+            "shape": scan.header.shape,
+            "spacing_mm": spacing,
+            "model": package.name,
+            "package_sha256": row.file.digest,
+            "folds": row.folds,
+            "intended_use": package.intended_use,
+            "warnings": doubts,
+            "measures": [asdict(measured) for measured in measures],
+        },
+    )
+    return written, measures, doubts
+
+
+def write_measures(path: Path, measures: list[tuple[str, Measure]]) -> None:
+    """Write a CSV with a line for each kidney and each tumour."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["case", *(column.name for column in fields(Measure))])
+    table.writerows([name, *asdict(measured).values()] for name, measured in measures)
+    write_text(path, text.getvalue())
