@@ -74,6 +74,10 @@ def segment(a: argparse.Namespace) -> Work:
         with source as folder:
             inputs = find_inputs(folder, a.to, _dicom(a, file))
 
+            from renal.cluster.gpus import claim_gpus
+
+            claim_gpus()
+
             import SimpleITK as sitk
             import torch
 
