@@ -230,9 +230,9 @@ UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recip
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
-# What applies a packed row is no part of the workflow.
+# What applies a packed row is no part of the workflow; a model's path is planned, not read.
 UNNOTICED += ("apply", "image.sides", "image.folders", "image.dicom_headers", "image.dicom_series")
-UNNOTICED += ("image.dicom_volume", "image.dicom_segmentation")
+UNNOTICED += ("image.dicom_volume", "image.dicom_segmentation", "handover.models")
 
 
 def expected(module: str) -> set[str]:
