@@ -55,3 +55,7 @@ def test_diameter_of_a_ball():
 
 def test_a_mask_that_fills_the_volume():
     assert largest_diameter(np.ones((3, 1, 1), bool), SPACING) == pytest.approx(12)
+
+
+def test_an_empty_mask_has_no_diameter():
+    assert largest_diameter(np.zeros((3, 3, 3), bool), SPACING) == 0

@@ -8,6 +8,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
+from renal.image.boxes import bounding_box, slices
 from renal.image.components import TOUCHING
 from renal.image.sides import LEFT, RIGHT, UNTOLD, kidney_sides
 from renal.labels import KITS19, Labels
@@ -55,7 +56,12 @@ def measure(
         The scheme of the label map.
     """
     kidney, *others = labels.regions
-    sides = kidney_sides(kidney.mask(label), volume, spacing)
+    mask = kidney.mask(label)
+    box = bounding_box(mask)
+    if box is None:
+        return []
+    sides = kidney_sides(mask, volume, spacing)[slices(box)]
+    label = label[slices(box)]
     found = [
         _measured(kidney.name, name, sides == side, spacing)
         for side, name in SIDES.items()
@@ -91,8 +97,11 @@ def largest_diameter(mask: np.ndarray, spacing: Spacing) -> float:
     The surface's points lie half a voxel before and behind the voxels along each axis, as the
     vertices do of the mesh by which PyRadiomics measures its Maximum3DDiameter.
     """
-    inner = ndimage.binary_erosion(mask)
-    points = np.argwhere(mask & ~inner)
+    box = bounding_box(mask)
+    if box is None:
+        return 0.0
+    mask = mask[slices(box)]
+    points = np.argwhere(mask & ~ndimage.binary_erosion(mask))
     steps = np.array(spacing)
     halves = np.vstack([np.eye(3) / 2, -np.eye(3) / 2])
     surface = ((points[:, None] + halves) * steps).reshape(-1, 3)

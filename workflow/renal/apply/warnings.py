@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from renal.data.intensity_checks import check_intensities
+from renal.image.boxes import bounding_box, slices
 from renal.image.components import TOUCHING
 from renal.labels import KITS19, Labels
 
@@ -48,9 +49,11 @@ def _outside(what: str, how: str, value: float, known: tuple[float, float]) -> l
 def doubts_of_result(label: np.ndarray, labels: Labels = KITS19) -> list[str]:
     """What is odd about a label map, (z, y, x) uint8."""
     kidney, *others = labels.regions
-    components, count = ndimage.label(kidney.mask(label), structure=TOUCHING)
-    if not count:
+    box = bounding_box(kidney.mask(label))
+    if box is None:
         return ["no kidney was found"]
+    label = label[slices(box)]
+    components, count = ndimage.label(kidney.mask(label), structure=TOUCHING)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     doubts = []
     for region in others:
