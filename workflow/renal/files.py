@@ -61,13 +61,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """Read a file that a user may have replaced.
+    """Read a file that a user may have replaced; an OSError if it is no regular file.
 
-    Raises
-    ------
-    OSError
-        If it cannot be read, or is no regular file: opening a pipe waits for its writer, and a
-        device may never end.
+    Opening a pipe waits for its writer, and a device may never end.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "no regular file", str(path))

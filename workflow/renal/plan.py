@@ -357,10 +357,9 @@ class Plan:
     @cached_property
     def _image_mb(self) -> dict[str, float]:
         """Size of each case's compressed image; 0 for files that are missing."""
-        images = {name: case.image for name, case in self.cases.items()}
         return {
-            name: path.stat().st_size / 2**20 if os.path.exists(path) else 0
-            for name, path in images.items()
+            name: case.image.stat().st_size / 2**20 if os.path.exists(case.image) else 0
+            for name, case in self.cases.items()
         }
 
     def training_memory(self, method: str, stage: str, attempt: int) -> int:

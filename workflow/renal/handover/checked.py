@@ -112,14 +112,8 @@ def _within(case: CheckedCase, data: Path) -> CheckedCase:
 def usable(paths: list[Path], data: Path = Path()) -> list[CheckedCase]:
     """The cases without a fault in the records of several batches, in order of name.
 
-    Cases that are only to be segmented are left out where they have a fault.
-
-    Parameters
-    ----------
-    paths : list of Path
-        Records.
-    data : Path
-        The folder that the cases lie in, for those who read their files.
+    Cases that are only to be segmented are left out where they have a fault. `data` is as in
+    `read_checked`.
 
     Raises
     ------
