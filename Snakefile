@@ -11,6 +11,7 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/prepare.smk"
 include: "rules/learn.smk"
+include: "rules/combine.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 

@@ -15,6 +15,7 @@ from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.plan import RANKS, named, read_plan
+from renal.recipe import averaging, external_files, voting
 from renal.settings import as_json
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -81,6 +82,12 @@ def log_of(rule, *wildcards):
 
 def benchmark_of(rule, *wildcards):
     return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
+
+
+def rows_with(section):
+    """A pattern of the rows whose segmentations a section of the recipe makes."""
+    names = [name for name, recipe in plan.recipes.items() if getattr(recipe, section)]
+    return "|".join(names) or "(?!)"
 
 
 def files_of(batch):

@@ -282,7 +282,7 @@ class Plan:
         They are the stages that are merged, and that whose grid is the method's own.
         """
         settings = self.merging(method)
-        stages = dict.fromkeys([*settings.stages, settings.grid])
+        stages = dict.fromkeys([*settings.stages, *([settings.grid] if settings.grid else [])])
         return {stage: self.true_inputs(method, stage, self.groups[group]) for stage in stages}
 
     def located_predictions(self, method: str, group: str) -> list[Path]:
@@ -298,7 +298,8 @@ class Plan:
     @property
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
-        return {method: as_values(row(self.recipes, method)) for method in self.methods}
+        labelled = [name for batch in self.labelled for name in self.batches[batch]]
+        return {method: as_values(row(self.recipes, method, labelled)) for method in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""
@@ -335,7 +336,8 @@ class Plan:
         elif rule == "predict":
             components = prediction_components(self.recipes[method].stages[stage])
         elif rule in ("merge", "evaluate"):
-            components = [f"evaluate.merges.{self.recipes[method].merge.name}"]
+            merge = self.recipes[method].merge
+            components = [f"evaluate.merges.{merge.name}"] if merge else []
         return (*MODULES[rule], *components)
 
     def code(self, rule: str, method: str = "", stage: str = "") -> str:

@@ -207,6 +207,43 @@ def merge(a: Arguments) -> Work:
     )
 
 
+def average(a: Arguments) -> Work:
+    """Average several rows' probabilities into segmentations."""
+    from renal.evaluate.average import average
+    from renal.evaluate.settings import Averaging
+    from renal.handover.checked import usable
+
+    settings = _settings(Averaging, a)
+    return lambda: average(
+        usable(a.checked), _grouped(a.predictions), settings, a.output, threads=a.threads
+    )
+
+
+def vote(a: Arguments) -> Work:
+    """Let several rows' segmentations vote."""
+    from renal.evaluate.settings import Voting
+    from renal.evaluate.vote import vote
+    from renal.handover.checked import usable
+
+    settings = _settings(Voting, a)
+    return lambda: vote(
+        usable(a.checked), dict(a.segmentations), settings, a.output, threads=a.threads
+    )
+
+
+def import_segmentations(a: Arguments) -> Work:
+    """Take over the segmentations of another program."""
+    from renal.data.label_checks import check_place
+    from renal.evaluate.external import import_segmentations
+    from renal.evaluate.settings import External
+    from renal.handover.checked import usable
+
+    settings = _settings(External, a)
+    return lambda: import_segmentations(
+        usable(a.checked), settings, a.output, check_place=check_place, threads=a.threads
+    )
+
+
 def evaluate(a: Arguments) -> Work:
     """Score segmentations of labelled cases."""
     from renal.evaluate.evaluation import evaluate
@@ -217,7 +254,7 @@ def evaluate(a: Arguments) -> Work:
     return lambda: evaluate(
         usable(a.checked),
         a.segmentations,
-        _grouped(a.truths),
+        _grouped(a.truths or []),
         settings,
         a.output,
         name=a.name,

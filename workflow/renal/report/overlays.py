@@ -17,9 +17,15 @@ WINDOW_HU = (-125, 225)
 RANKS = ("best", "median", "worst")
 
 
-def ranked_cases(scores: pd.DataFrame) -> dict[str, pd.Series]:
-    """The cases of best, median and worst composite Dice on the native grid."""
-    native = scores[scores["grid"] == "native"].sort_values(["composite", "case"])
+def ranked_cases(scores: pd.DataFrame, labels: Labels = KITS19) -> dict[str, pd.Series]:
+    """The cases of best, median and worst composite Dice on the native grid.
+
+    Of a row that does not look for every region, the mean Dice of those that it looks for counts.
+    """
+    native = scores[scores["grid"] == "native"].copy()
+    dices = [f"{name}_dice" for name in labels.names]
+    native["composite"] = native["composite"].fillna(native[dices].mean(axis=1))
+    native = native.sort_values(["composite", "case"])
     positions = {"best": len(native) - 1, "median": len(native) // 2, "worst": 0}
     return {rank: native.iloc[positions[rank]] for rank in RANKS}
 
@@ -46,13 +52,15 @@ def draw_overlays(
     labels : Labels
         The regions, with their colours.
     """
-    for rank, row in ranked_cases(pd.read_csv(scores)).items():
+    for rank, row in ranked_cases(pd.read_csv(scores), labels).items():
         case = cases[row["case"]]
         image = read_volume(read_header(Path(case.image)))
         truth = read_label(read_header(case.label_path), labels)
         prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
         told = []
         for region in labels.regions:
+            if pd.isna(row[f"{region.name}_dice"]):
+                continue
             found = f" ({row[f'{region.name}_detection']})" if region.lesion else ""
             told.append(f"{region.name} Dice {row[f'{region.name}_dice']:.3f}{found}")
         title = f"{rank} case, {case.name}: {', '.join(told)}"

@@ -37,6 +37,12 @@ OTHERS_REACH = {
         "composite": 0.953,
     },
 }
+# What is known of other programs' models.
+TRAINED_ON_THESE = {
+    True: "whose models were trained on these cases",
+    False: "whose models were not trained on these cases",
+    "unknown": "whose models may have been trained on these cases",
+}
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
 
 NOTES = (
@@ -44,8 +50,8 @@ NOTES = (
     "the official metric; two empty masks score 1, one empty mask 0. HD95 as MONAI defines it, "
     "over the cases in which both masks exist. Volume error is (predicted - true) / true. "
     "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
-    "fewer cases than the row has, n says for how many. Every case was predicted by the model that "
-    "had not seen it."
+    "fewer cases than the row has, n says for how many. Our models "
+    "predicted every case by the one that had not seen it."
 )
 
 
@@ -146,6 +152,8 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
                 row[title] += (
                     f" [{_cell(*(np.nan if value is None else value for value in figure))}]"
                 )
+        if not counts["cases"]:  # a row without a grid of its own
+            continue
         row["Cases"] = str(counts["cases"])
         row["Folds"] = str(counts["folds"])
         rows.append(row)
@@ -161,6 +169,7 @@ def forms(
     """
     dice = dice_titles(labels)
     tables = {title: _form(table, methods, grid, dice) for grid, title in GRIDS.items()}
+    tables = {title: form for title, form in tables.items() if len(form)}
     others = [
         [name, *(_reached(figures, metric) for metric in dice), "", ""]
         for name, figures in OTHERS_REACH.items()
@@ -173,7 +182,9 @@ def forms(
         rows = {name: method for name, method in methods.items() if method.family == family}
         if len(rows) > 1:
             for grid in ("native", "resampled"):
-                tables[f"{family}: {GRIDS[grid]}"] = _form(table, rows, grid, dice)
+                form = _form(table, rows, grid, dice)
+                if len(form):
+                    tables[f"{family}: {GRIDS[grid]}"] = form
     return tables
 
 
@@ -222,6 +233,13 @@ def _where(methods: dict[str, "Row"]) -> str:
             f" Learning rate, stopping or checkpoint of {', '.join(watched)} were steered by cases "
             "split off the training folds, never by the fold that is reported."
         )
+    for known, words in TRAINED_ON_THESE.items():
+        rows = [name for name, method in methods.items() if method.trained_on_these == known]
+        if rows:
+            notes += f" Other programs' segmentations, {words}: {', '.join(rows)}."
+    left_out = [f"{name} {method.missing}" for name, method in methods.items() if method.missing]
+    if left_out:
+        notes += f" Cases without a segmentation, scored as empty: {', '.join(left_out)}."
     sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
     if sources:
         notes += f" Published figures in brackets: {'; '.join(sources)}."
