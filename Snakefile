@@ -20,6 +20,7 @@ rule all:
     default_target: True
     input:
         plan.tables,
+        COMPARED,
         RESULTS / "segmented/all.txt",
 
 

@@ -15,7 +15,7 @@ from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, voting
+from renal.recipe import averaging, external_files, models_of, voting
 from renal.settings import as_json
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -36,6 +36,10 @@ except InputError as error:
     sys.exit(f"error: {error}")
 RESULTS = plan.results
 COMPUTE = plan.configuration.compute
+# What compares rows, where there are several.
+COMPARED = ("compare.csv", "compare_rows.csv", "compare_schemes.csv", "compare_cases.csv")
+COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
+COMPARED = COMPARED if len(plan.methods) > 1 else []
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
 
 

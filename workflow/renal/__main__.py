@@ -82,6 +82,7 @@ STEPS: dict[Step, str] = {
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings",
+    steps.compare: "--scores... --settings",
     steps.draw_overlays: "--checked --scores --segmentations",
     steps.draw_curves: "--histories --name",
     steps.draw_located: "--scores --name",

@@ -35,6 +35,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "collect_segmentations": ("evaluate.collect",),
     "write_submission": ("evaluate.collect",),
     "write_tables": ("report.tables",),
+    "compare": ("evaluate.comparison", "report.comparison"),
     "draw_overlays": ("report.overlays",),
     "draw_curves": ("report.curves",),
     "draw_located": ("report.located",),

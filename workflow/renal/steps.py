@@ -306,6 +306,17 @@ def write_tables(a: Arguments) -> Work:
     return partial(write_tables, a.scores, methods, a.output)
 
 
+def compare(a: Arguments) -> Work:
+    """Compare rows: paired differences, intervals, tests and ranks."""
+    from renal.evaluate.comparison import compare
+    from renal.report.comparison import write_comparison
+    from renal.report.settings import Row
+
+    settings = json.loads(a.settings)
+    methods = {name: Row.model_validate(value) for name, value in settings["rows"].items()}
+    return lambda: write_comparison(compare(a.scores, settings["models"]), methods, a.output)
+
+
 def draw_overlays(a: Arguments) -> Work:
     """Draw the best, median and worst case."""
     from renal.handover.checked import usable

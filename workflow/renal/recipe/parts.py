@@ -127,7 +127,7 @@ def external_files(recipes: dict[str, Method], method: str, case: str) -> list[P
     return [path for paths in found for path in paths]
 
 
-def row(recipes: dict[str, Method], method: str, labelled: Iterable[str]) -> Row:
+def row(recipes: dict[str, Method], method: str, labelled: Iterable[str] = ()) -> Row:
     """The part of a recipe that the tables use, with what is missing of the labelled cases."""
     settings = recipes[method]
     missing = [case for case in labelled if not external_files(recipes, method, case)]
@@ -137,7 +137,7 @@ def row(recipes: dict[str, Method], method: str, labelled: Iterable[str]) -> Row
         family=settings.family,
         title=settings.title,
         published=settings.published,
-        validated=validated or any(row(recipes, of, ()).validated for of in settings.rows),
+        validated=validated or any(row(recipes, of).validated for of in settings.rows),
         missing=len(missing) if settings.external else 0,
         trained_on_these=settings.external.trained_on_these if settings.external else None,
     )

@@ -195,12 +195,18 @@ def _reached(figures: dict[str, float], metric: str) -> str:
 
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as Markdown; a published figure stands in brackets beside ours."""
-    parts = ["# Cross-validation", ""]
-    for title, form in forms(table, methods, labels).items():
+    tables = markdown_tables(forms(table, methods, labels))
+    return "\n".join(["# Cross-validation", "", *tables, NOTES + _where(methods), ""])
+
+
+def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Lines of Markdown for tables of text, each under its title."""
+    parts = []
+    for title, form in tables.items():
         rows = [list(form.columns), ["---"] * len(form.columns), *form.to_numpy().tolist()]
         lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
         parts += [f"## {title}", "", *(f"| {line} |" for line in lines), ""]
-    return "\n".join([*parts, NOTES + _where(methods), ""])
+    return parts
 
 
 def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
@@ -233,6 +239,15 @@ def _where(methods: dict[str, "Row"]) -> str:
             f" Learning rate, stopping or checkpoint of {', '.join(watched)} were steered by cases "
             "split off the training folds, never by the fold that is reported."
         )
+    sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
+    if sources:
+        notes += f" Published figures in brackets: {'; '.join(sources)}."
+    return notes + notes_on_others(methods)
+
+
+def notes_on_others(methods: dict[str, "Row"]) -> str:
+    """What must be known of segmentations of other programs; begins with a space."""
+    notes = ""
     for known, words in TRAINED_ON_THESE.items():
         rows = [name for name, method in methods.items() if method.trained_on_these == known]
         if rows:
@@ -240,9 +255,6 @@ def _where(methods: dict[str, "Row"]) -> str:
     left_out = [f"{name} {method.missing}" for name, method in methods.items() if method.missing]
     if left_out:
         notes += f" Cases without a segmentation, scored as empty: {', '.join(left_out)}."
-    sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
-    if sources:
-        notes += f" Published figures in brackets: {'; '.join(sources)}."
     return notes
 
 
@@ -265,12 +277,14 @@ def write_tables(
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
-    write_text(output / "cv.html", _page(table, methods, labels))
+    tables = forms(table, methods, labels)
+    write_text(output / "cv.html", html_page(tables, NOTES + _where(methods)))
 
 
-def _page(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels) -> str:
+def html_page(tables: dict[str, pd.DataFrame], notes: str) -> str:
+    """A page of tables of text, each under its title, and notes below."""
     style = "body{font-family:sans-serif} td,th{padding:.3em 1em;text-align:left}"
     parts = [f"<!doctype html><meta charset='utf-8'><style>{style}</style>"]
-    for title, form in forms(table, methods, labels).items():
+    for title, form in tables.items():
         parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0).replace("`", "")]
-    return "\n".join([*parts, f"<p>{escape(NOTES + _where(methods), quote=False)}</p>", ""])
+    return "\n".join([*parts, f"<p>{escape(notes, quote=False)}</p>", ""])
