@@ -24,7 +24,7 @@ if COMPARED:
             runtime=lambda w, attempt: 20 * attempt,
         params:
             code=plan.code("compare"),
-            settings=json.dumps(
+            settings=lambda w: json.dumps(
                 {
                     "rows": plan.rows,
                     "models": {name: models_of(plan.recipes, name) for name in plan.methods},

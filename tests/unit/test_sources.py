@@ -168,7 +168,8 @@ MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
 DRAW = {"draw_overlays", "draw_curves", "draw_located"}
 EVERY = set(MODULES)
-TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "write_tables", "draw_overlays"}
+TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "draw_overlays"}
+TABLE |= {"write_tables", "compare"}
 NOTICED = {
     "": EVERY,
     "errors": EVERY,
@@ -187,7 +188,7 @@ NOTICED = {
     "prepare.window_normalize": {"window_normalize"},
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
-    "handover": EVERY - {"write_tables", "draw_curves", "draw_located"},
+    "handover": EVERY - {"write_tables", "compare", "draw_curves", "draw_located"},
     "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, "draw_overlays"},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},
@@ -201,7 +202,7 @@ NOTICED = {
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
     "image.volume": {"validate", *PREPARE, *SCORE, "draw_overlays"},
     "image.placement": {"validate", *PREPARE, *SCORE, "draw_overlays"},
-    "evaluate": SCORE | READERS - {"check_cases"},
+    "evaluate": {*SCORE, *READERS, "compare"} - {"check_cases"},
     "evaluate.merge": MERGED,
     "evaluate.merges": MERGED,
     "evaluate.stage_map": MERGED,
@@ -215,8 +216,11 @@ NOTICED = {
     "evaluate.evaluation": {"evaluate"},
     "evaluate.metrics": {"evaluate"},
     "evaluate.collect": READERS - {"check_cases"},
-    "report": DRAW | {"write_tables"},
-    "report.tables": {"write_tables"},
+    "evaluate.comparison": {"compare"},
+    "evaluate.statistics": {"compare"},
+    "report": DRAW | {"write_tables", "compare"},
+    "report.tables": {"write_tables", "compare"},
+    "report.comparison": {"compare"},
     "report.overlays": {"draw_overlays"},
     "report.curves": {"draw_curves"},
     "report.located": {"draw_located"},

@@ -137,9 +137,9 @@ def _score_case(
 
 def _looked_for(values: dict[str, Any], method: "Merging", labels: Labels) -> dict[str, Any]:
     """Scores without those of regions that a method does not look for."""
-    missed = [name for name in labels.names if name not in method.regions]
-    if not missed:
+    if method.regions is None:
         return values
+    missed = [name for name in labels.names if name not in method.regions]
     unscored = ("composite", *(f"{name}_" for name in missed))
     return {key: "" if key.startswith(unscored) else value for key, value in values.items()}
 

@@ -116,7 +116,8 @@ class Merging(Strict):
 
     `grid` is the stage on whole volumes whose grid is the method's own, and `located` the one whose
     regions decide what can be found at all. A row whose segmentations come from elsewhere has
-    none of these. `regions` are those that the row looks for; others are not scored.
+    none of these. `regions` are those that the row looks for, where it is not all of them; others
+    are not scored.
     """
 
     family: Name
@@ -124,4 +125,4 @@ class Merging(Strict):
     merge: Merge | None = None
     grid: Name | None = None
     located: Name | None = None
-    regions: tuple[RegionName, ...] = KITS19.names
+    regions: tuple[RegionName, ...] | None = None

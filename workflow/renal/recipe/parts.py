@@ -85,12 +85,13 @@ def regions_of(recipes: dict[str, Method], method: str) -> tuple[str, ...]:
 
 def merging(recipes: dict[str, Method], method: str) -> Merging:
     """The part of a recipe that merging and scoring use."""
-    merge, looked_for = recipes[method].merge, regions_of(recipes, method)
+    merge, found = recipes[method].merge, regions_of(recipes, method)
+    looked_for = None if found == KITS19.names else found
     if merge is None:
         return Merging(family=recipes[method].family, regions=looked_for)
     stage_at = {role: place.partition(".")[0] for role, place in merge.maps.items()}
     names = dict.fromkeys(stage_at.values())
-    found = {name: stage_of(recipes, method, name) for name in names}
+    merged = {name: stage_of(recipes, method, name) for name in names}
     stages = {
         name: MergedStage(
             maps=maps_of(stage.training.target),
@@ -98,14 +99,14 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
             components=stage.components,
             members=len(owners_of(recipes, method, name)),
         )
-        for name, stage in found.items()
+        for name, stage in merged.items()
     }
     regions = [name for name in KITS19.names if name in stage_at]
     grid, last = stage_at[regions[0]], stage_at[regions[-1]]
-    looking = found[grid]
+    looking = merged[grid]
     while looking.regions is not None:
         grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
-    box = found[last].regions
+    box = merged[last].regions
     # A mask loses more than its box does; what is left of it is what the scores show.
     located = last if box is not None and not box.mask else None
     return Merging(
