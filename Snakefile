@@ -21,6 +21,7 @@ rule all:
     input:
         plan.tables,
         COMPARED,
+        DRAWN,
         RESULTS / "segmented/all.txt",
 
 

@@ -1,4 +1,4 @@
-"""CPU seconds of tabulating and comparing many rows, with made-up scores.
+"""CPU seconds of tabulating, comparing and drawing many rows, with made-up scores.
 
 python benchmarks/comparison.py [--rows 30] [--cases 489]
 """
@@ -18,6 +18,7 @@ import pandas as pd
 
 from renal.evaluate.comparison import compare
 from renal.report.comparison import write_comparison
+from renal.report.comparison_pictures import draw_comparison
 from renal.report.settings import Row
 from renal.report.tables import write_tables
 
@@ -69,6 +70,12 @@ def main() -> None:
         started = time.process_time()
         write_comparison(found, methods, folder / "tables")
         seconds["written"] = time.process_time() - started
+        started = time.process_time()
+        listed = pd.DataFrame({"case": found["cases"]["case"].unique()})
+        listed["tumour_ml"], listed["spacing_z_mm"] = 20.0, 3.0
+        listed.to_csv(folder / "cases.csv", index=False)
+        draw_comparison(folder / "tables", folder / "cases.csv", folder / "tables")
+        seconds["drawn"] = time.process_time() - started
     seconds["together"] = sum(seconds.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{a.rows} rows, {a.cases} cases, peak {peak:.0f} MB")

@@ -39,7 +39,10 @@ COMPUTE = plan.configuration.compute
 # What compares rows, where there are several.
 COMPARED = ("compare.csv", "compare_rows.csv", "compare_schemes.csv", "compare_cases.csv")
 COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
-COMPARED = COMPARED if len(plan.methods) > 1 else []
+COMPARISONS = ("values", "tests", "places", "scatter", "size")
+if len(plan.methods) < 2:
+    COMPARED, COMPARISONS = [], ()
+DRAWN = [RESULTS / f"tables/compare_{name}.png" for name in COMPARISONS]
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
 
 

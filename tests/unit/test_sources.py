@@ -166,10 +166,10 @@ MADE = {"merge", "average", "vote", "import_segmentations"}
 SCORE = {*MADE, "evaluate"}
 MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
-DRAW = {"draw_overlays", "draw_curves", "draw_located"}
+DRAW = {"draw_overlays", "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
 TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "draw_overlays"}
-TABLE |= {"write_tables", "compare"}
+TABLE |= {"write_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
     "errors": EVERY,
@@ -188,7 +188,7 @@ NOTICED = {
     "prepare.window_normalize": {"window_normalize"},
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
-    "handover": EVERY - {"write_tables", "compare", "draw_curves", "draw_located"},
+    "handover": EVERY - {"write_tables", "compare", *DRAW} | {"draw_overlays"},
     "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, "draw_overlays"},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},
@@ -219,8 +219,9 @@ NOTICED = {
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
     "report": DRAW | {"write_tables", "compare"},
-    "report.tables": {"write_tables", "compare"},
+    "report.tables": {"write_tables", "compare", "draw_comparison"},
     "report.comparison": {"compare"},
+    "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": {"draw_overlays"},
     "report.curves": {"draw_curves"},
     "report.located": {"draw_located"},

@@ -98,6 +98,8 @@ def test_rows_are_compared_on_the_cases_that_they_share(compared):
     assert ("resvnet", "ensemble_average") in dependent
     assert ("totalsegmentator", "ensemble_vote") in dependent
     assert len(rows_of(compared, "compare_cases.csv")[0]) == 4
+    drawn = {path.suffix for path in (results(compared) / "tables").glob("compare_places.*")}
+    assert drawn == {".png", ".svg"}
     assert "# Comparison" in (results(compared) / "tables/compare.md").read_text()
 
 

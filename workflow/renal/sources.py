@@ -36,6 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "write_submission": ("evaluate.collect",),
     "write_tables": ("report.tables",),
     "compare": ("evaluate.comparison", "report.comparison"),
+    "draw_comparison": ("report.comparison_pictures",),
     "draw_overlays": ("report.overlays",),
     "draw_curves": ("report.curves",),
     "draw_located": ("report.located",),

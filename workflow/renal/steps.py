@@ -317,6 +317,13 @@ def compare(a: Arguments) -> Work:
     return lambda: write_comparison(compare(a.scores, settings["models"]), methods, a.output)
 
 
+def draw_comparison(a: Arguments) -> Work:
+    """Draw the comparison of rows."""
+    from renal.report.comparison_pictures import draw_comparison
+
+    return partial(draw_comparison, a.tables, a.listed, a.output)
+
+
 def draw_overlays(a: Arguments) -> Work:
     """Draw the best, median and worst case."""
     from renal.handover.checked import usable
