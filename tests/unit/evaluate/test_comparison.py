@@ -125,3 +125,13 @@ def test_a_region_that_a_row_does_not_look_for_is_not_compared(tmp_path):
     rows = found["rows"].groupby("metric")["row"].apply(list)
     assert rows["tumour_dice"] == rows["composite"] == ["one", "two"]
     assert rows["kidney_dice"] == ["one", "two", "three"]
+
+
+def test_rows_without_a_region_in_common_are_told(tmp_path):
+    paths = [scores(tmp_path, name, HARD) for name in ("one", "two")]
+    for path, region in zip(paths, ("kidney", "tumour"), strict=True):
+        table = pd.read_csv(path)
+        missed = [column for column in table if column.startswith((region, "composite"))]
+        table.assign(**dict.fromkeys(missed, np.nan)).to_csv(path, index=False)
+    with pytest.raises(InputError, match="one, two: no two look for the same region"):
+        compare(paths, {"one": (), "two": ()})

@@ -48,7 +48,7 @@ def compare(scores: list[Path], rows: Rows, labels: Labels = KITS19) -> dict[str
     Raises
     ------
     InputError
-        If the rows share fewer than two cases.
+        If the rows share fewer than two cases, or no two of them a region.
     """
     table = pd.concat([pd.read_csv(path) for path in scores])
     native = table[table["grid"] == "native"]
@@ -76,6 +76,8 @@ def compare(scores: list[Path], rows: Rows, labels: Labels = KITS19) -> dict[str
         for name, part in zip(found, (pairs, described, schemes, cases), strict=True):
             part.insert(0, "task" if name == "cases" else "metric", metric)
             found[name].append(part)
+    if not found["pairs"]:
+        raise InputError(f"{', '.join(rows)}: no two look for the same region: compare others")
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
