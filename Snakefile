@@ -14,6 +14,7 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/prepare.smk"
 include: "rules/learn.smk"
+include: "rules/combine.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
@@ -22,6 +23,8 @@ rule all:
     default_target: True
     input:
         plan.tables,
+        COMPARED,
+        DRAWN,
         RESULTS / "segmented/all.txt",
 
 

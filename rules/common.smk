@@ -14,6 +14,7 @@ from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.handover.seals import SEAL
 from renal.plan import RANKS, named, read_plan
+from renal.recipe import averaging, external_files, models_of, voting
 from renal.settings import as_json
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -37,6 +38,13 @@ except InputError as error:
 RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
+# What compares rows, where there are several.
+COMPARED = ("compare.csv", "compare_rows.csv", "compare_schemes.csv", "compare_cases.csv")
+COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
+COMPARISONS = ("values", "tests", "places", "scatter", "size")
+if len(plan.methods) < 2:
+    COMPARED, COMPARISONS = [], ()
+DRAWN = [RESULTS / f"tables/compare_{name}.png" for name in COMPARISONS]
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
 
 
@@ -87,6 +95,12 @@ def log_of(rule, *wildcards):
 
 def benchmark_of(rule, *wildcards):
     return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
+
+
+def rows_with(section):
+    """A pattern of the rows whose segmentations a section of the recipe makes."""
+    names = [name for name, recipe in plan.recipes.items() if getattr(recipe, section)]
+    return "|".join(names) or "(?!)"
 
 
 def no_files(wildcards):

@@ -9,6 +9,8 @@ rule merge:
         log_of("merge", "{method}", "{group}"),
     benchmark:
         benchmark_of("merge", "{method}", "{group}")
+    wildcard_constraints:
+        method=rows_with("merge"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -52,7 +54,11 @@ rule evaluate:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
-        truths=lambda w: named(plan.evaluated_truths(w.method, f"fold{w.fold}")),
+        truths=lambda w, input: (
+            ["--truths", *named(plan.evaluated_truths(w.method, f"fold{w.fold}"))]
+            if input.truths
+            else []
+        ),
         code=lambda w: plan.code("evaluate", w.method),
         settings=lambda w: as_json(plan.merging(w.method)),
         located=lambda w, input: ["--located", input.located] if input.located else [],
@@ -61,7 +67,7 @@ rule evaluate:
     shell:
         "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
         " --segmentations {input.segmentations:q}"
-        " --truths {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
+        " {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
         " --fold {wildcards.fold} {params.located:q} --output {output:q} --threads {threads} --log {log:q}"
 
 

@@ -1,4 +1,77 @@
-# Pictures for people, and for `snakemake --report`.
+# Tables and pictures for people, and for `snakemake --report`.
+if COMPARED:
+
+    rule compare:
+        input:
+            scores=[plan.scores_of(method) for method in plan.methods],
+        output:
+            COMPARED[:-1],
+            report(
+                COMPARED[-1],
+                caption="../workflow/report/comparison.rst",
+                category="Comparison",
+                labels={"table": "differences, tests and ranks"},
+            ),
+        log:
+            log_of("compare"),
+        benchmark:
+            benchmark_of("compare")
+        conda:
+            "../envs/renal.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: 2000 * attempt,
+            runtime=lambda w, attempt: 20 * attempt,
+        params:
+            code=plan.code("compare"),
+            settings=lambda w: json.dumps(
+                {
+                    "rows": plan.rows,
+                    "models": {name: models_of(plan.recipes, name) for name in plan.methods},
+                }
+            ),
+            folder=RESULTS / "tables",
+        message:
+            "Comparing the rows"
+        shell:
+            "renal compare --scores {input.scores:q} --settings {params.settings:q}"
+            " --output {params.folder:q} --log {log:q}"
+
+    rule draw_comparison:
+        input:
+            tables=COMPARED,
+            listed=RESULTS / "cases.csv",
+        output:
+            *(
+                report(
+                    path,
+                    caption="../workflow/report/comparison.rst",
+                    category="Comparison",
+                    labels={"table": name},
+                )
+                for name, path in zip(COMPARISONS, DRAWN)
+            ),
+            [path.with_suffix(".svg") for path in DRAWN],
+        log:
+            log_of("draw_comparison"),
+        benchmark:
+            benchmark_of("draw_comparison")
+        conda:
+            "../envs/renal.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: 2000 * attempt,
+            runtime=lambda w, attempt: 20 * attempt,
+        params:
+            code=plan.code("draw_comparison"),
+            folder=RESULTS / "tables",
+        message:
+            "Drawing the comparison"
+        shell:
+            "renal draw_comparison --tables {params.folder:q} --listed {input.listed:q}"
+            " --output {params.folder:q} --log {log:q}"
+
+
 rule draw_overlays:
     input:
         checked=plan.checked(plan.labelled),

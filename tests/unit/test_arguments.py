@@ -34,7 +34,7 @@ SETTINGS = {
 def files(checked, shared_kits19, tmp_path_factory):
     """Something sound for every argument that is a path, as far as a fault beside it is reached."""
     folder = tmp_path_factory.mktemp("arguments")
-    write_checked(folder / "checked.json", checked)
+    write_checked(folder / "checked.json", checked, shared_kits19)
     write_index(folder / "prepared", [PreparedCase("case_00000", (8, 8, 8), [])])
     (folder / "segmentations").mkdir()
     (folder / "boxes.json").write_text("{}")
@@ -52,6 +52,7 @@ SOUND = {
     "--fold": "0",
     "--histories": "history.csv",
     "--labelled": "1",
+    "--listed": "scores.csv",
     "--located": "prepared",
     "--maximum-voxels": "1000000",
     "--minutes": "10",
@@ -66,6 +67,7 @@ SOUND = {
     "--settings": "{}",
     "--size": "64",
     "--source": "prepared",
+    "--tables": "segmentations",
     "--truths": "prepared",
     "--unlabelled": "0",
     "--weights": "model.safetensors",

@@ -141,7 +141,7 @@ def collecting(tmp_path, step):
     """The arguments of a step, and the file that it writes; what it reads is sealed."""
     record, scores, output = (tmp_path / name for name in ("a.json", "fold0.csv", "all.csv"))
     image, label = "c/imaging.nii.gz", "c/segmentation.nii.gz"
-    write_checked(record, [CheckedCase("case_1", image, label, [2, 2, 2], [1.0, 1.0, 1.0])])
+    write_checked(record, [CheckedCase("case_1", image, label, [2, 2, 2], [1.0, 1.0, 1.0])], Path())
     scores.write_text("method,case,dice\nhao,case_1,0.5\n")
     for path in (record, scores):
         assert step("seal", "--output", path) == 0

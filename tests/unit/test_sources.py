@@ -120,7 +120,7 @@ def test_a_step_depends_on_no_component_before_a_recipe_names_it(step):
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_every_component_of_every_recipe_is_a_module(name):
     method = recipe.load_method(name, {})
-    modules = [f"evaluate.merges.{method.merge.name}"]
+    modules = [f"evaluate.merges.{method.merge.name}"] if method.merge else []
     for stage in method.stages.values():
         inferer = f"learn.inferers.{stage.inference.name}"
         modules += [*training_components(stage.training), inferer]
@@ -162,22 +162,25 @@ def test_every_source_exists_and_is_listed_once_in_order():
 READERS = {"check_cases", "check_segmented", "collect_scores", "collect_segmentations"}
 READERS |= {"write_submission"}
 PREPARE = {"crop_body", "resample", "crop_true_roi", "crop_roi"}
-SCORE = {"merge", "evaluate"}
+MADE = {"merge", "average", "vote", "import_segmentations"}
+SCORE = {*MADE, "evaluate"}
+MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
-DRAW = {"draw_overlays", "draw_curves", "draw_located"}
+DRAW = {"draw_overlays", "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
-TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "write_tables", "draw_overlays"}
+TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "draw_overlays"}
+TABLE |= {"write_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
     "errors": EVERY,
     "files": EVERY,
     "labels": TABLE | {"draw_located"},
     "parallel": {"validate", "window_normalize", *PREPARE, *SCORE},
-    "data": {"validate", "check_cases"},
+    "data": {"validate", "check_cases", "import_segmentations"},
     "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
-    "data.label_checks": {"validate"},
+    "data.label_checks": {"validate", "import_segmentations"},
     "data.listing": {"check_cases"},
     "prepare": PREPARE | {"window_normalize"},
     "prepare.crop_body": {"crop_body"},
@@ -185,31 +188,40 @@ NOTICED = {
     "prepare.window_normalize": {"window_normalize"},
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
-    "handover": EVERY - {"write_tables", "draw_curves", "draw_located"},
+    "handover": EVERY - {"write_tables", "compare", *DRAW} | {"draw_overlays"},
     "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, "draw_overlays"},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
-    | SCORE,
-    "handover.predictions": {"crop_roi", "predict", *SCORE},
-    "handover.segmentations": READERS - {"check_cases"} | {"evaluate", "draw_overlays"},
+    | {*MERGED, "average"},
+    "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
+    "handover.segmentations": READERS - {"check_cases"} | {"evaluate", "draw_overlays", "vote"},
+    "handover.foreign": {"import_segmentations"},
     "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, "draw_overlays"},
     "image.body": {"validate", "crop_body"},
     "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE},
-    "image.components": {"crop_true_roi", "crop_roi", *SCORE},
-    "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *SCORE},
+    "image.components": {"crop_true_roi", "crop_roi", *MERGED, "average"},
+    "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
     "image.volume": {"validate", *PREPARE, *SCORE, "draw_overlays"},
     "image.placement": {"validate", *PREPARE, *SCORE, "draw_overlays"},
-    "evaluate": SCORE | READERS - {"check_cases"},
-    "evaluate.merge": SCORE,
-    "evaluate.merges": SCORE,
-    "evaluate.stage_map": SCORE,
-    "evaluate.merges.nested": SCORE,
-    "evaluate.merges.hysteresis": SCORE,
-    "evaluate.hysteresis": SCORE,
+    "evaluate": {*SCORE, *READERS, "compare"} - {"check_cases"},
+    "evaluate.merge": MERGED,
+    "evaluate.merges": MERGED,
+    "evaluate.stage_map": MERGED,
+    "evaluate.merges.nested": MERGED,
+    "evaluate.merges.hysteresis": MERGED,
+    "evaluate.hysteresis": MERGED,
+    "evaluate.average": {"average"},
+    "evaluate.vote": {"vote"},
+    "evaluate.external": {"import_segmentations"},
+    "evaluate.writing": SCORE,
     "evaluate.evaluation": {"evaluate"},
     "evaluate.metrics": {"evaluate"},
     "evaluate.collect": READERS - {"check_cases"},
-    "report": DRAW | {"write_tables"},
-    "report.tables": {"write_tables"},
+    "evaluate.comparison": {"compare"},
+    "evaluate.statistics": {"compare"},
+    "report": DRAW | {"write_tables", "compare"},
+    "report.tables": {"write_tables", "compare", "draw_comparison"},
+    "report.comparison": {"compare"},
+    "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": {"draw_overlays"},
     "report.curves": {"draw_curves"},
     "report.located": {"draw_located"},

@@ -55,6 +55,8 @@ def test_full_plan(sketch):
         "collect_segmentations": 2,
         "write_submission": 2,
         "write_tables": 1,
+        "compare": 1,
+        "draw_comparison": 1,
         "draw_overlays": 2,
         "draw_curves": 3 + 2,
         "draw_located": 2,

@@ -60,6 +60,8 @@ def test_all_rows_share_their_preparation(sketch):
         **{rule: 10 * count for rule, count in ONE_ROW.items()},
         "check_segmented": 1,  # of all rows at once
         "write_tables": 1,
+        "compare": 1,
+        "draw_comparison": 1,
     }
 
 
@@ -228,7 +230,8 @@ def test_threshold_of_the_cleaning_trains_nothing(ensembled):
     finally:
         (ensembled.folder / "run.yaml").write_text(kept)
     # Two folds and the unlabelled cases are merged again; the other rows stay.
-    assert plan == {**ONE_ROW, "merge": 3, "evaluate": 2, "write_tables": 1}
+    tables = dict.fromkeys(("write_tables", "compare", "draw_comparison"), 1)
+    assert plan == {**ONE_ROW, "merge": 3, "evaluate": 2, **tables}
     assert ensembled.plan() == {}
 
 

@@ -58,6 +58,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
+    "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
     "--maximum-voxels": {"type": number(1), "help": "largest volume that is read"},
     "--minutes": {
@@ -75,6 +76,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--settings": {"help": "the part of the recipe that the step uses, as JSON"},
     "--size": {"type": number(32, 4097), "help": "rows and columns of a slice"},
     "--source": {"type": Path, "help": "folder that resample wrote"},
+    "--tables": {"type": Path, "help": "folder that compare wrote"},
     "--truths": {"type": Path, "help": "prepared folders, by stage"},
     "--unlabelled": {"type": number(0), "help": "cases without a label"},
     "--weights": {"type": Path, "help": "file of pretrained weights"},
@@ -88,6 +90,7 @@ FOLDERS = {
     "prepared",
     "segmentations",
     "source",
+    "tables",
     "truths",
 }
 # What a user brings has its own words where it is missing.
@@ -109,19 +112,24 @@ STEPS: dict[Step, str] = {
     steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
     steps.predict: "--prepared --models --settings [--bfloat16-on-cpu]",
     steps.merge: "--data --checked --predictions= --settings",
-    steps.evaluate: "--data --checked --segmentations --truths= --settings --name --fold"
+    steps.average: "--data --checked --predictions= --settings",
+    steps.vote: "--data --checked --segmentations= --settings",
+    steps.import_segmentations: "--data --checked --settings",
+    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
     " [--located]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings",
+    steps.compare: "--scores... --settings",
+    steps.draw_comparison: "--tables --listed",
     steps.draw_overlays: "--data --checked --scores --segmentations",
     steps.draw_curves: "--histories --name",
     steps.draw_located: "--scores --name",
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = ("data", "log", "output", "weights")
+NOT_OF_STEPS = ("data", "listed", "log", "output", "tables", "weights")
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     steps.phantom,
@@ -131,6 +139,8 @@ READ_BY_PEOPLE = (
     steps.seal,
     steps.write_submission,
     steps.write_tables,
+    steps.compare,
+    steps.draw_comparison,
     steps.draw_overlays,
     steps.draw_curves,
     steps.draw_located,

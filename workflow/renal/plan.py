@@ -137,7 +137,7 @@ class Plan:
         return [f"fold{fold}" for fold in range(self.configuration.folds.count)]
 
     def training_batches(self, fold: str) -> list[str]:
-        """Batches that a training without a fold, such as ``fold0``, learns from."""
+        """Batches that a training without a fold (``fold0``) learns from."""
         return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
 
     def stamps(self, batch: str) -> list[str]:
@@ -145,11 +145,10 @@ class Plan:
 
         Another file in a name's place has another size or time stamp, older ones included.
         """
-        root = self.configuration.data.root
-        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        root, cases = self.configuration.data.root, [self.cases[n] for n in self.batches[batch]]
         return [
             f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
-            for path, stat in ((path, path.stat()) for path in files)
+            for path, stat in ((path, path.stat()) for case in cases for path in case.files)
         ]
 
     def store_folds(self) -> None:
@@ -287,7 +286,7 @@ class Plan:
         They are the stages that are merged, and that whose grid is the method's own.
         """
         settings = self.merging(method)
-        stages = dict.fromkeys([*settings.stages, settings.grid])
+        stages = dict.fromkeys([*settings.stages, *([settings.grid] if settings.grid else [])])
         return {stage: self.true_inputs(method, stage, self.groups[group]) for stage in stages}
 
     def located_predictions(self, method: str, group: str) -> list[Path]:
@@ -303,7 +302,8 @@ class Plan:
     @property
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
-        return {method: as_values(row(self.recipes, method)) for method in self.methods}
+        labelled = [name for batch in self.labelled for name in self.batches[batch]]
+        return {method: as_values(row(self.recipes, method, labelled)) for method in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""
@@ -339,8 +339,8 @@ class Plan:
             components = training_components(self.training(method, stage))
         elif rule == "predict":
             components = prediction_components(self.recipes[method].stages[stage])
-        elif rule in ("merge", "evaluate"):
-            components = [f"evaluate.merges.{self.recipes[method].merge.name}"]
+        elif rule in ("merge", "evaluate") and (merge := self.recipes[method].merge):
+            components = [f"evaluate.merges.{merge.name}"]
         return (*MODULES[rule], *components)
 
     def code(self, rule: str, method: str = "", stage: str = "") -> str:

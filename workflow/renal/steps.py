@@ -220,6 +220,43 @@ def merge(a: Arguments) -> Work:
     )
 
 
+def average(a: Arguments) -> Work:
+    """Average several rows' probabilities into segmentations."""
+    from renal.evaluate.average import average
+    from renal.evaluate.settings import Averaging
+    from renal.handover.checked import usable
+
+    settings = _settings(Averaging, a)
+    return lambda: average(
+        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, threads=a.threads
+    )
+
+
+def vote(a: Arguments) -> Work:
+    """Let several rows' segmentations vote."""
+    from renal.evaluate.settings import Voting
+    from renal.evaluate.vote import vote
+    from renal.handover.checked import usable
+
+    settings = _settings(Voting, a)
+    return lambda: vote(
+        usable(a.checked, a.data), dict(a.segmentations), settings, a.output, threads=a.threads
+    )
+
+
+def import_segmentations(a: Arguments) -> Work:
+    """Take over the segmentations of another program."""
+    from renal.data.label_checks import check_place
+    from renal.evaluate.external import import_segmentations
+    from renal.evaluate.settings import External
+    from renal.handover.checked import usable
+
+    settings = _settings(External, a)
+    return lambda: import_segmentations(
+        usable(a.checked, a.data), settings, a.output, check_place=check_place, threads=a.threads
+    )
+
+
 def evaluate(a: Arguments) -> Work:
     """Score segmentations of labelled cases."""
     from renal.evaluate.evaluation import evaluate
@@ -230,7 +267,11 @@ def evaluate(a: Arguments) -> Work:
     return lambda: evaluate(
         usable(a.checked, a.data),
         a.segmentations,
-        _of_all("--truths", _grouped(a.truths), [*settings.stages, settings.grid]),
+        _of_all(
+            "--truths",
+            _grouped(a.truths or []),
+            [*settings.stages, settings.grid] if settings.grid else [],
+        ),
         settings,
         a.output,
         name=a.name,
@@ -287,6 +328,23 @@ def write_tables(a: Arguments) -> Work:
 
     methods = _settings(RootModel[dict[str, Row]], a).root
     return partial(write_tables, a.scores, methods, a.output)
+
+
+def compare(a: Arguments) -> Work:
+    """Compare rows: paired differences, intervals, tests and ranks."""
+    from renal.evaluate.comparison import compare
+    from renal.report.comparison import write_comparison
+    from renal.report.settings import Comparison
+
+    settings = _settings(Comparison, a)
+    return lambda: write_comparison(compare(a.scores, settings.models), settings.rows, a.output)
+
+
+def draw_comparison(a: Arguments) -> Work:
+    """Draw the comparison of rows."""
+    from renal.report.comparison_pictures import draw_comparison
+
+    return partial(draw_comparison, a.tables, a.listed, a.output)
 
 
 def draw_overlays(a: Arguments) -> Work:

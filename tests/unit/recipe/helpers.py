@@ -59,7 +59,13 @@ def demonstrated(demo: str) -> dict[str, recipe.Method]:
     return recipe.load_methods(recipe.check_configuration(values))
 
 
-DEMOS = ("demo.yaml", "demos/tunet.yaml", "demos/localized.yaml", "demos/msvnet.yaml")
+DEMOS = (
+    "demo.yaml",
+    "demos/tunet.yaml",
+    "demos/localized.yaml",
+    "demos/msvnet.yaml",
+    "demos/comparison.yaml",
+)
 
 
 def stage_values(**changes: object) -> dict:

@@ -47,7 +47,9 @@ def evaluate(
 
     Three rows a case, told apart by the column `grid`: ``native``, the official KiTS19 metric on
     the scanner's voxels; ``resampled``, on the method's own grid; and ``ceiling``, native again,
-    for the truth put through the method's grids, regions and merging in place of a prediction.
+    for the truth put through the method's grids, regions and merging in place of a prediction. A
+    method without a grid of its own has the first alone. Metrics of regions that it does not look
+    for are empty.
 
     Parameters
     ----------
@@ -107,29 +109,39 @@ def _score_case(
     truth = read_label(read_header(case.label_path), labels)
     prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
     spacing = case.spacing_mm
-
-    folder, prepared = truths[method.grid][case.name]
-    (grid_truth,) = read_labels(folder, prepared)
-    (box,) = prepared.boxes
-    grid_prediction = to_grid(prediction, box, grid_truth.shape, "nearest")
-    lengths = np.array([high - low for low, high in box])
-    grid_spacing = tuple((np.array(spacing) * lengths / grid_truth.shape).tolist())
-
-    stages = {
-        stage: _truth_as_probability(*truths[stage][case.name], settings, labels)
-        for stage, settings in method.stages.items()
-    }
     scores = {
         "native": case_metrics(prediction, truth, spacing, labels)
-        | located_shares(truth, looked_at.get(case.name), labels),
-        "resampled": case_metrics(grid_prediction, np.asarray(grid_truth), grid_spacing, labels),
-        "ceiling": case_metrics(merge_case(stages, method, labels), truth, spacing, labels),
+        | located_shares(truth, looked_at.get(case.name), labels)
     }
+    if method.grid is not None:
+        folder, prepared = truths[method.grid][case.name]
+        (grid_truth,) = read_labels(folder, prepared)
+        (box,) = prepared.boxes
+        grid_prediction = to_grid(prediction, box, grid_truth.shape, "nearest")
+        lengths = np.array([high - low for low, high in box])
+        grid_spacing = tuple((np.array(spacing) * lengths / grid_truth.shape).tolist())
+        stages = {
+            stage: _truth_as_probability(*truths[stage][case.name], settings, labels)
+            for stage, settings in method.stages.items()
+        }
+        scores["resampled"] = case_metrics(
+            grid_prediction, np.asarray(grid_truth), grid_spacing, labels
+        )
+        scores["ceiling"] = case_metrics(merge_case(stages, method, labels), truth, spacing, labels)
     empty = dict.fromkeys(located_columns(labels), "")
     return [
-        {"case": case.name, "grid": grid, **empty, **_rounded(values)}
+        {"case": case.name, "grid": grid, **empty, **_looked_for(_rounded(values), method, labels)}
         for grid, values in scores.items()
     ]
+
+
+def _looked_for(values: dict[str, Any], method: "Merging", labels: Labels) -> dict[str, Any]:
+    """Scores without those of regions that a method does not look for."""
+    if method.regions is None:
+        return values
+    missed = [name for name in labels.names if name not in method.regions]
+    unscored = ("composite", *(f"{name}_" for name in missed))
+    return {key: "" if key.startswith(unscored) else value for key, value in values.items()}
 
 
 def located_shares(

@@ -1,6 +1,5 @@
 """From the probabilities of a method's stages to one label map, on the native grid."""
 
-import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +8,13 @@ import numpy as np
 
 from renal.evaluate.merges import merge_maps
 from renal.evaluate.stage_map import StageMap
+from renal.evaluate.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import StageProbabilities, mean_probabilities
-from renal.image.volume import read_header, write_like
 from renal.labels import KITS19, Labels
-from renal.parallel import for_each
 
 if TYPE_CHECKING:
     from renal.evaluate.settings import Merging
-
-log = logging.getLogger(__name__)
 
 
 def merge_case(
@@ -48,6 +44,8 @@ def merge_case(
         channel = settings.maps.index(name) if name else 0
         return StageMap(case, [maps[channel] for maps in probabilities], settings.components)
 
+    if method.merge is None:
+        raise ValueError("a row without stages has no maps to merge")
     maps = {role: map_of(place) for role, place in method.merge.maps.items()}
     return merge_maps(maps, method.merge, labels)
 
@@ -75,19 +73,14 @@ def merge(
     threads : int
         Cases at a time.
     """
-    output.mkdir(parents=True, exist_ok=True)  # also where none of the cases could be used
-    work = partial(_merge_one, predictions=predictions, method=method, output=output)
-    for case, found in zip(cases, for_each(cases, work, threads), strict=True):
-        if not found:
-            log.warning("%s: no kidney was found: its segmentation is empty", case.name)
+    label_of = partial(_label_of, predictions=predictions, method=method)
+    write_segmentations(cases, label_of, output, threads=threads)
 
 
-def _merge_one(
-    case: CheckedCase, predictions: dict[str, list[Path]], method: "Merging", output: Path
-) -> bool:
+def _label_of(
+    case: CheckedCase, predictions: dict[str, list[Path]], method: "Merging"
+) -> np.ndarray:
     stages = {
         stage: mean_probabilities(folders, case.name) for stage, folders in predictions.items()
     }
-    label = merge_case(stages, method)
-    write_like(output / f"{case.name}.nii.gz", label, read_header(Path(case.image)))
-    return bool(label.any())
+    return merge_case(stages, method)

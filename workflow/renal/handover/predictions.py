@@ -6,7 +6,7 @@ each region, the probabilities of the target's maps in 8 bits, cropped to where 
 
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,19 +122,39 @@ def native_mask(probabilities: list[np.ndarray], case: PreparedCase) -> np.ndarr
         (z, y, x) bool of the native shape, z fastest in memory as in KiTS19's files.
     """
     mask = np.zeros(case.shape, bool, order="F")
+    for native, box in native_parts(probabilities, case):
+        mask[slices(box)] |= native > FOREGROUND
+    return mask
+
+
+def native_parts(
+    probabilities: list[np.ndarray], case: PreparedCase
+) -> Iterator[tuple[np.ndarray, Box]]:
+    """What each region says of native voxels, and where in the volume; it is zero elsewhere.
+
+    Parameters
+    ----------
+    probabilities, case
+        As for `native_mask`.
+
+    Yields
+    ------
+    native : numpy.ndarray
+        (z, y, x) float32, probabilities interpolated back; (z, 1, 1) for what is known of slices
+        alone.
+    box : Box
+        The native voxels.
+    """
     for probability, box in zip(probabilities, case.boxes, strict=True):
         if probability.shape[1:] == (1, 1):
             rows, *_ = box
             column, column_box = to_native(probability, (rows, (0, 1), (0, 1)))
             column, _ = _within(column, column_box, (case.shape[0], 1, 1))
-            mask[slices(inside(box, case.shape))] |= column > FOREGROUND
+            yield column, inside(box, case.shape)
             continue
         window = bounding_box(probability)
         if window is not None:
-            native, native_box = to_native(probability, box, window)
-            native, native_box = _within(native, native_box, case.shape)
-            mask[slices(native_box)] |= native > FOREGROUND
-    return mask
+            yield _within(*to_native(probability, box, window), case.shape)
 
 
 def _within(native: np.ndarray, box: Box, shape: tuple[int, int, int]) -> tuple[np.ndarray, Box]:

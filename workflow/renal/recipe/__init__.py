@@ -8,6 +8,7 @@ from renal.recipe.checks import check_precision, check_sizes
 from renal.recipe.configuration import Configuration, check_configuration
 from renal.recipe.method import Method, Stage
 from renal.recipe.parts import (
+    external_files,
     merging,
     owners_of,
     prediction,
@@ -17,23 +18,28 @@ from renal.recipe.parts import (
     true_region_crop,
 )
 from renal.recipe.reading import METHODS, load_method, load_methods, merged
+from renal.recipe.rows import averaging, models_of, voting
 
 __all__ = [
     "METHODS",
     "Configuration",
     "Method",
     "Stage",
+    "averaging",
     "check_configuration",
     "check_precision",
     "check_sizes",
+    "external_files",
     "load_method",
     "load_methods",
     "merged",
     "merging",
+    "models_of",
     "owners_of",
     "prediction",
     "region_crop",
     "row",
     "stage_of",
     "true_region_crop",
+    "voting",
 ]

@@ -98,7 +98,7 @@ def check_members(recipes: dict[str, Method], name: str, method: Method) -> None
                 f"{source}: stages.{stage_name}.regions.mask: stage {stage.regions.stage} tells "
                 "slices, which are no mask: leave it out"
             )
-    for role, place in method.merge.maps.items():
+    for role, place in method.merge.maps.items() if method.merge else ():
         named, _, channel = place.partition(".")
         maps = maps_of(stage_of(recipes, name, named).training.target)
         if (channel and channel not in maps) or (not channel and len(maps) > 1):

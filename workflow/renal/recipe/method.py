@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from renal.evaluate.merges.settings import Merge
+from renal.evaluate.settings import Average, External, Vote
 from renal.image.settings import Components, Geometry, Regions
 from renal.learn.inferers.settings import Inference, WholeInference
 from renal.learn.settings import Training
@@ -97,14 +98,38 @@ class Member(Strict):
 
 
 class Method(Strict):
-    """One row of the tables: a recipe from `workflow/methods`."""
+    """One row of the tables: a recipe from `workflow/methods`.
+
+    Its segmentations come from one of four places: `merge`, from the maps of stages; `average`,
+    from those of other rows; `vote`, from other rows' segmentations; `external`, from files.
+    """
 
     family: Name
     title: str
     members: dict[Name, Member] = Field(default_factory=dict)
     stages: dict[Name, Stage] = Field(default_factory=dict)
-    merge: Merge
+    merge: Merge | None = None
+    average: Average | None = None
+    vote: Vote | None = None
+    external: External | None = None
     published: Published | None = None
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows that it is made of."""
+        combined = self.average or self.vote
+        return combined.of if combined else ()
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Method":
+        origins = ("merge", "average", "vote", "external")
+        given = [name for name in origins if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = " and ".join(given) or "none"
+            raise ValueError(f"one of {', '.join(origins)} makes the segmentations (has {told})")
+        if self.merge is None and (self.stages or self.members):
+            raise ValueError(f"{given[0]} goes without stages and members: leave them out")
+        return self
 
     @model_validator(mode="after")
     def _stages_exist(self) -> "Method":
@@ -120,7 +145,7 @@ class Method(Strict):
                     f"not an earlier stage ({', '.join(earlier) or 'none'})"
                 )
             earlier.append(name)
-        for role, place in self.merge.maps.items():
+        for role, place in self.merge.maps.items() if self.merge else ():
             if place.partition(".")[0] not in earlier:
                 raise ValueError(f"merge.maps.{role} is not a stage ({', '.join(earlier)})")
         return self

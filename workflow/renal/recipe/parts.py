@@ -1,6 +1,10 @@
 """Parts of a recipe that single steps use: what is left out of them does not re-run the step."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from renal.evaluate.settings import MergedStage, Merging
+from renal.handover.foreign import files_of_case
 from renal.labels import KITS19
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of
@@ -68,12 +72,26 @@ def prediction(stage: Stage) -> Prediction:
     )
 
 
+def regions_of(recipes: dict[str, Method], method: str) -> tuple[str, ...]:
+    """The regions that a row looks for, outer ones first."""
+    recipe = recipes[method]
+    if recipe.external is not None:
+        return recipe.external.regions
+    found = set(recipe.merge.maps) if recipe.merge else set()
+    for row in recipe.rows:
+        found.update(regions_of(recipes, row))
+    return tuple(name for name in KITS19.names if name in found)
+
+
 def merging(recipes: dict[str, Method], method: str) -> Merging:
     """The part of a recipe that merging and scoring use."""
-    merge = recipes[method].merge
+    merge, found = recipes[method].merge, regions_of(recipes, method)
+    looked_for = None if found == KITS19.names else found
+    if merge is None:
+        return Merging(family=recipes[method].family, regions=looked_for)
     stage_at = {role: place.partition(".")[0] for role, place in merge.maps.items()}
     names = dict.fromkeys(stage_at.values())
-    found = {name: stage_of(recipes, method, name) for name in names}
+    merged = {name: stage_of(recipes, method, name) for name in names}
     stages = {
         name: MergedStage(
             maps=maps_of(stage.training.target),
@@ -81,29 +99,46 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
             components=stage.components,
             members=len(owners_of(recipes, method, name)),
         )
-        for name, stage in found.items()
+        for name, stage in merged.items()
     }
     regions = [name for name in KITS19.names if name in stage_at]
     grid, last = stage_at[regions[0]], stage_at[regions[-1]]
-    looking = found[grid]
+    looking = merged[grid]
     while looking.regions is not None:
         grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
-    box = found[last].regions
+    box = merged[last].regions
     # A mask loses more than its box does; what is left of it is what the scores show.
     located = last if box is not None and not box.mask else None
     return Merging(
-        family=recipes[method].family, stages=stages, merge=merge, grid=grid, located=located
+        family=recipes[method].family,
+        stages=stages,
+        merge=merge,
+        grid=grid,
+        located=located,
+        regions=looked_for,
     )
 
 
-def row(recipes: dict[str, Method], method: str) -> Row:
-    """The part of a recipe that the tables use."""
+def external_files(recipes: dict[str, Method], method: str, case: str) -> list[Path]:
+    """The files of another program that there are of a case."""
+    external = recipes[method].external
+    if external is None:
+        return []
+    found = (files_of_case(external.folder, file.path, case) for file in external.files)
+    return [path for paths in found for path in paths]
+
+
+def row(recipes: dict[str, Method], method: str, labelled: Iterable[str] = ()) -> Row:
+    """The part of a recipe that the tables use, with what is missing of the labelled cases."""
     settings = recipes[method]
+    missing = [case for case in labelled if not external_files(recipes, method, case)]
     names = [*settings.stages, *settings.members]
     validated = any(stage_of(recipes, method, name).training.validation for name in names)
     return Row(
         family=settings.family,
         title=settings.title,
         published=settings.published,
-        validated=validated,
+        validated=validated or any(row(recipes, of).validated for of in settings.rows),
+        missing=len(missing) if settings.external else 0,
+        trained_on_these=settings.external.trained_on_these if settings.external else None,
     )

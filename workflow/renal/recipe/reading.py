@@ -7,6 +7,7 @@ from renal.errors import InputError
 from renal.recipe.checks import check_members
 from renal.recipe.configuration import Configuration, refuse_taken_name
 from renal.recipe.method import Method
+from renal.recipe.rows import check_rows
 from renal.recipe.strict_yaml import read_mapping
 from renal.recipe.validated import validated
 
@@ -32,6 +33,7 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
             for stage, member in recipes[name].members.items():
                 source = f"workflow/methods/{name}.yaml: members.{stage}.of"
                 waiting += [(of, source) for of in member.of]
+            waiting += [(of, f"workflow/methods/{name}.yaml: of") for of in recipes[name].rows]
     unused = sorted(set(configuration.overrides) - set(recipes))
     if unused:
         raise InputError(
@@ -40,6 +42,7 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
         )
     for name, method in recipes.items():
         check_members(recipes, name, method)
+        check_rows(recipes, name, method)
     return recipes
 
 

@@ -19,9 +19,15 @@ WINDOW_HU = (-125, 225)
 RANKS = ("best", "median", "worst")
 
 
-def ranked_cases(scores: pd.DataFrame) -> dict[str, pd.Series]:
-    """The cases of best, median and worst composite Dice on the native grid."""
-    native = scores[scores["grid"] == "native"].sort_values(["composite", "case"])
+def ranked_cases(scores: pd.DataFrame, labels: Labels = KITS19) -> dict[str, pd.Series]:
+    """The cases of best, median and worst composite Dice on the native grid.
+
+    Of a row that does not look for every region, the mean Dice of those that it looks for counts.
+    """
+    native = scores[scores["grid"] == "native"].copy()
+    dices = [f"{name}_dice" for name in labels.names]
+    native["composite"] = native["composite"].fillna(native[dices].mean(axis=1))
+    native = native.sort_values(["composite", "case"])
     positions = {"best": len(native) - 1, "median": len(native) // 2, "worst": 0}
     return {rank: native.iloc[positions[rank]] for rank in RANKS}
 
@@ -51,7 +57,7 @@ def draw_overlays(
     columns = ["case", "grid", "composite"]
     for region in labels.regions:
         columns += [f"{region.name}_dice"] + [f"{region.name}_detection"] * region.lesion
-    for rank, row in ranked_cases(read_table(scores, columns)).items():
+    for rank, row in ranked_cases(read_table(scores, columns), labels).items():
         if row["case"] not in cases:
             raise InputError(
                 f"{scores}: {row['case']} is not among the checked cases: delete it and run the "
@@ -63,6 +69,8 @@ def draw_overlays(
         prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
         told = []
         for region in labels.regions:
+            if pd.isna(row[f"{region.name}_dice"]):
+                continue
             found = f" ({row[f'{region.name}_detection']})" if region.lesion else ""
             told.append(f"{region.name} Dice {row[f'{region.name}_dice']:.3f}{found}")
         title = f"{rank} case, {case.name}: {', '.join(told)}"

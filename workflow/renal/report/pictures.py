@@ -16,5 +16,8 @@ __all__ = ["plt", "save"]
 def save(figure: Figure, path: Path) -> None:
     """Write a figure in one step, and forget it."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, facecolor=figure.get_facecolor())
+        # Without the time, the same picture has the same bytes.
+        kind, undated = ("svg", {"Date": None}) if path.suffix == ".svg" else ("png", None)
+        colour = figure.get_facecolor()
+        figure.savefig(temporary, format=kind, dpi=110, facecolor=colour, metadata=undated)
     plt.close(figure)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import NonNegativeInt
+
 from renal.labels import KITS19
 from renal.settings import Name, Strict
 
@@ -20,9 +22,22 @@ class Published(Strict):
 
 
 class Row(Strict):
-    """What the tables say about a method."""
+    """What the tables say about a method.
+
+    For segmentations of another program, whether it has learned from these cases, and how many
+    labelled cases it left out, which were scored as empty.
+    """
 
     family: Name
     title: str
     published: Published | None
     validated: bool = False
+    trained_on_these: bool | Literal["unknown"] | None = None
+    missing: NonNegativeInt = 0
+
+
+class Comparison(Strict):
+    """Rows to compare, and what each has learned or taken from elsewhere, as row/stage."""
+
+    rows: dict[Name, Row]
+    models: dict[Name, tuple[str, ...]]

@@ -39,6 +39,12 @@ OTHERS_REACH = {
         "composite": 0.953,
     },
 }
+# What is known of other programs' models.
+TRAINED_ON_THESE = {
+    True: "whose models were trained on these cases",
+    False: "whose models were not trained on these cases",
+    "unknown": "whose models may have been trained on these cases",
+}
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
 
 NOTES = (
@@ -46,8 +52,8 @@ NOTES = (
     "the official metric; two empty masks score 1, one empty mask 0. HD95 as MONAI defines it, "
     "over the cases in which both masks exist. Volume error is (predicted - true) / true. "
     "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
-    "fewer cases than the row has, n says for how many. Every case was predicted by the model that "
-    "had not seen it."
+    "fewer cases than the row has, n says for how many. Our models "
+    "predicted every case by the one that had not seen it."
 )
 
 
@@ -148,6 +154,8 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
                 row[title] += (
                     f" [{_cell(*(np.nan if value is None else value for value in figure))}]"
                 )
+        if not counts["cases"]:  # a row without a grid of its own
+            continue
         row["Cases"] = str(counts["cases"])
         row["Folds"] = str(counts["folds"])
         rows.append(row)
@@ -163,6 +171,7 @@ def forms(
     """
     dice = dice_titles(labels)
     tables = {title: _form(table, methods, grid, dice) for grid, title in GRIDS.items()}
+    tables = {title: form for title, form in tables.items() if len(form)}
     others = [
         [name, *(_reached(figures, metric) for metric in dice), "", ""]
         for name, figures in OTHERS_REACH.items()
@@ -175,7 +184,9 @@ def forms(
         rows = {name: method for name, method in methods.items() if method.family == family}
         if len(rows) > 1:
             for grid in ("native", "resampled"):
-                tables[f"{family}: {GRIDS[grid]}"] = _form(table, rows, grid, dice)
+                form = _form(table, rows, grid, dice)
+                if len(form):
+                    tables[f"{family}: {GRIDS[grid]}"] = form
     return tables
 
 
@@ -186,12 +197,18 @@ def _reached(figures: dict[str, float], metric: str) -> str:
 
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as Markdown; a published figure stands in brackets beside ours."""
-    parts = ["# Cross-validation", ""]
-    for title, form in forms(table, methods, labels).items():
+    tables = markdown_tables(forms(table, methods, labels))
+    return "\n".join(["# Cross-validation", "", *tables, NOTES + _where(methods), ""])
+
+
+def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Lines of Markdown for tables of text, each under its title."""
+    parts = []
+    for title, form in tables.items():
         rows = [list(form.columns), ["---"] * len(form.columns), *form.to_numpy().tolist()]
         lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
         parts += [f"## {title}", "", *(f"| {line} |" for line in lines), ""]
-    return "\n".join([*parts, NOTES + _where(methods), ""])
+    return parts
 
 
 def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
@@ -227,6 +244,19 @@ def _where(methods: dict[str, "Row"]) -> str:
     sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
     if sources:
         notes += f" Published figures in brackets: {'; '.join(sources)}."
+    return notes + notes_on_others(methods)
+
+
+def notes_on_others(methods: dict[str, "Row"]) -> str:
+    """What must be known of segmentations of other programs; begins with a space."""
+    notes = ""
+    for known, words in TRAINED_ON_THESE.items():
+        rows = [name for name, method in methods.items() if method.trained_on_these == known]
+        if rows:
+            notes += f" Other programs' segmentations, {words}: {', '.join(rows)}."
+    left_out = [f"{name} {method.missing}" for name, method in methods.items() if method.missing]
+    if left_out:
+        notes += f" Cases without a segmentation, scored as empty: {', '.join(left_out)}."
     return notes
 
 
@@ -256,19 +286,20 @@ def write_tables(
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
-    write_text(output / "cv.html", _page(table, methods, labels))
+    tables = forms(table, methods, labels)
+    write_text(output / "cv.html", html_page(tables, NOTES + _where(methods)))
 
 
 def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
     first = None
     for name in methods:
-        rows = scores.loc[scores["method"] == name, ["case", "grid"]]
-        found = sorted(rows.itertuples(index=False, name=None))
+        rows = scores[scores["method"] == name]
+        found = set(rows["case"])
         first = found if first is None else first
-        if not found or found != first or len(set(found)) < len(found):
+        if not found or found != first or rows.duplicated(["case", "grid"]).any():
             raise InputError(
-                f"{name}/scores.csv: {len(set(rows['case']))} cases in {len(found)} rows, other "
-                f"cases than {methods[0]}, or some twice: delete it and run the workflow again"
+                f"{name}/scores.csv: {len(found)} cases in {len(rows)} rows, other cases than "
+                f"{methods[0]}, or some twice: delete it and run the workflow again"
             )
 
 
@@ -279,9 +310,10 @@ def _columns(labels: Labels) -> list[str]:
     return ["method", "grid", "fold", *(found.get(metric, metric) for metric in metrics)]
 
 
-def _page(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels) -> str:
+def html_page(tables: dict[str, pd.DataFrame], notes: str) -> str:
+    """A page of tables of text, each under its title, and notes below."""
     style = "body{font-family:sans-serif} td,th{padding:.3em 1em;text-align:left}"
     parts = [f"<!doctype html><meta charset='utf-8'><style>{style}</style>"]
-    for title, form in forms(table, methods, labels).items():
+    for title, form in tables.items():
         parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0).replace("`", "")]
-    return "\n".join([*parts, f"<p>{escape(NOTES + _where(methods), quote=False)}</p>", ""])
+    return "\n".join([*parts, f"<p>{escape(notes, quote=False)}</p>", ""])

@@ -1,0 +1,122 @@
+# Rows that train nothing: of other rows' probabilities or segmentations, and of other programs.
+# They leave what `merge` leaves, so what follows does not know them from other rows.
+def averaged(method, group):
+    """Folders of predictions by row.stage."""
+    return {
+        f"{row}.{stage}": paths
+        for row in plan.recipes[method].rows
+        for stage, paths in plan.merged_predictions(row, group).items()
+    }
+
+
+def external_of(method, group):
+    """The files of another program that there are; the step tells which cases have none."""
+    return [
+        path
+        for batch in plan.groups[group]
+        for case in plan.batches[batch]
+        for path in external_files(plan.recipes, method, case)
+    ]
+
+
+rule average:
+    input:
+        checked=lambda w: plan.checked(plan.groups[w.group]),
+        predictions=lambda w: sum(averaged(w.method, w.group).values(), []),
+    output:
+        directory(RESULTS / "{method}/merged/{group}"),
+    log:
+        log_of("average", "{method}", "{group}"),
+    benchmark:
+        benchmark_of("average", "{method}", "{group}")
+    wildcard_constraints:
+        method=rows_with("average"),
+    conda:
+        "../envs/renal.yaml"
+    threads: COMPUTE.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: plan.volume_memory(
+            plan.groups[w.group], threads, attempt
+        ),
+        runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
+    params:
+        predictions=lambda w: named(averaged(w.method, w.group)),
+        code=plan.code("average"),
+        settings=lambda w: as_json(averaging(plan.recipes, w.method)),
+    message:
+        "Averaging the rows of {wildcards.method} for {wildcards.group}"
+    shell:
+        "renal average --data {resources.data:q} --checked {input.checked:q}"
+        " --predictions {params.predictions:q}"
+        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+
+
+rule vote:
+    input:
+        checked=lambda w: plan.checked(plan.groups[w.group]),
+        segmentations=lambda w: [
+            RESULTS / row / "merged" / w.group for row in plan.recipes[w.method].rows
+        ],
+    output:
+        directory(RESULTS / "{method}/merged/{group}"),
+    log:
+        log_of("vote", "{method}", "{group}"),
+    benchmark:
+        benchmark_of("vote", "{method}", "{group}")
+    wildcard_constraints:
+        method=rows_with("vote"),
+    conda:
+        "../envs/renal.yaml"
+    threads: COMPUTE.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: plan.volume_memory(
+            plan.groups[w.group], threads, attempt
+        ),
+        runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
+    params:
+        segmentations=lambda w, input: named(
+            {row: [path] for row, path in zip(plan.recipes[w.method].rows, input.segmentations)}
+        ),
+        code=plan.code("vote"),
+        settings=lambda w: as_json(voting(plan.recipes, w.method)),
+    message:
+        "Letting the rows of {wildcards.method} vote for {wildcards.group}"
+    shell:
+        "renal vote --data {resources.data:q} --checked {input.checked:q}"
+        " --segmentations {params.segmentations:q}"
+        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+
+
+# What is wrong with these files is told early: a run stops for it before it has trained for long.
+rule import_segmentations:
+    input:
+        checked=lambda w: plan.checked(plan.groups[w.group]),
+        files=lambda w: external_of(w.method, w.group),
+    output:
+        directory(RESULTS / "{method}/merged/{group}"),
+    log:
+        log_of("import_segmentations", "{method}", "{group}"),
+    benchmark:
+        benchmark_of("import_segmentations", "{method}", "{group}")
+    wildcard_constraints:
+        method=rows_with("external"),
+    priority: 5
+    conda:
+        "../envs/renal.yaml"
+    threads: COMPUTE.prepare_threads
+    resources:
+        mem_mb=lambda w, threads, attempt: plan.volume_memory(
+            plan.groups[w.group], threads, attempt
+        ),
+        runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
+    params:
+        code=plan.code("import_segmentations"),
+        settings=lambda w: as_json(plan.recipes[w.method].external),
+    message:
+        "Taking over the segmentations of {wildcards.method} for {wildcards.group}"
+    shell:
+        "renal import_segmentations --data {resources.data:q} --checked {input.checked:q}"
+        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"

@@ -1,0 +1,137 @@
+"""The comparison of rows: which are better, by how much, and what a metric's gaps do."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renal.errors import InputError
+from renal.evaluate.comparison import compare
+
+CASES = [f"case_{number:05d}" for number in range(40)]
+HARD = np.random.default_rng(3).beta(8, 2, len(CASES))
+
+
+def scores(folder: Path, row: str, tumour: np.ndarray, cases=CASES, **columns) -> Path:
+    """A scores.csv in which the kidney is always the same."""
+    dice = np.round(tumour, 6)
+    table = pd.DataFrame({"method": row, "case": cases, "grid": "native", "kidney_dice": 0.9})
+    table["tumour_dice"] = dice
+    table["composite"] = (0.9 + dice) / 2
+    for region, values in (("kidney", 0.9), ("tumour", dice)):
+        table[f"{region}_surface_dice"] = values
+        table[f"{region}_hd95"] = columns.get(f"{region}_hd95", 5.0)
+    other = table.assign(grid="resampled", tumour_dice=0.123)
+    path = folder / f"{row}.csv"
+    pd.concat([table, other]).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def found(tmp_path) -> dict[str, pd.DataFrame]:
+    """`good` is better than `poor` in every case, `alike` than neither."""
+    noise = np.random.default_rng(4).normal(0, 0.02, len(CASES))
+    missed = np.where(np.arange(len(CASES)) < 4, 0, HARD - 0.05)
+    hd95 = np.where(missed > 0, 7.0, np.nan)
+    paths = [
+        scores(tmp_path, "good", HARD),
+        scores(tmp_path, "poor", missed, tumour_hd95=hd95),
+        scores(tmp_path, "alike", HARD + noise),
+    ]
+    return compare(paths, {"good": ("a/one",), "poor": ("b/one",), "alike": ("a/one", "c/one")})
+
+
+def line(table: pd.DataFrame, **values: str) -> pd.Series:
+    for column, value in values.items():
+        table = table[table[column] == value]
+    (found,) = (row for _, row in table.iterrows())
+    return found
+
+
+def test_differences_are_paired_and_tested(found):
+    pair = line(found["pairs"], metric="tumour_dice", first="good", second="poor")
+    difference = HARD - np.where(np.arange(len(CASES)) < 4, 0, HARD - 0.05)
+    assert pair["mean"] == pytest.approx(difference.mean(), abs=1e-6)
+    assert pair["median"] == pytest.approx(0.05, abs=1e-6)
+    assert pair["low"] < pair["mean"] < pair["high"]
+    assert pair["better"] == "good"
+    assert pair["p"] <= pair["p_holm"] < 1e-6
+    equal = line(found["pairs"], metric="tumour_dice", first="good", second="alike")
+    assert equal["better"] == ""
+    assert abs(equal["mean"]) < equal["detectable"]
+
+
+def test_a_row_without_any_difference_is_not_better(found):
+    pair = line(found["pairs"], metric="kidney_dice", first="good", second="poor")
+    assert (pair["p"], pair["p_holm"], pair["better"], pair["detectable"]) == (1, 1, "", 0)
+    ranks = found["rows"][found["rows"]["metric"] == "kidney_dice"]
+    assert set(ranks["rank_mean"]) == set(ranks["rank_mean_rank"]) == set(ranks["rank_test"]) == {1}
+
+
+def test_rows_that_share_a_model_depend(found):
+    dependent = found["pairs"].set_index(["first", "second"])["dependent"]
+    assert dependent.loc["good", "alike"].all()
+    assert not dependent.loc["good", "poor"].any()
+
+
+def test_failures_are_counted_and_last_in_ranks(found):
+    rows = found["rows"]
+    assert line(rows, metric="tumour_dice", row="poor")["failures"] == 4
+    assert line(rows, metric="composite", row="poor")["failures"] == 4
+    assert line(rows, metric="kidney_dice", row="poor")["failures"] == 0
+    distance = line(rows, metric="tumour_hd95", row="poor")
+    assert distance["cases"] == len(CASES) - 4
+    pair = line(found["pairs"], metric="tumour_hd95", first="good", second="poor")
+    assert (pair["cases"], pair["mean"], pair["better"]) == (len(CASES) - 4, -2, "good")
+    assert distance["rank_mean"] == distance["rank_mean_rank"] == distance["rank_test"] == 3
+
+
+def test_ranks_have_intervals_and_agree(found):
+    good = line(found["rows"], metric="tumour_dice", row="good")
+    poor = line(found["rows"], metric="tumour_dice", row="poor")
+    for scheme in ("mean", "mean_rank", "test"):
+        assert (good[f"rank_{scheme}_low"], good[f"rank_{scheme}_high"]) in [(1, 1), (1, 2)]
+        assert poor[f"rank_{scheme}"] == poor[f"rank_{scheme}_low"] == 3
+    tau = found["schemes"][found["schemes"]["metric"] == "tumour_dice"]["kendall_tau"]
+    assert (tau > 0.3).all()
+
+
+def test_challenger_gets_a_value_for_each_case_and_row(found):
+    cases = found["cases"]
+    assert list(cases) == ["task", "case", "alg_name", "value"]
+    tumour = cases[cases["task"] == "tumour_dice"]
+    assert len(tumour) == 3 * len(CASES)
+    assert not (tumour["value"] == 0.123).any()
+
+
+def test_cases_are_those_that_all_rows_share(tmp_path):
+    paths = [
+        scores(tmp_path, "one", HARD),
+        scores(tmp_path, "two", HARD[5:], cases=CASES[5:]),
+    ]
+    found = compare(paths, {"one": (), "two": ()})
+    assert set(found["pairs"]["cases"]) == {len(CASES) - 5}
+    paths[1] = scores(tmp_path, "two", HARD[:1], cases=CASES[:1])
+    with pytest.raises(InputError, match="1 cases were scored for all of them, two are needed"):
+        compare(paths, {"one": (), "two": ()})
+
+
+def test_a_region_that_a_row_does_not_look_for_is_not_compared(tmp_path):
+    blank = np.full(len(CASES), np.nan)
+    paths = [scores(tmp_path, name, HARD) for name in ("one", "two")]
+    paths.append(scores(tmp_path, "three", blank, tumour_hd95=blank))
+    found = compare(paths, {"one": (), "two": (), "three": ()})
+    rows = found["rows"].groupby("metric")["row"].apply(list)
+    assert rows["tumour_dice"] == rows["composite"] == ["one", "two"]
+    assert rows["kidney_dice"] == ["one", "two", "three"]
+
+
+def test_rows_without_a_region_in_common_are_told(tmp_path):
+    paths = [scores(tmp_path, name, HARD) for name in ("one", "two")]
+    for path, region in zip(paths, ("kidney", "tumour"), strict=True):
+        table = pd.read_csv(path)
+        missed = [column for column in table if column.startswith((region, "composite"))]
+        table.assign(**dict.fromkeys(missed, np.nan)).to_csv(path, index=False)
+    with pytest.raises(InputError, match="one, two: no two look for the same region"):
+        compare(paths, {"one": (), "two": ()})

@@ -1,0 +1,81 @@
+"""Pictures of the comparison: all are drawn, the same every time, also of rows with gaps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renal.report.comparison import write_comparison
+from renal.report.comparison_pictures import BETTER, draw_comparison
+from tests.unit.report.helpers import assert_shows_something, picture
+from tests.unit.report.test_comparison import METHODS, pair, row
+
+NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "scatter", "size")]
+DICES = ("kidney_dice", "tumour_dice", "composite")
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Two rows on twelve cases, one of which is better in all of them."""
+    cases = [f"case_{number:05d}" for number in range(12)]
+    values = np.linspace(0.3, 0.9, len(cases))
+    lines = [
+        (metric, case, name, value - loss)
+        for metric in (*DICES, "tumour_hd95")
+        for name, loss in (("one", 0.0), ("two", 0.2))
+        for case, value in zip(cases, values, strict=True)
+    ]
+    found = {
+        "pairs": pd.DataFrame([pair("one", "two", metric=metric) for metric in DICES]),
+        "rows": pd.DataFrame(
+            [
+                row(name, place, metric=m)
+                for m in DICES
+                for place, name in enumerate(["one", "two"], 1)
+            ]
+        ),
+        "schemes": pd.DataFrame(
+            [(metric, "mean", "test", 1.0) for metric in DICES],
+            columns=["metric", "scheme", "other", "kendall_tau"],
+        ),
+        "cases": pd.DataFrame(lines, columns=["task", "case", "alg_name", "value"]),
+    }
+    write_comparison(found, METHODS, tmp_path)
+    listed = pd.DataFrame({"case": cases, "spacing_z_mm": 3.0, "tumour_ml": range(len(cases))})
+    listed.to_csv(tmp_path / "cases.csv", index=False)
+    return tmp_path
+
+
+def test_every_picture_shows_something_in_pixels_and_as_vectors(tables):
+    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
+    assert {path.stem for path in (tables / "drawn").iterdir()} == set(NAMES)
+    for name in NAMES:
+        assert_shows_something(tables / f"drawn/{name}.png", least=150)
+        assert "<svg" in (tables / f"drawn/{name}.svg").read_text()
+
+
+def test_the_better_row_is_marked(tables):
+    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
+    pixels = picture(tables / "drawn/compare_tests.png")[..., :3]
+    colour = np.array([int(BETTER[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    assert (np.abs(pixels - colour).max(axis=-1) < 0.01).any()
+
+
+def test_the_same_picture_has_the_same_bytes(tables):
+    for folder in ("first", "second"):
+        draw_comparison(tables, tables / "cases.csv", tables / folder)
+    for path in (tables / "first").iterdir():
+        assert path.read_bytes() == (tables / "second" / path.name).read_bytes()
+
+
+def test_a_region_that_too_few_rows_look_for_is_left_out(tables):
+    for name, column in (
+        ("compare_cases", "task"),
+        ("compare_rows", "metric"),
+        ("compare", "metric"),
+    ):
+        table = pd.read_csv(tables / f"{name}.csv")
+        table[table[column] == "kidney_dice"].to_csv(tables / f"{name}.csv", index=False)
+    listed = pd.read_csv(tables / "cases.csv").rename(columns={"tumour_ml": "kidney_ml"})
+    listed.to_csv(tables / "cases.csv", index=False)
+    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
+    assert_shows_something(tables / "drawn/compare_values.png", least=150)

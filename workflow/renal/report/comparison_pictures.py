@@ -1,0 +1,191 @@
+"""The comparison of rows as pictures, of pixels and as vectors."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from renal.labels import KITS19, Labels
+from renal.report.pictures import plt, save
+from renal.report.tables import dice_titles
+
+# Okabe and Ito's, told apart by the colour-blind, with marks for print without colour.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+MARKERS = "osD^vP"
+WORSE, UNDECIDED, BETTER = "#e69f00", "#eeeeee", "#0072b2"
+SCHEMES = {"mean": "mean", "mean_rank": "ranks", "test": "tests"}
+NAMED = 3  # cases of a scatter plot
+LEVEL = 0.05
+
+
+def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = KITS19) -> None:
+    """Draw values, tests, places, rows against each other, and what the size of tumours does.
+
+    Parameters
+    ----------
+    tables : Path
+        The folder that compare wrote.
+    listed : Path
+        cases.csv, with the volumes and spacings of the cases.
+    output : Path
+        Folder for compare_{values,tests,places,scatter,size}.png and .svg.
+    labels : Labels
+        The regions that were scored.
+    """
+    titles = dice_titles(labels)
+    cases = pd.read_csv(tables / "compare_cases.csv")
+    rows = pd.read_csv(tables / "compare_rows.csv")
+    pairs = pd.read_csv(tables / "compare.csv", keep_default_na=False)
+    parts = {metric: cases[cases["task"] == metric] for metric in titles}
+    values = {
+        metric: part.pivot(index="case", columns="alg_name", values="value")
+        for metric, part in parts.items()
+        if len(part)
+    }
+    best_first = {
+        str(metric): part.sort_values(["rank_mean", "row"])["row"].tolist()
+        for metric, part in rows.groupby("metric")
+    }
+    inner = next(m for m in (f"{name}_dice" for name in reversed(labels.names)) if m in values)
+    sizes = pd.read_csv(listed).set_index("case")
+    pictures: dict[str, Callable[[], Figure]] = {
+        "values": lambda: _values(values, best_first, titles),
+        "tests": lambda: _tests(pairs, best_first, {m: titles[m] for m in values}),
+        "places": lambda: _places(rows, best_first, {m: titles[m] for m in values}),
+        "scatter": lambda: _scatter(values[inner], best_first[inner], titles[inner]),
+        "size": lambda: _size(values[inner], best_first[inner], titles[inner], inner, sizes),
+    }
+    for name, draw in pictures.items():
+        with plt.rc_context({"svg.hashsalt": name}):  # the same picture has the same bytes
+            for ending in ("png", "svg"):
+                save(draw(), output / f"compare_{name}.{ending}")
+
+
+def _panels(
+    titles: dict[str, str], rows: int, width: float = 4.2
+) -> tuple[Figure, Iterator[tuple[str, Axes]]]:
+    """A panel for each metric, high enough for the rows."""
+    height = 1.4 + 0.3 * rows
+    size = (width * len(titles) + 1, height)
+    figure, axes = plt.subplots(1, len(titles), figsize=size, squeeze=False, layout="constrained")
+    for panel, title in zip(axes[0], titles.values(), strict=True):
+        panel.set_title(title)
+    return figure, zip(titles, axes[0], strict=True)
+
+
+def _values(
+    values: dict[str, pd.DataFrame], best_first: dict[str, list[str]], titles: dict[str, str]
+) -> Figure:
+    """A box and the single cases of each row."""
+    most = max(len(best_first[metric]) for metric in values)
+    figure, panels = _panels({metric: titles[metric] for metric in values}, most)
+    random = np.random.default_rng(0)
+    for metric, panel in panels:
+        names = best_first[metric]
+        columns = [values[metric][name].dropna() for name in names]
+        panel.boxplot(columns, orientation="horizontal", showfliers=False, widths=0.6)
+        for place, column in enumerate(columns, start=1):
+            heights = place + random.uniform(-0.2, 0.2, len(column))
+            panel.plot(column, heights, "o", color=COLOURS[0], alpha=0.4, markersize=2.5)
+        panel.set_yticks(range(1, len(names) + 1), names)
+        panel.invert_yaxis()
+        panel.set_xlim(-0.02, 1.02)
+        panel.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[str, str]) -> Figure:
+    """Which row is better than which, after Holm."""
+    most = max(len(best_first[metric]) for metric in titles)
+    figure, panels = _panels(titles, most, width=1.6 + 0.3 * most)
+    for metric, panel in panels:
+        names = best_first[metric]
+        matrix = np.full((len(names), len(names)), np.nan)
+        for pair in pairs[pairs["metric"] == metric].to_dict("records"):
+            one, other = (names.index(pair[end]) for end in ("first", "second"))
+            sign = {pair["first"]: 1, pair["second"]: -1}.get(pair["better"], 0)
+            matrix[one, other], matrix[other, one] = sign, -sign
+        colours = ListedColormap([WORSE, UNDECIDED, BETTER])
+        panel.imshow(matrix, cmap=colours, vmin=-1.5, vmax=1.5)
+        for (line, column), sign in np.ndenumerate(matrix):
+            mark = {1: "+", -1: "\N{MINUS SIGN}"}.get(sign, "")
+            panel.text(column, line, mark, ha="center", va="center", color="white", weight="bold")
+        panel.set_xticks(range(len(names)), names, rotation=90)
+        panel.set_yticks(range(len(names)), names)
+    figure.supxlabel(f"+ the row on the left is better (p after Holm < {LEVEL})", fontsize=8)
+    return figure
+
+
+def _places(rows: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[str, str]) -> Figure:
+    """Each row's place by three ways to rank, with intervals."""
+    most = max(len(best_first[metric]) for metric in titles)
+    figure, panels = _panels(titles, most)
+    for metric, panel in panels:
+        names = best_first[metric]
+        part = rows[rows["metric"] == metric].set_index("row").loc[names]
+        for number, (scheme, word) in enumerate(SCHEMES.items()):
+            place = part[f"rank_{scheme}"]
+            ends = [place - part[f"rank_{scheme}_low"], part[f"rank_{scheme}_high"] - place]
+            heights = np.arange(1, len(names) + 1) + 0.22 * (number - 1)
+            panel.errorbar(
+                *(place, heights),
+                xerr=np.clip(ends, 0, None),
+                fmt=MARKERS[number],
+                color=COLOURS[number],
+                markersize=4,
+                label=word,
+            )
+        panel.set_yticks(range(1, len(names) + 1), names)
+        panel.invert_yaxis()
+        panel.set_xlim(0.5, len(names) + 0.5)
+        panel.set_xlabel("place, 95 % interval")
+        panel.locator_params(axis="x", integer=True)
+        panel.grid(axis="x", alpha=0.3)
+    figure.legend(*panel.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    return figure
+
+
+def _scatter(values: pd.DataFrame, names: list[str], title: str) -> Figure:
+    """The first row against those that follow it, case by case; the worst of each are named."""
+    best, others = names[0], names[1 : 1 + len(COLOURS)]
+    size = (3.4 * len(others) + 0.6, 3.8)
+    figure, axes = plt.subplots(1, len(others), figsize=size, squeeze=False, layout="constrained")
+    figure.suptitle(title)
+    for panel, other in zip(axes[0], others, strict=True):
+        pair = values[[best, other]].dropna()
+        panel.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+        panel.plot(pair[best], pair[other], "o", color=COLOURS[0], alpha=0.6, markersize=3.5)
+        for case, (x, y) in pair.loc[(pair[other] - pair[best]).nsmallest(NAMED).index].iterrows():
+            panel.annotate(str(case), (x, y), fontsize=7, ha="right", va="top")
+        panel.set_xlabel(best)
+        panel.set_ylabel(other)
+        panel.set_xlim(-0.02, 1.02)
+        panel.set_ylim(-0.02, 1.02)
+    return figure
+
+
+def _size(
+    values: pd.DataFrame, names: list[str], title: str, metric: str, sizes: pd.DataFrame
+) -> Figure:
+    """The Dice of the innermost region against its true volume and the slices' thickness."""
+    region = metric.removesuffix("_dice")
+    axes_of = {f"true {region}, ml": f"{region}_ml", "slice thickness, mm": "spacing_z_mm"}
+    figure, axes = plt.subplots(1, len(axes_of), figsize=(10, 4.2), layout="constrained")
+    for panel, (label, column) in zip(axes, axes_of.items(), strict=True):
+        known = sizes.loc[values.index, column].astype(float)
+        for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
+            panel.plot(
+                known, values[name], marker, color=colour, alpha=0.6, markersize=4, label=name
+            )
+        panel.set_xlabel(label)
+        panel.set_ylim(-0.02, 1.02)
+        panel.grid(alpha=0.3)
+    axes[0].set_xscale("symlog", linthresh=1)
+    axes[0].set_xlim(left=0)
+    axes[0].set_ylabel(title)
+    axes[0].legend(fontsize=8)
+    return figure
