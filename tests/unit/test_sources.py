@@ -228,9 +228,9 @@ NOTICED = {
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
 # What is written at a training's end, and how its processes start, decides no model.
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
-# What applies a packed row is no part of the workflow.
+# What applies a packed row is no part of the workflow; a model's path is planned, not read.
 UNNOTICED += ("apply", "image.sides", "image.folders", "image.dicom_headers", "image.dicom_series")
-UNNOTICED += ("image.dicom_volume", "image.dicom_segmentation")
+UNNOTICED += ("image.dicom_volume", "image.dicom_segmentation", "handover.models")
 
 
 def expected(module: str) -> set[str]:
