@@ -40,7 +40,7 @@ ROWS = [
     ("demos/tunet", "tunet_unet2d"),
     ("demos/tunet", "tunet_ensemble_post"),
     ("demos/localized", "mrbnet"),
-    ("demos/localized", "damnet"),
+    pytest.param("demos/localized", "damnet", marks=pytest.mark.slow),
     ("demos/msvnet", "msvnet"),
     ("demos/msvnet", "msvnet_all_components"),
     ("demos/msvnet", "msvnet_hdc"),

@@ -70,9 +70,11 @@ def segment(a: argparse.Namespace) -> Work:
         with source as folder:
             inputs = find_inputs(folder, a.to, _dicom(a, file))
 
+            from renal.apply.memory import keep_freed_memory
             from renal.cluster.gpus import claim_gpus
 
             claim_gpus()
+            keep_freed_memory()
 
             import SimpleITK as sitk
             import torch
