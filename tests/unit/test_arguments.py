@@ -10,6 +10,7 @@ import pytest
 from renal import __main__ as command_line
 from renal.handover.checked import write_checked
 from renal.handover.prepared import PreparedCase, write_index
+from renal.handover.seals import write_seal
 from renal.recipe import load_method
 from renal.recipe.parts import merging, prediction, region_crop, row
 from renal.settings import as_json
@@ -41,6 +42,8 @@ def files(checked, shared_kits19, tmp_path_factory):
     (folder / "scores.csv").write_text("case,fold\n")
     (folder / "history.csv").write_text("epoch,loss,dice,learning_rate\n1,1,1,1\n")
     (folder / "model.safetensors").write_bytes(b"")
+    for path in list(folder.iterdir()):
+        write_seal(path)
     shutil.copytree(shared_kits19, folder / "data")
     return folder
 

@@ -136,4 +136,4 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     with pytest.raises(InputError, match="no regular file"):
         files.read_json(tmp_path / "pipe")
     with pytest.raises(InputError, match="no regular file"):
-        read_assignments(tmp_path / "pipe", folds=2, seed=1, batch_size=3)
+        read_assignments(tmp_path / "pipe", folds=2, seed=1)

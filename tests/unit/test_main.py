@@ -181,7 +181,7 @@ def test_every_path_is_compared_but_data_and_what_was_fetched():
 
     common = ("--output", "out", "--log", "a.log", "--settings", "{}")
     predictions = ("--predictions", "a=one", "b=two")
-    merged = compared("merge", *common, "--checked", "c", "d", *predictions)
+    merged = compared("merge", *common, "--data", "data", "--checked", "c", "d", *predictions)
     assert sorted(merged) == ["c", "d", "one", "two"]
     trained = ("--prepared", "p", "q", "--seed", "1", "--name", "n", "--weights", "w")
     assert sorted(compared("train", *common, *trained)) == ["p", "q"]

@@ -56,9 +56,9 @@ def test_names_that_are_no_case_are_no_case(tmp_path, name):
     (tmp_path / "data" / name).mkdir(exist_ok=True)
     assert [case.name for case in find_cases(tmp_path / "data")] == ["case_00000"]
     stored = tmp_path / "folds.csv"
-    stored.write_text(f'# folds=2 seed=1 batch_size=3\ncase,fold,batch\n"{name}",0,fold0-000\n')
+    stored.write_text(f'# folds=2 seed=1\ncase,fold,batch\n"{name}",0,fold0-000\n')
     with pytest.raises(InputError, match="damaged"):
-        read_assignments(stored, folds=2, seed=1, batch_size=3)
+        read_assignments(stored, folds=2, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_names_that_are_no_case_are_no_case(tmp_path, name):
 )
 def test_batches_that_are_no_batch_are_refused(tmp_path, batch):
     stored = tmp_path / "folds.csv"
-    stored.write_text(f'# folds=2 seed=1 batch_size=3\ncase,fold,batch\ncase_1,0,"{batch}"\n')
+    stored.write_text(f'# folds=2 seed=1\ncase,fold,batch\ncase_1,0,"{batch}"\n')
     with pytest.raises(InputError, match="damaged"):
-        read_assignments(stored, folds=2, seed=1, batch_size=3)
+        read_assignments(stored, folds=2, seed=1)

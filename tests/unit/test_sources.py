@@ -14,7 +14,7 @@ from renal.sources import MODULES, PACKAGE, code_hash, sources_of, training_comp
 EVERYTHING = sorted(path.stem for path in recipe.METHODS.glob("*.yaml"))
 SETTINGS = {
     "data": {"root": "nowhere", "maximum_voxels": 10**7},
-    "results": "nowhere",
+    "results": "results",
     "methods": EVERYTHING,
     "folds": {"count": 2, "seed": 0},
     "batch_size": 5,
@@ -188,12 +188,13 @@ NOTICED = {
     "prepare.window_normalize": {"window_normalize"},
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
-    "handover": EVERY - {"write_tables", "compare", *DRAW} | {"draw_overlays"},
+    "handover": EVERY,
     "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, "draw_overlays"},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
     "handover.segmentations": READERS - {"check_cases"} | {"evaluate", "draw_overlays", "vote"},
+    "handover.tables": {"write_tables", "compare", *DRAW},
     "handover.foreign": {"import_segmentations"},
     "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, "draw_overlays"},
     "image.body": {"validate", "crop_body"},

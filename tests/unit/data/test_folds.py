@@ -96,11 +96,11 @@ def test_an_unlabelled_case_that_gets_a_label_is_dealt_and_moves_no_other():
 
 def test_a_case_that_lost_its_label_keeps_its_fold_until_the_user_says_otherwise(tmp_path):
     path = tmp_path / "folds.csv"
-    write_assignments(path, deal(numbered(9), **SETTINGS), **SETTINGS)
+    write_assignments(path, deal(numbered(9), **SETTINGS), **DEALT)
     before = path.read_text()
     for lost in (["case_00003"], ["case_00000", "case_00008"], list(numbered(9))):
         cases = numbered(9) | dict.fromkeys(lost, False)
-        known = read_assignments(path, **SETTINGS)
+        known = read_assignments(path, **DEALT)
         with pytest.raises(InputError) as told:
             deal(cases, known=known, **SETTINGS)
         message = str(told.value)
@@ -108,7 +108,7 @@ def test_a_case_that_lost_its_label_keeps_its_fold_until_the_user_says_otherwise
         assert "exclude" in message and "folds.csv" in message
     # Its line taken out, it is only segmented, and moves no other.
     path.write_text(re.sub("case_00003,.*\n", "", before))
-    known = read_assignments(path, **SETTINGS)
+    known = read_assignments(path, **DEALT)
     after = deal(numbered(9) | {"case_00003": False}, known=known, **SETTINGS)
     assert set(known) < set(after)
     assert [place.fold for place in after if place.name == "case_00003"] == [None]
@@ -290,14 +290,14 @@ def test_a_file_without_permission_or_behind_a_broken_link_is_not_to_be_deleted(
     path = tmp_path / "folds.csv"
     path.symlink_to("nowhere")
     with pytest.raises(InputError, match=r"folds\.csv: cannot be read \(No such file"):
-        read_assignments(path, **SETTINGS)
+        read_assignments(path, **DEALT)
 
     def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(InputError, match=r"Permission denied.*: mend its permissions") as told:
-        read_assignments(path, **SETTINGS)
+        read_assignments(path, **DEALT)
     assert "delete" not in str(told.value) and "\n" not in str(told.value)
 
 
@@ -306,7 +306,7 @@ def test_results_that_are_no_folder_are_told(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     for results in ("file", "file/within", "link", "link/within"):
         with pytest.raises(InputError, match=": no folder: ") as told:
-            read_assignments(tmp_path / results / "folds.csv", **SETTINGS)
+            read_assignments(tmp_path / results / "folds.csv", **DEALT)
         assert str(told.value).startswith(str(tmp_path / results.partition("/")[0]))
     with pytest.raises(InputError, match="File name too long"):
-        read_assignments(tmp_path / ("a" * 300) / "folds.csv", **SETTINGS)
+        read_assignments(tmp_path / ("a" * 300) / "folds.csv", **DEALT)

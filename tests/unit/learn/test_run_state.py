@@ -39,6 +39,16 @@ pytestmark = pytest.mark.usefixtures("one_cpu_thread")
 WORKFLOW = Path(renal.__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Signals are not ignored, as they are where a test run was started in the background."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGTERM) -> None:
     """Send this process a signal in the middle of an epoch, counted from 0."""
     original = training._epoch
