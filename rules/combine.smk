@@ -1,24 +1,5 @@
 # Rows that train nothing: of other rows' probabilities or segmentations, and of other programs.
 # They leave what `merge` leaves, so what follows does not know them from other rows.
-def averaged(method, group):
-    """Folders of predictions by row.stage."""
-    return {
-        f"{row}.{stage}": paths
-        for row in plan.recipes[method].rows
-        for stage, paths in plan.merged_predictions(row, group).items()
-    }
-
-
-def external_of(method, group):
-    """The files of another program that there are; the step tells which cases have none."""
-    return [
-        path
-        for batch in plan.groups[group]
-        for case in plan.batches[batch]
-        for path in external_files(plan.recipes, method, case)
-    ]
-
-
 rule average:
     input:
         checked=lambda w: plan.checked(plan.groups[w.group]),

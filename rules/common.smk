@@ -97,12 +97,6 @@ def benchmark_of(rule, *wildcards):
     return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
 
 
-def rows_with(section):
-    """A pattern of the rows whose segmentations a section of the recipe makes."""
-    names = [name for name, recipe in plan.recipes.items() if getattr(recipe, section)]
-    return "|".join(names) or "(?!)"
-
-
 def no_files(wildcards):
     """The inputs of `validate`: there are none that Snakemake knows of."""
     begin()

@@ -171,7 +171,7 @@ def _provenance(
 
 
 def _records(results: Path) -> list[CheckedCase]:
-    paths = sorted((results / "cases").glob("*.json"))
+    paths = sorted((results / "cases").glob("[!.]*.json"))  # not their seals
     return [case for path in paths for case in read_checked(path).values()]
 
 
