@@ -245,9 +245,7 @@ def main() -> int:
 def handed_over(a: steps.Arguments) -> list[Path]:
     """The files and folders among a step's arguments that another step wrote."""
     given = [value for option, value in vars(a).items() if option not in NOT_OF_STEPS]
-    flat = [item for value in given for item in (value if isinstance(value, list) else [value])]
-    paths = [item[1] if isinstance(item, tuple) else item for item in flat]
-    return [path for path in paths if isinstance(path, Path)]
+    return [path for value in given for path in _paths_in(value)]
 
 
 def check_inputs(a: steps.Arguments) -> None:
@@ -259,12 +257,17 @@ def check_inputs(a: steps.Arguments) -> None:
         With the first of them.
     """
     for option, value in vars(a).items():
-        items = value if isinstance(value, list) else [value]
-        paths = [item[1] if isinstance(item, tuple) else item for item in items]
         kind, there = ("folder", Path.is_dir) if option in FOLDERS else ("file", Path.is_file)
-        for path in paths:
-            if isinstance(path, Path) and option not in UNCHECKED and not there(path):
+        for path in _paths_in(value):
+            if option not in UNCHECKED and not there(path):
                 raise InputError(f"{path}: no such {kind}: run the workflow again to make it")
+
+
+def _paths_in(value: Any) -> list[Path]:
+    """The paths of an argument, which may have several, and names for them."""
+    items = value if isinstance(value, list) else [value]
+    paths = [item[1] if isinstance(item, tuple) else item for item in items]
+    return [path for path in paths if isinstance(path, Path)]
 
 
 def _told(error: OSError) -> str:
