@@ -23,6 +23,7 @@ if COMPARED:
             mem_mb=lambda w, attempt: 2000 * attempt,
             runtime=lambda w, attempt: 20 * attempt,
         params:
+            labels=LABELS["shown"],
             code=plan.code("compare"),
             settings=lambda w: json.dumps(
                 {
@@ -35,7 +36,7 @@ if COMPARED:
             "Comparing the rows"
         shell:
             "renal compare --scores {input.scores:q} --settings {params.settings:q}"
-            " --output {params.folder:q} --log {log:q}"
+            " {params.labels:q} --output {params.folder:q} --log {log:q}"
 
     rule draw_comparison:
         input:
@@ -63,13 +64,14 @@ if COMPARED:
             mem_mb=lambda w, attempt: 2000 * attempt,
             runtime=lambda w, attempt: 20 * attempt,
         params:
+            labels=LABELS["shown"],
             code=plan.code("draw_comparison"),
             folder=RESULTS / "tables",
         message:
             "Drawing the comparison"
         shell:
             "renal draw_comparison --tables {params.folder:q} --listed {input.listed:q}"
-            " --output {params.folder:q} --log {log:q}"
+            " {params.labels:q} --output {params.folder:q} --log {log:q}"
 
 
 rule draw_overlays:
@@ -99,6 +101,7 @@ rule draw_overlays:
         runtime=lambda w, attempt: 30 * attempt,
         data=DATA,
     params:
+        labels=LABELS["shown"],
         code=plan.code("draw_overlays"),
         segmentations=lambda w, input: Path(input.segmentations).parent,
         folder=lambda w, output: Path(output[0]).parent,
@@ -107,7 +110,7 @@ rule draw_overlays:
     shell:
         "renal draw_overlays --data {resources.data:q} --checked {input.checked:q}"
         " --scores {input.scores:q}"
-        " --segmentations {params.segmentations:q} --output {params.folder:q} --log {log:q}"
+        " --segmentations {params.segmentations:q} {params.labels:q} --output {params.folder:q} --log {log:q}"
 
 
 rule draw_curves:
@@ -162,9 +165,10 @@ rule draw_located:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
+        labels=LABELS["shown"],
         code=plan.code("draw_located"),
     message:
         "Drawing what the regions of {wildcards.method} hold"
     shell:
         "renal draw_located --scores {input.scores:q} --name {wildcards.method}"
-        " --output {output:q} --log {log:q}"
+        " {params.labels:q} --output {output:q} --log {log:q}"

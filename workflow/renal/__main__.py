@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
 from renal import steps
 from renal.apply.commands import add_commands
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
+from renal.labels import KITS19, PRESETS, Labels
 
 log = logging.getLogger("renal")
 
@@ -50,6 +53,18 @@ def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[s
     return read
 
 
+def scheme(text: str) -> Labels:
+    """A table of labels: the name of a published one, or JSON."""
+    if text in PRESETS:
+        return PRESETS[text]
+    try:
+        return TypeAdapter(Labels).validate_json(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(
+            f"choose from {', '.join(PRESETS)}, or give a table as JSON (is {text!r})"
+        ) from error
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
@@ -57,6 +72,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"type": Path, "help": "KiTS19 folder"},
     "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
+    "--labels": {"type": scheme, "default": KITS19, "help": "label scheme; default: kits19"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
@@ -99,33 +115,34 @@ UNCHECKED = {"data", "log", "output", "weights"}
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
-    steps.phantom: "--labelled --unlabelled --seed --size",
-    steps.validate: "--data --maximum-voxels cases",
-    steps.check_cases: "--data --checked",
+    steps.phantom: "--labelled --unlabelled --seed --size [--labels]",
+    steps.validate: "--data --maximum-voxels cases [--labels]",
+    steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
-    steps.resample: "--data --checked --settings [--boxes]",
+    steps.resample: "--data --checked --settings [--boxes] [--labels]",
     steps.window_normalize: "--source --settings",
-    steps.crop_roi: "--data --checked --settings [--prediction]",
+    steps.crop_roi: "--data --checked --settings [--prediction] [--labels]",
     steps.download_weights: "--settings",
     steps.seal: "",
-    steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
-    steps.predict: "--prepared --models --settings [--bfloat16-on-cpu]",
-    steps.merge: "--data --checked --predictions= --settings",
-    steps.average: "--data --checked --predictions= --settings",
-    steps.vote: "--data --checked --segmentations= --settings",
-    steps.import_segmentations: "--data --checked --settings",
+    steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]"
+    " [--labels]",
+    steps.predict: "--prepared --models --settings [--bfloat16-on-cpu] [--labels]",
+    steps.merge: "--data --checked --predictions= --settings [--labels]",
+    steps.average: "--data --checked --predictions= --settings [--labels]",
+    steps.vote: "--data --checked --segmentations= --settings [--labels]",
+    steps.import_segmentations: "--data --checked --settings [--labels]",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
-    " [--located]",
+    " [--located] [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
-    steps.write_tables: "--scores... --settings",
-    steps.compare: "--scores... --settings",
-    steps.draw_comparison: "--tables --listed",
-    steps.draw_overlays: "--data --checked --scores --segmentations",
+    steps.write_tables: "--scores... --settings [--labels]",
+    steps.compare: "--scores... --settings [--labels]",
+    steps.draw_comparison: "--tables --listed [--labels]",
+    steps.draw_overlays: "--data --checked --scores --segmentations [--labels]",
     steps.draw_curves: "--histories --name",
-    steps.draw_located: "--scores --name",
+    steps.draw_located: "--scores --name [--labels]",
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
