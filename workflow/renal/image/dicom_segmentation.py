@@ -99,13 +99,16 @@ def numbered_segments(
         return numbers, segments
     part, sides = slices(box), sides[slices(box)]
     for region in labels.regions:
-        own = label[part] == labels.own_value(region)
-        whole = Segment(region.title, region.colour, region.category, region.type)
+        # What lies within the organ is named by its tissue: cysts are masses that are no tumour.
+        value = labels.own_value(region)
+        title = region.title if region is organ else labels.tissues[value].capitalize()
+        own = label[part] == value
+        whole = Segment(title, region.colour, region.category, region.type)
         if region.lesion:
             parts = [(replace(whole, organ=organ.type), own)]
         else:
             parts = [
-                (replace(whole, title=f"{prefix}{region.title.lower()}".capitalize(), side=code),
+                (replace(whole, title=f"{prefix}{title.lower()}".capitalize(), side=code),
                  own & (sides == side))
                 for side, (prefix, code) in SIDES.items()
             ]  # fmt: skip

@@ -78,6 +78,10 @@ class Training(Strict):
                 f"target {self.target!r} is {outputs} channels, "
                 f"but {network.name} gives {network.outputs}"
             )
+        if network.cascaded and not (isinstance(self.target, tuple) and len(self.target) > 1):
+            raise ValueError(
+                f"target {self.target!r}: {network.name} learns a list of regions, outer ones first"
+            )
         if self.gpus > self.batch_size:
             raise ValueError("gpus must not be greater than batch_size, which they share")
         if (self.target == "slices") != network.classifies:

@@ -47,7 +47,8 @@ def labels_of(scheme: str | dict[int, str], regions: dict[str, ScoredRegion] | N
     Raises
     ------
     ValueError
-        If there is no such scheme, or regions are missing, or neither nested nor apart, or have no label value of their own.
+        If there is no such scheme, or regions are missing, or neither nested nor apart, or have no
+        label value of their own.
     """
     if isinstance(scheme, str) and scheme not in PRESETS:
         raise ValueError(f"labels: choose from {', '.join(PRESETS)}, or say what each value is")
