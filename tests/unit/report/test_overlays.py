@@ -7,7 +7,8 @@ import pytest
 from renal.handover.checked import CheckedCase
 from renal.image.volume import write_nifti
 from renal.labels import KITS19
-from renal.report.overlays import RANKS, draw_overlays, ranked_cases
+from renal.report.overlays import draw_overlays
+from renal.report.ranked import RANKS, ranked_cases
 
 from .helpers import assert_shows_something, coloured
 

@@ -46,12 +46,12 @@ def write_comparison(
     output: Path,
     labels: Labels = KITS19,
 ) -> None:
-    """Write compare.csv, compare_{rows,schemes,cases}.csv, compare.md and compare.html.
+    """Write compare.csv, compare_{rows,schemes,places,cases}.csv, compare.md and compare.html.
 
     Parameters
     ----------
     found : dict of str to pandas.DataFrame
-        pairs, rows, schemes and cases, as `renal.evaluate.comparison.compare` finds them.
+        pairs, rows, schemes, places and cases, as `renal.evaluate.comparison.compare` finds them.
     methods : dict
         Row to its recipe.
     output : Path
@@ -60,7 +60,7 @@ def write_comparison(
         The regions that were scored.
     """
     for name, table in found.items():
-        path = output / ("compare.csv" if name == "pairs" else f"compare_{name}.csv")
+        path = _file_of(output, name)
         # challengeR reads NA; p has more digits than what is measured.
         exact = table.round(
             {c: 6 for c in table.select_dtypes("float") if c not in ("p", "p_holm")}
@@ -71,6 +71,17 @@ def write_comparison(
     lines = ["# Comparison", "", *markdown_tables(tables), notes.replace("*", r"\*"), ""]
     write_text(output / "compare.md", "\n".join(lines))
     write_text(output / "compare.html", html_page(tables, notes))
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    return folder / ("compare.csv" if name == "pairs" else f"compare_{name}.csv")
+
+
+def read_comparison(folder: Path) -> dict[str, pd.DataFrame]:
+    """What `comparison_forms` needs of the files that `write_comparison` wrote."""
+    found = {name: pd.read_csv(_file_of(folder, name)) for name in ("pairs", "rows", "schemes")}
+    found["pairs"]["better"] = found["pairs"]["better"].fillna("")
+    return found
 
 
 def comparison_forms(
