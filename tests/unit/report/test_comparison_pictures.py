@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
+from renal.report import comparison_pictures
 from renal.report.comparison import write_comparison
 from renal.report.comparison_pictures import BETTER, draw_comparison
 from tests.unit.report.helpers import assert_shows_something, picture
 from tests.unit.report.test_comparison import METHODS, pair, row
 
-NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "scatter", "size")]
+NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "blobs", "scatter", "size")]
 DICES = ("kidney_dice", "tumour_dice", "composite")
 
 
@@ -36,6 +38,16 @@ def tables(tmp_path):
         "schemes": pd.DataFrame(
             [(metric, "mean", "test", 1.0) for metric in DICES],
             columns=["metric", "scheme", "other", "kendall_tau"],
+        ),
+        "places": pd.DataFrame(
+            [
+                (metric, scheme, name, place, share)
+                for metric in DICES
+                for scheme in ("mean", "test")
+                for name, shares in (("one", (0.9, 0.1)), ("two", (0.1, 0.9)))
+                for place, share in enumerate(shares, 1)
+            ],
+            columns=["metric", "scheme", "row", "place", "share"],
         ),
         "cases": pd.DataFrame(lines, columns=["task", "case", "alg_name", "value"]),
     }
@@ -71,6 +83,7 @@ def test_a_region_that_too_few_rows_look_for_is_left_out(tables):
     for name, column in (
         ("compare_cases", "task"),
         ("compare_rows", "metric"),
+        ("compare_places", "metric"),
         ("compare", "metric"),
     ):
         table = pd.read_csv(tables / f"{name}.csv")
@@ -79,3 +92,23 @@ def test_a_region_that_too_few_rows_look_for_is_left_out(tables):
     listed.to_csv(tables / "cases.csv", index=False)
     draw_comparison(tables, tables / "cases.csv", tables / "drawn")
     assert_shows_something(tables / "drawn/compare_values.png", least=150)
+
+
+def test_blobs_are_as_large_as_the_shares_of_places(tables, monkeypatch):
+    drawn = []
+
+    def kept(figure, path):
+        if path.name == "compare_blobs.png":
+            drawn.extend(
+                (collection.get_offsets().tolist(), collection.get_sizes().tolist())
+                for collection in figure.axes[0].collections
+            )
+        plt.close(figure)
+
+    monkeypatch.setattr(comparison_pictures, "save", kept)
+    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
+    blob = comparison_pictures.BLOB_POINTS
+    assert drawn == [
+        ([[0.0, 1.0], [0.0, 2.0]], pytest.approx([0.9 * blob, 0.1 * blob])),
+        ([[1.0, 1.0], [1.0, 2.0]], pytest.approx([0.1 * blob, 0.9 * blob])),
+    ]

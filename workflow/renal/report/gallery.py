@@ -1,10 +1,10 @@
 """The worst cases as all rows see them."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from renal.errors import InputError
@@ -19,6 +19,15 @@ from renal.report.viewed import TRUTH, read_segmented
 CASES = 3
 COLUMNS = 6  # of panels
 INCHES = 2.2  # of a panel
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice of a case: (y, x) HU, label maps of truth and rows, and a voxel's height by width."""
+
+    image: np.ndarray
+    labels: dict[str, np.ndarray]
+    aspect: float
 
 
 def draw_gallery(
@@ -59,28 +68,27 @@ def draw_gallery(
             f"{unknown[0]}: is not among the checked cases: delete the scores and run the workflow "
             "again"
         )
+    slices = {name: _slice(cases[name], segmentations, labels) for name in worst}
     lines = math.ceil((len(scores) + 1) / COLUMNS)
     shape = (lines * len(worst), min(len(scores) + 1, COLUMNS))
-    size = (INCHES * shape[1], (INCHES + 0.35) * shape[0] + 0.3)
+    # High enough for the longest slice below two lines of text.
+    longest = max(cut.image.shape[0] * cut.aspect / cut.image.shape[1] for cut in slices.values())
+    size = (INCHES * shape[1], (INCHES * longest + 0.4) * shape[0] + 0.6)
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
     for panel in axes.flat:
         panel.axis("off")
-    for number, name in enumerate(worst):
-        found = read_segmented(cases[name], segmentations, labels)
-        truth = found.label(TRUTH)
-        masks = [region.mask(truth) for region in labels.regions]
-        shown = next((mask for mask in reversed(masks) if mask.any()), masks[0])
-        z = int(shown.sum(axis=(1, 2)).argmax())
+    for number, (name, cut) in enumerate(slices.items()):
         panels = axes[lines * number : lines * (number + 1)].flat
-        for panel, row in zip(panels, found.marked, strict=False):
-            dices = [f"{region}_dice" for region in labels.names]
-            told = " ".join(
-                f"{value:.2f}" if value == value else "-"
-                for value in (scored[row].loc[name, dices] if row in scored else ())
-            )
-            title = f"{name}\ntruth" if row == TRUTH else f"{row}\n{told}"
-            panel.set_title(title, fontsize=8)
-            _show(panel, found.image[z], found.label(row)[z], found.spacing, labels)
+        for panel, (row, label) in zip(panels, cut.labels.items(), strict=False):
+            if row == TRUTH:
+                panel.set_title(f"{name}\ntruth", fontsize=8)
+            else:
+                dices = scored[row].loc[name, [f"{region}_dice" for region in labels.names]]
+                told = " ".join(f"{value:.2f}" for value in dices).replace("nan", "-")
+                panel.set_title(f"{row}\n{told}", fontsize=8)
+            low, high = WINDOW_HU
+            panel.imshow(cut.image, cmap="gray", vmin=low, vmax=high, aspect=cut.aspect)
+            outline(panel, label, labels)
     handles = [Line2D([], [], color=region.colour) for region in labels.regions]
     figure.legend(handles, labels.names, loc="outside lower center", ncols=len(handles), fontsize=8)
     figure.suptitle(f"Below each row: Dice of {', '.join(labels.names)}", fontsize=8)
@@ -89,13 +97,12 @@ def draw_gallery(
             save(figure, output / f"compare_worst.{ending}")
 
 
-def _show(
-    panel: Axes,
-    image: np.ndarray,
-    label: np.ndarray,
-    spacing: tuple[float, float, float],
-    labels: Labels,
-) -> None:
-    low, high = WINDOW_HU
-    panel.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[2])
-    outline(panel, label, labels)
+def _slice(case: CheckedCase, segmentations: dict[str, Path], labels: Labels) -> Slice:
+    """The slice on which the truth's innermost region is largest."""
+    found = read_segmented(case, segmentations, labels)
+    truth = found.label(TRUTH)
+    masks = [region.mask(truth) for region in labels.regions]
+    shown = next((mask for mask in reversed(masks) if mask.any()), masks[0])
+    z = int(shown.sum(axis=(1, 2)).argmax())
+    maps = {name: found.label(name)[z].copy() for name in found.marked}
+    return Slice(found.image[z], maps, found.spacing[1] / found.spacing[2])

@@ -128,6 +128,7 @@ def draw_overlay(
 
 
 def outline(panel: Axes, label: np.ndarray, labels: Labels) -> None:
+    """Draw the outlines of a (y, x) label map's regions, in their colours."""
     for region in labels.regions:
         mask = region.mask(label)
         if mask.any():

@@ -124,6 +124,7 @@ def _page(**values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {}  # rows stay in their order
     return environment.get_template("page.html").render(**values)
 
 
@@ -139,7 +140,7 @@ def _tables(folder: Path, methods: dict[str, "Row"], labels: Labels) -> dict[str
     return {
         title: [
             [str(cell).replace("`", "") for cell in line]
-            for line in (form.columns, *form.itertuples(index=False))
+            for line in (list(form.columns), *form.to_numpy().tolist())
         ]
         for title, form in found.items()
     }
@@ -148,10 +149,12 @@ def _tables(folder: Path, methods: dict[str, "Row"], labels: Labels) -> dict[str
 def _case_table(scored: Scores, labels: Labels) -> list[list[str]]:
     """Lines of case, fold and each row's composite Dice, the head before them."""
     native = {row: composites(table, labels).set_index("case") for row, table in scored.items()}
-    fold = next(iter(native.values()))["fold"]
+    fold = next(iter(native.values()))["fold"].sort_index()
+    values = pd.DataFrame({row: table["composite"] for row, table in native.items()})
+    told = values.loc[fold.index].map(lambda value: "-" if pd.isna(value) else f"{value:.3f}")
     lines = [
-        [case, str(fold[case]), *(f"{native[row]['composite'].get(case):.3f}" for row in native)]
-        for case in fold.sort_index().index
+        [str(case), str(fold[case]), *cells]
+        for case, cells in zip(fold.index, told.to_numpy().tolist(), strict=True)
     ]
     return [["Case", "Fold", *native], *lines]
 

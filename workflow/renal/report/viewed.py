@@ -18,7 +18,6 @@ from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.report.overlays import WINDOW_HU
 
-
 TRUTH = "-truth"  # among names of rows, none of which has such a one
 MARGIN_MM = (10.0, 25.0, 25.0)  # round what any row marked
 LARGEST = 256  # pixels of a slice along its longer side
@@ -169,7 +168,7 @@ def _outlines(mask: np.ndarray, scale: tuple[float, float]) -> str:
     paths = []
     for line in contour_generator(z=inner).lines(0.5):
         # Voxel 0 of `inner` is centred half a voxel before what is left and top of the mask.
-        points = (np.asarray(line)[:-1] + [left - 0.5, top - 0.5]) * scale
+        points = (np.asarray(line)[:-1] + np.array([left - 0.5, top - 0.5])) * scale
         paths.append(_path(np.rint(points * UNITS).astype(int)))
     return "".join(paths)
 
