@@ -10,10 +10,9 @@ SHOWN = [
 PAGE = [RESULTS / "report/index.html"] if plan.labelled else []
 
 
-def by_row(seals):
-    """Rows' folders of segmentations, as steps take them, from the seals in them."""
-    folders = [[Path(seal).parent] for seal in seals]
-    return named(dict(zip(plan.methods, folders)))
+def by_row(paths):
+    """What each row has, as steps take it."""
+    return named({method: [path] for method, path in zip(plan.methods, paths)})
 
 
 if COMPARED:
@@ -114,13 +113,14 @@ if COMPARED:
             data=DATA,
         params:
             code=plan.code("draw_gallery"),
-            segmentations=lambda w, input: by_row(input.segmentations),
+            scores=lambda w, input: by_row(input.scores),
+            segmentations=lambda w, input: by_row(Path(seal).parent for seal in input.segmentations),
             folder=RESULTS / "tables",
         message:
             "Drawing the worst cases as all rows see them"
         shell:
             "renal draw_gallery --data {resources.data:q} --checked {input.checked:q}"
-            " --scores {input.scores:q} --segmentations {params.segmentations:q}"
+            " --scores {params.scores:q} --segmentations {params.segmentations:q}"
             " --output {params.folder:q} --log {log:q}"
 
 
@@ -245,12 +245,13 @@ rule write_page:
     params:
         code=plan.code("write_page"),
         settings=json.dumps(plan.rows),
-        segmentations=lambda w, input: by_row(input.segmentations),
+        scores=lambda w, input: by_row(input.scores),
+        segmentations=lambda w, input: by_row(Path(seal).parent for seal in input.segmentations),
         folder=RESULTS / "tables",
     message:
         "Writing the page to look at"
     shell:
         "renal write_page --data {resources.data:q} --checked {input.checked:q}"
-        " --scores {input.scores:q} --segmentations {params.segmentations:q}"
+        " --scores {params.scores:q} --segmentations {params.segmentations:q}"
         " --settings {params.settings:q} --tables {params.folder:q}"
         " --pictures {input.pictures:q} --output {output:q} --log {log:q}"

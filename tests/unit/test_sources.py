@@ -166,9 +166,10 @@ MADE = {"merge", "average", "vote", "import_segmentations"}
 SCORE = {*MADE, "evaluate"}
 MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
-DRAW = {"draw_overlays", "draw_curves", "draw_located", "draw_comparison"}
+CASES = {"draw_overlays", "draw_gallery", "write_page"}
+DRAW = {*CASES, "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
-TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "draw_overlays"}
+TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, *CASES}
 TABLE |= {"write_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
@@ -189,20 +190,21 @@ NOTICED = {
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
     "handover": EVERY,
-    "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, "draw_overlays"},
+    "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, *CASES},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
-    "handover.segmentations": READERS - {"check_cases"} | {"evaluate", "draw_overlays", "vote"},
+    "handover.segmentations": READERS - {"check_cases"} | {"evaluate", *CASES, "vote"},
     "handover.tables": {"write_tables", "compare", *DRAW},
     "handover.foreign": {"import_segmentations"},
-    "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, "draw_overlays"},
+    "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, *CASES},
     "image.body": {"validate", "crop_body"},
-    "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE},
+    "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE}
+    | {"draw_gallery", "write_page"},
     "image.components": {"crop_true_roi", "crop_roi", *MERGED, "average"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
-    "image.volume": {"validate", *PREPARE, *SCORE, "draw_overlays"},
-    "image.placement": {"validate", *PREPARE, *SCORE, "draw_overlays"},
+    "image.volume": {"validate", *PREPARE, *SCORE, *CASES},
+    "image.placement": {"validate", *PREPARE, *SCORE, *CASES},
     "evaluate": {*SCORE, *READERS, "compare"} - {"check_cases"},
     "evaluate.merge": MERGED,
     "evaluate.merges": MERGED,
@@ -220,10 +222,14 @@ NOTICED = {
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
     "report": DRAW | {"write_tables", "compare"},
-    "report.tables": {"write_tables", "compare", "draw_comparison"},
-    "report.comparison": {"compare"},
+    "report.tables": {"write_tables", "compare", "draw_comparison", "write_page"},
+    "report.comparison": {"compare", "write_page"},
     "report.comparison_pictures": {"draw_comparison"},
-    "report.overlays": {"draw_overlays"},
+    "report.overlays": CASES,
+    "report.ranked": CASES,
+    "report.viewed": {"draw_gallery", "write_page"},
+    "report.gallery": {"draw_gallery"},
+    "report.page": {"write_page"},
     "report.curves": {"draw_curves"},
     "report.located": {"draw_located"},
     "report.pictures": DRAW,
@@ -243,6 +249,8 @@ UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recip
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
+# What TensorBoard shows is written when somebody asks for it.
+UNNOTICED += ("learn.histories", "report.events", "report.commands")
 # What applies a packed row is no part of the workflow; a model's path is planned, not read.
 UNNOTICED += ("apply", "image.sides", "image.folders", "image.dicom_headers", "image.dicom_series")
 UNNOTICED += ("image.dicom_volume", "image.dicom_segmentation", "handover.models")
@@ -278,6 +286,15 @@ def test_an_edited_module_is_noticed_by_the_rules_that_run_it(plan, module, monk
     finally:
         code_hash.cache_clear()
     assert {job[0] for job in before if before[job] != after[job]} == expected(module)
+
+
+def test_the_page_hangs_on_its_template_style_and_script():
+    beside = {f"report/page.{ending}" for ending in ("html", "css", "js")}
+    assert beside <= names(*MODULES["write_page"])
+    assert (
+        beside & names(*(m for rule in MODULES if rule != "write_page" for m in MODULES[rule]))
+        == set()
+    )
 
 
 def test_a_training_notices_its_own_components_and_no_others(plan):

@@ -127,12 +127,11 @@ STEPS: dict[Step, str] = {
     steps.write_tables: "--scores... --settings",
     steps.compare: "--scores... --settings",
     drawing.draw_comparison: "--tables --listed",
-    drawing.draw_gallery: "--data --checked --scores... --segmentations=",
+    drawing.draw_gallery: "--data --checked --scores= --segmentations=",
     drawing.draw_overlays: "--data --checked --scores --segmentations",
     drawing.draw_curves: "--histories --name",
     drawing.draw_located: "--scores --name",
-    steps.write_page: "--data --checked --scores... --segmentations= --settings --tables"
-    " --pictures",
+    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures",
     steps.tensorboard: "--results",
 }
 

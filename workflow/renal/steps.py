@@ -349,10 +349,10 @@ def write_page(a: Arguments) -> Work:
     methods = _settings(RootModel[dict[str, Row]], a).root
 
     def work() -> None:
+        scores = _of_all("--scores", dict(a.scores), methods)
         segmentations = _of_all("--segmentations", dict(a.segmentations), methods)
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        shown = a.tables, a.pictures, a.output
-        write_page(a.scores, segmentations, cases, methods, *shown)
+        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output)
 
     return work
 

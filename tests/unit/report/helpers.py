@@ -89,9 +89,8 @@ class Results:
     def write_page(self, pictures: tuple[Path, ...] = ()) -> Path:
         page = self.folder / "report/index.html"
         tables = self.folder / "tables"
-        scores = list(self.scores.values())
         known = self.segmentations, self.cases, self.methods, tables
-        write_page(scores, *known, list(pictures), page)
+        write_page(self.scores, *known, list(pictures), page)
         return page
 
 

@@ -33,9 +33,8 @@ def draw_gallery(a: Arguments) -> Work:
     from renal.report.gallery import draw_gallery
 
     def work() -> None:
-        folders = dict(a.segmentations)
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        draw_gallery(dict(zip(folders, a.scores, strict=True)), folders, cases, a.output)
+        draw_gallery(dict(a.scores), dict(a.segmentations), cases, a.output)
 
     return work
 

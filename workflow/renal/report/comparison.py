@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from renal.files import write_text
+from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 from renal.report.tables import (
     dice_titles,
@@ -79,8 +80,9 @@ def _file_of(folder: Path, name: str) -> Path:
 
 def read_comparison(folder: Path) -> dict[str, pd.DataFrame]:
     """What `comparison_forms` needs of the files that `write_comparison` wrote."""
-    found = {name: pd.read_csv(_file_of(folder, name)) for name in ("pairs", "rows", "schemes")}
-    found["pairs"]["better"] = found["pairs"]["better"].fillna("")
+    columns = {"pairs": ("metric", "better"), "rows": ("metric", "row"), "schemes": ("metric",)}
+    found = {name: read_table(_file_of(folder, name), needed) for name, needed in columns.items()}
+    found["pairs"]["better"] = found["pairs"]["better"].astype(object).fillna("")
     return found
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFIX = "events.out.tfevents."  # by which TensorBoard finds its files
+FRAME = 16  # bytes round each record: its length, and checksums of both
 # How TensorBoard groups curves: what stands before a slash is shown together.
 GROUPS = {"validation_": "validation/", "": "training/"}
 
@@ -129,17 +130,19 @@ def _event(point: Point, history: History) -> "Event":
 
 
 def _read(path: Path) -> list[Point]:
-    """What an event file holds; nothing of one that is cut short, which is written anew."""
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    """What an event file holds; nothing of one that is damaged or cut short: it is written anew."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
 
     try:
-        return [
-            (event.step, value.tag, value.simple_value)
-            for event in LegacyEventFileLoader(str(path)).Load()
-            for value in event.summary.value
-        ]
-    except Exception:
+        records = list(RawEventFileLoader(str(path)).Load())
+        events = [Event.FromString(record) for record in records]
+    except Exception:  # the reader raises many kinds
         return []
+    # It stops without a word before a record that is not whole.
+    if sum(len(record) + FRAME for record in records) != path.stat().st_size:
+        return []
+    return [(event.step, v.tag, v.simple_value) for event in events for v in event.summary.value]
 
 
 def _new_number(files: list[Path]) -> int:

@@ -57,8 +57,10 @@ def draw_gallery(
     Raises
     ------
     InputError
-        If a case or its segmentation is missing.
+        If a case or its segmentation is missing, or a row has scores or segmentations alone.
     """
+    if lonely := sorted(scores.keys() ^ segmentations.keys()):
+        raise InputError(f"{lonely[0]}: name its scores and its segmentations, too")
     tables = {row: read_table(path, columns_of(labels)) for row, path in scores.items()}
     scored = {row: composites(table, labels).set_index("case") for row, table in tables.items()}
     mean = mean_of_rows(tables, labels)

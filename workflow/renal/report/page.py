@@ -50,7 +50,7 @@ Scores = dict[str, pd.DataFrame]
 
 
 def write_page(
-    scores: list[Path],
+    scores: dict[str, Path],
     segmentations: dict[str, Path],
     cases: dict[str, CheckedCase],
     methods: dict[str, "Row"],
@@ -63,8 +63,8 @@ def write_page(
 
     Parameters
     ----------
-    scores : list of Path
-        scores.csv of each row, in the order of `methods`.
+    scores : dict
+        Row to its scores.csv.
     segmentations : dict
         Row to its folder of ``<case>.nii.gz``.
     cases : dict
@@ -85,8 +85,7 @@ def write_page(
     InputError
         If a file is missing or damaged.
     """
-    read = zip(methods, scores, strict=True)
-    scored = {row: read_table(path, columns_of(labels)) for row, path in read}
+    scored = {row: read_table(scores[row], columns_of(labels)) for row in methods}
     notes = [NOTES + notes_on(methods)]
     if len(methods) > 1:
         notes.append(COMPARED + notes_on_others(methods))
