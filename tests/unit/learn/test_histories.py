@@ -56,5 +56,5 @@ def test_no_training_and_damaged_ones_are_told(tmp_path):
     with pytest.raises(InputError, match="missing or damaged"):
         find_histories(tmp_path)
     (folder / "state.pt").write_bytes(b"PK no archive")
-    with pytest.raises(InputError, match="damaged .*the training begins anew"):
+    with pytest.raises(InputError, match="the training begins anew"):
         find_histories(tmp_path)
