@@ -214,7 +214,7 @@ NOTICED = {
     "evaluate.average": {"average"},
     "evaluate.vote": {"vote"},
     "evaluate.external": {"import_segmentations"},
-    "evaluate.writing": SCORE,
+    "handover.writing": SCORE,
     "evaluate.evaluation": {"evaluate"},
     "evaluate.metrics": {"evaluate"},
     "evaluate.collect": READERS - {"check_cases"},
