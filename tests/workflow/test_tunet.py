@@ -125,7 +125,7 @@ def test_demo_keeps_to_patches():
 # -- a run ---------------------------------------------------------------------------------------
 
 RUN_ROWS = ["tunet", *ENSEMBLES]
-LABELLED, UNLABELLED = 12, 2
+LABELLED, UNLABELLED = 8, 2
 # Enough to find something.
 FEW_EPOCHS = {
     **{

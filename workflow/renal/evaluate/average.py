@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from renal.evaluate.writing import write_segmentations
+from renal.handover.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import (
     FOREGROUND,

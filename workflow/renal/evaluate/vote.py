@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from renal.evaluate.writing import write_segmentations
+from renal.handover.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
 from renal.image.boxes import bounding_box, slices, three, widened
