@@ -97,6 +97,11 @@ def benchmark_of(rule, *wildcards):
     return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
 
 
+def by_row(paths):
+    """What each row has, as steps take it."""
+    return named({method: [path] for method, path in zip(plan.methods, paths)})
+
+
 def no_files(wildcards):
     """The inputs of `validate`: there are none that Snakemake knows of."""
     begin()

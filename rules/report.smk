@@ -10,11 +10,6 @@ SHOWN = [
 PAGE = [RESULTS / "report/index.html"] if plan.labelled else []
 
 
-def by_row(paths):
-    """What each row has, as steps take it."""
-    return named({method: [path] for method, path in zip(plan.methods, paths)})
-
-
 if COMPARED:
 
     rule compare:

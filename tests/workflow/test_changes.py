@@ -15,6 +15,7 @@ AFTER_PREDICTION = {
     "write_submission": 1,
     "write_tables": 1,
     "draw_overlays": 1,
+    "write_page": 1,
     "check_segmented": 1,
 }
 

@@ -100,6 +100,8 @@ def test_rows_are_compared_on_the_cases_that_they_share(compared):
     assert len(rows_of(compared, "compare_cases.csv")[0]) == 4
     drawn = {path.suffix for path in (results(compared) / "tables").glob("compare_places.*")}
     assert drawn == {".png", ".svg"}
+    page = (results(compared) / "report/index.html").read_text()
+    assert all(f"({row})" in page for row in ROWS)
     assert "# Comparison" in (results(compared) / "tables/compare.md").read_text()
 
 
