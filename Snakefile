@@ -26,6 +26,7 @@ rule all:
         plan.tables,
         COMPARED,
         DRAWN,
+        PAGE,
         RESULTS / "segmented/all.txt",
 
 

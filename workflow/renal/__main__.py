@@ -18,12 +18,13 @@ from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
 from renal.labels import KITS19, PRESETS, Labels
+from renal.report import commands as drawing
 
 log = logging.getLogger("renal")
 
 
 class Step(Protocol):
-    """A function of `renal.steps`."""
+    """A function of `renal.steps` or `renal.report.commands`."""
 
     __name__: str
 
@@ -83,9 +84,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
+    "--pictures": {"type": Path, "nargs": "*", "help": "PNG files to show"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
     "--predictions": {"type": Path, "help": "folders that predict wrote, by stage"},
     "--prepared": {"type": Path, "nargs": "+", "help": "folders of prepared cases"},
+    "--results": {"type": Path, "help": "folder of results"},
     "--scores": {"type": Path, "help": "scores.csv"},
     "--seed": {"type": number(0, 2**32), "help": "decides all that is random"},
     "--segmentations": {"type": Path, "help": "folder of segmentations"},
@@ -104,6 +107,7 @@ FOLDERS = {
     "prediction",
     "predictions",
     "prepared",
+    "results",
     "segmentations",
     "source",
     "tables",
@@ -139,14 +143,18 @@ STEPS: dict[Step, str] = {
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings [--labels]",
     steps.compare: "--scores... --settings [--labels]",
-    steps.draw_comparison: "--tables --listed [--labels]",
-    steps.draw_overlays: "--data --checked --scores --segmentations [--labels]",
-    steps.draw_curves: "--histories --name",
-    steps.draw_located: "--scores --name [--labels]",
+    drawing.draw_comparison: "--tables --listed [--labels]",
+    drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
+    drawing.draw_overlays: "--data --checked --scores --segmentations [--labels]",
+    drawing.draw_curves: "--histories --name",
+    drawing.draw_located: "--scores --name [--labels]",
+    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures"
+    " [--labels]",
+    steps.tensorboard: "--results",
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = ("data", "listed", "log", "output", "tables", "weights")
+NOT_OF_STEPS = ("data", "listed", "log", "output", "pictures", "results", "tables", "weights")
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     steps.phantom,
@@ -157,10 +165,13 @@ READ_BY_PEOPLE = (
     steps.write_submission,
     steps.write_tables,
     steps.compare,
-    steps.draw_comparison,
-    steps.draw_overlays,
-    steps.draw_curves,
-    steps.draw_located,
+    drawing.draw_comparison,
+    drawing.draw_gallery,
+    drawing.draw_overlays,
+    drawing.draw_curves,
+    drawing.draw_located,
+    steps.write_page,
+    steps.tensorboard,
 )
 
 

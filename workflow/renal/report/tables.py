@@ -232,7 +232,9 @@ def _reached(figures: dict[str, float], metric: str) -> str:
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as Markdown; a published figure stands in brackets beside ours."""
     tables = markdown_tables(forms(table, methods, labels))
-    return "\n".join(["# Cross-validation", "", *tables, _notes(methods, labels), ""])
+    return "\n".join(
+        ["# Cross-validation", "", *tables, general_notes(labels) + notes_on(methods), ""]
+    )
 
 
 def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -248,12 +250,13 @@ def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
 def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as LaTeX, for booktabs."""
     parts = []
+    notes = general_notes(labels) + notes_on(methods)
     for title, form in forms(table, methods, labels).items():
         lines = [" & ".join(_escaped(str(cell)) for cell in row) for row in form.to_numpy()]
         head = " & ".join(_escaped(column) for column in form.columns)
         parts += [
             r"\begin{table}",
-            rf"\caption{{{_escaped(title)}. {_escaped(_notes(methods, labels))}}}",
+            rf"\caption{{{_escaped(title)}. {_escaped(notes)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(form.columns) - 1)}}}",
             r"\toprule",
             head + r" \\",
@@ -267,8 +270,9 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS1
     return "\n".join(parts)
 
 
-def _notes(methods: dict[str, "Row"], labels: Labels) -> str:
-    notes = general_notes(labels)
+def notes_on(methods: dict[str, "Row"]) -> str:
+    """What must be known of the rows of the tables; begins with a space."""
+    notes = ""
     watched = [name for name, method in methods.items() if method.validated]
     if watched:
         notes += (
@@ -321,7 +325,7 @@ def write_tables(
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
     tables = forms(table, methods, labels)
-    write_text(output / "cv.html", html_page(tables, _notes(methods, labels)))
+    write_text(output / "cv.html", html_page(tables, general_notes(labels) + notes_on(methods)))
 
 
 def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
