@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
-
 from renal import steps
-from renal.apply.commands import add_commands
+from renal.apply.commands import add_commands, scheme
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
-from renal.labels import KITS19, PRESETS, Labels
+from renal.labels import KITS19
 from renal.report import commands as drawing
 
 log = logging.getLogger("renal")
@@ -52,18 +50,6 @@ def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[s
 
     read.__name__ = f"{kind.__name__} number"  # argparse tells it where the text is none
     return read
-
-
-def scheme(text: str) -> Labels:
-    """A table of labels: the name of a published one, or JSON."""
-    if text in PRESETS:
-        return PRESETS[text]
-    try:
-        return TypeAdapter(Labels).validate_json(text)
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError(
-            f"choose from {', '.join(PRESETS)}, or give a table as JSON (is {text!r})"
-        ) from error
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

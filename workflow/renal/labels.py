@@ -10,12 +10,11 @@ label value itself. Another one is chosen in config.yaml and reaches a step as `
 References
 ----------
 N. Heller et al., KiTS19 evaluation script, ``starter_code/evaluation.py`` in
-https://github.com/neheller/kits19, and KiTS23's "hierarchical evaluation classes",
-``kits23/configuration/labels.py`` in https://github.com/neheller/kits23
+https://github.com/neheller/kits19
 """
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Any, Literal
@@ -207,24 +206,3 @@ KITS19 = Labels(
     ),
     name="kits19",
 )
-KIDNEY, TUMOUR = KITS19.regions
-
-# Tolerances from the disagreement of KiTS21's annotators, as in the official evaluation.
-KITS23 = Labels(
-    tissues={**KITS19.tissues, 3: "cyst"},
-    regions=(
-        replace(KIDNEY, labels=(1, 2, 3), tolerance_mm=1.0330772532390826, surface="areas"),
-        Region(
-            name="masses",
-            labels=(2, 3),
-            title="Masses",
-            colour="#31c45a",
-            tolerance_mm=1.1328796488598762,
-            surface="areas",
-            type=Code("SCT", "367643001", "Cyst"),
-        ),
-        replace(TUMOUR, tolerance_mm=1.1498198361434828, surface="areas"),
-    ),
-    name="kits23",
-)
-PRESETS = {labels.name: labels for labels in (KITS19, KITS23)}

@@ -1,14 +1,44 @@
-"""The label scheme of a data set: what config.yaml says of it, and how steps are told."""
+"""The label scheme of a data set: what config.yaml says of it, and how steps are told.
+
+No step hangs on this module, so that another scheme trains nothing again by KiTS19's.
+
+References
+----------
+N. Heller et al., KiTS23's "hierarchical evaluation classes", ``kits23/configuration/labels.py`` in
+https://github.com/neheller/kits23
+"""
 
 import json
+from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
 from renal.errors import InputError
-from renal.labels import KITS19, PRESETS, Labels, Region
+from renal.labels import KITS19, Code, Labels, Region
 from renal.recipe.method import Method
 from renal.settings import Strict
+
+KIDNEY, TUMOUR = KITS19.regions
+# Tolerances from the disagreement of KiTS21's annotators, as in the official evaluation.
+KITS23 = Labels(
+    tissues={**KITS19.tissues, 3: "cyst"},
+    regions=(
+        replace(KIDNEY, labels=(1, 2, 3), tolerance_mm=1.0330772532390826, surface="areas"),
+        Region(
+            name="masses",
+            labels=(2, 3),
+            title="Masses",
+            colour="#31c45a",
+            tolerance_mm=1.1328796488598762,
+            surface="areas",
+            type=Code("SCT", "367643001", "Cyst"),
+        ),
+        replace(TUMOUR, tolerance_mm=1.1498198361434828, surface="areas"),
+    ),
+    name="kits23",
+)
+PRESETS = {labels.name: labels for labels in (KITS19, KITS23)}
 
 # A region's name begins columns of the scores, where an underscore ends it.
 RegionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
@@ -91,10 +121,7 @@ def _check(regions: tuple[Region, ...], values: set[int]) -> None:
                 raise ValueError(
                     f"regions.{region.name}: it lies neither within {other.name} nor apart from it"
                 )
-        if len(labels.classes(labels.names)[region.name]) != 1:
-            raise ValueError(
-                f"regions.{region.name}: it needs one label value that no region within it has"
-            )
+        labels.own_value(region)  # raises
 
 
 def label_options(labels: Labels) -> dict[str, list[str]]:
@@ -103,18 +130,36 @@ def label_options(labels: Labels) -> dict[str, list[str]]:
     ``learned`` is what the values mean, ``scored`` how they are scored, too, and ``shown`` all of
     it, so that another colour draws, and another tolerance scores, and neither trains again.
     """
-    parts = {"learned": {"name", "labels"}}
-    parts["scored"] = parts["learned"] | {"tolerance_mm", "surface", "lesion"}
     if labels == KITS19:
-        return {use: [] for use in (*parts, "shown")}
-    if labels.name:
-        return {use: ["--labels", labels.name] for use in (*parts, "shown")}
-    values = TypeAdapter(Labels).dump_python(labels, mode="json", exclude={"name"})
-    told = {"shown": values}
-    for use, keys in parts.items():
-        regions = [{key: region[key] for key in keys} for region in values["regions"]]
-        told[use] = {"tissues": values["tissues"], "regions": regions}
+        return {"learned": [], "scored": [], "shown": []}
+    values = TypeAdapter(Labels).dump_python(labels, mode="json")
+    keys = {"learned": {"name", "labels"}}
+    keys["scored"] = keys["learned"] | {"tolerance_mm", "surface", "lesion"}
+    told = {
+        use: {
+            "tissues": values["tissues"],
+            "regions": [{key: region[key] for key in kept} for region in values["regions"]],
+        }
+        for use, kept in keys.items()
+    } | {"shown": values}
     return {use: ["--labels", json.dumps(told[use], sort_keys=True)] for use in told}
+
+
+def read_scheme(text: str) -> Labels:
+    """A table of labels from a step's command line: a published one's name, or JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if text in PRESETS:
+        return PRESETS[text]
+    try:
+        return TypeAdapter(Labels).validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"]
+        raise ValueError(f"choose from {', '.join(PRESETS)}, or give JSON ({fault})") from error
 
 
 def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
