@@ -16,6 +16,7 @@ from renal.evaluate import collect, corrections, evaluation, merge
 from renal.evaluate.settings import Merging
 from renal.handover import checked
 from renal.handover.predictions import native_mask_of
+from renal.labels import KITS19
 from renal.learn import training
 from renal.learn.pretrained import load_pretrained
 from renal.learn.results import write_results
@@ -110,12 +111,15 @@ def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(han
     seen = handed(crop_roi, "crop_roi", *options)
     _, settings, mask_of, _ = seen["given"]
     assert settings == REGION
-    assert (mask_of.func, mask_of.keywords) == (crop_roi.true_mask, {"outer": REGION.outer})
-    assert seen["labels"]
+    assert (mask_of.func, mask_of.keywords) == (
+        crop_roi.true_mask,
+        {"outer": REGION.outer, "labels": KITS19},
+    )
+    assert seen["labels"] is KITS19
     seen = handed(crop_roi, "crop_roi", *options, "--prediction", "located")
     mask_of = seen["given"][2]
     assert (mask_of.func, mask_of.args) == (native_mask_of, (Path("located"),))
-    assert not seen["labels"]
+    assert seen["labels"] is None
 
 
 @pytest.mark.parametrize(

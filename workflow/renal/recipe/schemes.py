@@ -102,11 +102,13 @@ def labels_of(scheme: str | dict[int, str], regions: dict[str, ScoredRegion] | N
         for name, region in regions.items()
     )
     _check(found, set(tissues))
-    return Labels(tissues=tissues, regions=found)
+    labels = Labels(tissues=tissues, regions=found)
+    for region in found:
+        labels.own_value(region)  # or it could not be painted
+    return labels
 
 
 def _check(regions: tuple[Region, ...], values: set[int]) -> None:
-    labels = Labels(tissues={}, regions=regions)
     for number, region in enumerate(regions):
         own = set(region.labels)
         if region.name in TAKEN:
@@ -121,7 +123,6 @@ def _check(regions: tuple[Region, ...], values: set[int]) -> None:
                 raise ValueError(
                     f"regions.{region.name}: it lies neither within {other.name} nor apart from it"
                 )
-        labels.own_value(region)  # raises
 
 
 def label_options(labels: Labels) -> dict[str, list[str]]:
@@ -185,6 +186,15 @@ def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
                     f"{source}: {labels.names[0]} is expected, then regions within it, outer ones "
                     "first: mend it"
                 )
+        published = method.published
+        if published is not None:
+            known = PRESETS.get(published.labels, labels).names
+            for region in published.dice:
+                if region not in (*known, "composite"):
+                    raise InputError(
+                        f"workflow/methods/{name}.yaml: published.dice: {region!r}: choose from "
+                        f"{', '.join(known)} and composite"
+                    )
         if method.merge is not None and labels.names[0] not in method.merge.regions:
             raise InputError(
                 f"workflow/methods/{name}.yaml: merge.maps: {labels.names[0]}, which all others "
