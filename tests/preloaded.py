@@ -113,6 +113,7 @@ def run_module(connection: socket.socket) -> None:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the program that was called ends before this
     connection.send(bytes([status]))
     os._exit(status)
 
