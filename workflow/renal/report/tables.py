@@ -102,7 +102,7 @@ def further_titles(labels: Labels) -> dict[str, str]:
     return (
         {f"{r.name}_hd95": f"{r.title} HD95, mm" for r in regions}
         | {
-            f"{r.name}_surface_dice": f"{r.title} surface Dice, {r.tolerance_mm:g} mm"
+            f"{r.name}_surface_dice": f"{r.title} surface Dice, {r.tolerance_mm:.3g} mm"
             for r in regions
         }
         | {f"{r.name}_volume_error": f"{r.title} volume error" for r in regions}
