@@ -137,6 +137,10 @@ class Labels:
             for region in regions
         }
 
+    def innermost(self, value: int) -> Region:
+        """The smallest region that a label value lies in."""
+        return min((r for r in self.regions if value in r.labels), key=lambda r: len(r.labels))
+
     def own_value(self, region: Region) -> int:
         """The label value of a region's voxels that lie in no region within it.
 

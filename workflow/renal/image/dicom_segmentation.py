@@ -99,10 +99,11 @@ def numbered_segments(
         return numbers, segments
     part, sides = slices(box), sides[slices(box)]
     for region in labels.regions:
-        # What lies within the organ is named by its tissue: cysts are masses that are no tumour.
-        value = labels.own_value(region)
-        title = region.title if region is organ else labels.tissues[value].capitalize()
-        own = label[part] == value
+        values = [value for value in labels.tissues if labels.innermost(value) == region]
+        title = region.title
+        if region is not organ and len(values) == 1:  # cysts are the masses that are no tumour
+            title = labels.tissues[values[0]].capitalize()
+        own = np.isin(label[part], values)
         whole = Segment(title, region.colour, region.category, region.type)
         if region.lesion:
             parts = [(replace(whole, organ=organ.type), own)]
