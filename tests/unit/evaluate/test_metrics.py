@@ -319,9 +319,9 @@ class TestCaseMetrics:
 
 
 def published_surface_dice(prediction, truth, spacing, tolerance, monkeypatch) -> float:
-    """KiTS23's: DeepMind's program, and by the challenge's rules where a mask is empty."""
-    if not prediction.any() or not truth.any():
-        return float(prediction.any() == truth.any())
+    """KiTS23's: DeepMind's program, and 1 by the challenge's rule where both masks are empty."""
+    if not prediction.any() and not truth.any():
+        return 1.0
     monkeypatch.setattr(np, "Inf", np.inf, raising=False)  # it is older than NumPy 2
     distances = surface_distance.compute_surface_distances(truth, prediction, spacing)
     return surface_distance.compute_surface_dice_at_tolerance(distances, tolerance)
