@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from renal import sources, steps
-from renal.apply.commands import add_commands
-from renal.cluster.launch import run
+from renal.apply import commands as applying
+from renal.cluster import commands as machines
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
@@ -188,12 +188,13 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(added)
         return added
 
-    add_commands(add)
-    description = _first_line(run.__doc__)
+    for commands_of in (applying, machines):
+        commands_of.add_commands(add)
+    description = _first_line(machines.run.__doc__)
     # No argument begins with this sign: all of them are Snakemake's, --help included.
     snakemake = commands.add_parser("run", help=description, prefix_chars="\0", add_help=False)
     snakemake.add_argument("arguments", nargs=argparse.REMAINDER)
-    snakemake.set_defaults(step=run, log=None, debug=False)
+    snakemake.set_defaults(step=machines.run, log=None, debug=False)
     return top
 
 

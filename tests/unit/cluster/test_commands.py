@@ -2,7 +2,7 @@
 
 import pytest
 
-from renal.cluster.launch import snakemake_command
+from renal.cluster.commands import snakemake_command
 from renal.sources import ROOT
 
 

@@ -1,4 +1,4 @@
-"""The workflow from any folder: Snakemake, told where the rules of this package lie."""
+"""Commands about machines: the workflow from any folder, and what a machine has for it."""
 
 import argparse
 import os
@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 from renal.sources import ROOT
 
+Work = Callable[[], object]
 
-def run(a: argparse.Namespace) -> Callable[[], NoReturn]:
+
+def run(a: argparse.Namespace) -> Work:
     """Run the workflow in this folder; all arguments go to Snakemake."""
     command = snakemake_command(a.arguments)
     return lambda: os.execv(command[0], command)
@@ -36,3 +37,20 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     if own.exists() and Path.cwd() != ROOT and not {"--configfile", "--configfiles"} & set(given):
         given = ["--configfile", str(own), *given]
     return [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *given]
+
+
+def doctor(a: argparse.Namespace) -> Work:
+    """Tell what this machine has of what a run needs, and what to do about the rest."""
+    from renal.cluster.doctor import described, examine
+
+    return lambda: print(described(examine(a.results)))
+
+
+def add_commands(
+    add: Callable[[Callable[[argparse.Namespace], Work]], argparse.ArgumentParser],
+) -> None:
+    """Describe the arguments of `doctor` to a parser that `add` makes of it."""
+    parser = add(doctor)
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of results (default: results)"
+    )
