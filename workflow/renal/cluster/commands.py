@@ -53,9 +53,10 @@ def schema(a: argparse.Namespace) -> Work:
     from renal.recipe.configuration import Configuration
     from renal.recipe.method import Method
 
-    described = {"config": Configuration, "recipe": Method}[a.of].model_json_schema()
+    described = Configuration if a.of == "config" else Method
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return lambda: print(yaml.safe_dump(draft | described, sort_keys=False), end="")
+    told = draft | described.model_json_schema()
+    return lambda: print(yaml.safe_dump(told, sort_keys=False), end="")
 
 
 def add_commands(
