@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from renal import steps
 from renal.apply.commands import add_commands
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
+from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
 from renal.report import commands as drawing
@@ -186,6 +187,7 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(added)
         return added
 
+    about_data.add_commands(add)
     add_commands(add)
     return top
 

@@ -1,0 +1,39 @@
+"""Commands about data: from arguments to the work to do, as in `renal.steps`.
+
+Each imports what it needs itself.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+Work = Callable[[], object]
+
+
+def fetch(a: argparse.Namespace) -> Work:
+    """Download KiTS19 or KiTS23 from the official places."""
+    from renal.data.fetch import fetch
+
+    return lambda: fetch(a.challenge, a.to, accepted=a.accept_licence, cases=a.cases, parts=a.parts)
+
+
+def add_commands(
+    add: Callable[[Callable[[argparse.Namespace], Work]], argparse.ArgumentParser],
+) -> None:
+    """Describe the arguments of every command to a parser that `add` makes of it."""
+    parser = add(fetch)
+    parser.add_argument("challenge", choices=["kits19", "kits23"])
+    parser.add_argument("--to", type=Path, required=True, help="data folder to write")
+    parser.add_argument(
+        "--cases", nargs="+", default=[], help="numbers and ranges such as 0-299; default: all"
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=["images", "labels", "instances"],
+        default=["images", "labels"],
+        help="what to fetch of each; instances are each annotator's outlines, KiTS23 only",
+    )
+    parser.add_argument(
+        "--accept-licence", action="store_true", help="CC BY-NC-SA 4.0, for the data"
+    )
