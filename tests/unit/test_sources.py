@@ -250,6 +250,8 @@ UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recip
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
+# What a user fetches is no part of a run.
+UNNOTICED += ("data.commands", "data.fetch", "data.remote", "data.transfer")
 # What TensorBoard shows is written when somebody asks for it.
 UNNOTICED += ("learn.histories", "report.events", "report.commands")
 # What applies a packed row is no part of the workflow; a model's path is planned, not read.

@@ -82,8 +82,8 @@ def test_a_file_that_cannot_be_had_stops_no_other(official, published, tmp_path)
 
 
 def test_a_server_that_is_gone_ends_it_at_once(official, published, tmp_path, monkeypatch):
-    monkeypatch.setattr("renal.data.transfer.ATTEMPTS", 0)
-    gone = [lambda handler, content: handler.reply(503, b"")]
+    monkeypatch.setattr("renal.data.transfer.ATTEMPTS", 1)
+    gone = [lambda handler, content: handler.reply(503, b"")] * 2
     official.fail("/images/case_00001.nii.gz", *gone)
     with pytest.raises(Unreachable):
         got(official, tmp_path / "data", parts=["images"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from renal.data.remote import number_of, remote_files
+from renal.data.remote import remote_files
 from renal.data.transfer import new_session
 from renal.errors import InputError
 
@@ -24,7 +24,7 @@ def test_images_of_every_page_and_labels_with_the_hash_of_each(official, shared_
     assert [path for path in paths if "imaging" in path] == [f"{c}/imaging.nii.gz" for c in cases]
     assert {file.digest[0] for file in files if "imaging" in file.path} == {"sha256"}
     assert {file.digest[0] for file in files if "segmentation" in file.path} == {"git"}
-    assert [number_of(file) for file in files if "imaging" in file.path] == [0, 1, 2, 3]
+    assert [file.case for file in files if "imaging" in file.path] == [0, 1, 2, 3]
     for file in files:
         assert file.size == (shared_kits19 / file.path).stat().st_size
         # The address is where the server really has it.

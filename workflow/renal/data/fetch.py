@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from renal.data.cases import IMAGE, LABEL
-from renal.data.remote import CHALLENGES, LICENCE, Part, Servers, number_of, remote_files
+from renal.data.remote import CHALLENGES, LICENCE, PARTS, Part, Servers, remote_files
 from renal.data.transfer import RemoteFile, Unreachable, fetch_file, new_session, part_of
 from renal.errors import InputError
 
@@ -97,18 +96,18 @@ def _numbers(cases: Iterable[str]) -> set[int]:
 
 def _chosen(listed: list[RemoteFile], wanted: set[int]) -> list[RemoteFile]:
     """The files of the cases that are wanted, or of all, and the lists of all cases."""
-    return [file for file in listed if not wanted or number_of(file) in {None, *wanted}]
+    return [file for file in listed if not wanted or file.case in {None, *wanted}]
 
 
 def _tell_missing(name: str, files: list[RemoteFile], wanted: set[int], parts: list[Part]) -> None:
     """Refuse cases of which there is nothing; say which have an image and no label."""
-    there = {number_of(file) for file in files} - {None}
+    of = {part: {file.case for file in files if file.part == part} - {None} for part in PARTS}
+    there = set[int | None]().union(*of.values())
     if lost := sorted(wanted - there) or (not there and [*CHALLENGES[name].cases]):
         what = " or ".join(parts)
         raise InputError(f"--cases: {name} has no {what} of {_told(lost)}: choose others")
-    labelled = {number_of(file) for file in files if file.path.endswith(f"/{LABEL}")}
-    seen = {number_of(file) for file in files if file.path.endswith(f"/{IMAGE}")}
-    if "labels" in parts and (bare := sorted(n for n in seen - labelled if n is not None)):
+    bare = sorted(case for case in of["images"] - of["labels"] if case is not None)
+    if "labels" in parts and bare:
         log.warning("%s has no label of %s: they can only be segmented", name, _told(bare))
 
 

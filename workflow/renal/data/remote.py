@@ -90,14 +90,8 @@ def remote_files(
         found += _images(session, servers)
     if parts & {"labels", "instances"}:
         found += _labels(session, challenge, parts, servers)
-    kept = [file for file in found if number_of(file) in {None, *challenge.cases}]
+    kept = [file for file in found if file.case is None or file.case in challenge.cases]
     return sorted(kept, key=lambda file: file.path)
-
-
-def number_of(file: RemoteFile) -> int | None:
-    """The number of the case that a file belongs to; None for a list of all cases."""
-    named = NUMBERED.match(file.path)
-    return int(named[1]) if named else None
 
 
 def _images(session: requests.Session, servers: Servers) -> Iterator[RemoteFile]:
@@ -106,7 +100,7 @@ def _images(session: requests.Session, servers: Servers) -> Iterator[RemoteFile]
         answer = answer_of(session, url)
         for entry in _listed(answer, "path", "size", "oid"):
             case = PurePosixPath(entry["path"]).name.removesuffix(".nii.gz")
-            if NUMBERED.fullmatch(case):
+            if named := NUMBERED.fullmatch(case):
                 # Large files are kept outside of git, which then has the hash of a pointer alone.
                 stored = entry.get("lfs")
                 yield RemoteFile(
@@ -114,6 +108,8 @@ def _images(session: requests.Session, servers: Servers) -> Iterator[RemoteFile]
                     f"{case}/{IMAGE}",
                     entry["size"],
                     ("sha256", stored["oid"]) if stored else ("git", entry["oid"]),
+                    "images",
+                    int(named[1]),
                 )
         url = answer.links.get("next", {}).get("url", "")
 
@@ -128,18 +124,24 @@ def _labels(
         path = PurePosixPath(entry["path"])
         if entry.get("type") == "blob" and path.is_relative_to(challenge.folder):
             own = path.relative_to(challenge.folder)
-            if _part_of(own) in parts:
-                url = f"{files}/{entry['path']}"
-                yield RemoteFile(url, str(own), entry["size"], ("git", entry["sha"]))
+            part, named = _part_of(own), NUMBERED.fullmatch(own.parts[0])
+            if part is not None and part in parts:
+                yield RemoteFile(
+                    f"{files}/{entry['path']}",
+                    str(own),
+                    entry["size"],
+                    ("git", entry["sha"]),
+                    part,
+                    int(named[1]) if named else None,
+                )
 
 
 def _part_of(path: PurePosixPath) -> Part | None:
     """What a file of a repository of labels is, by its path in the folder of cases."""
-    if len(path.parts) == 1:
-        return "labels" if path.suffix == ".json" else None
-    if not NUMBERED.fullmatch(path.parts[0]):
-        return None
-    if path.parts[1:] == (LABEL,):
+    case, *inner = path.parts
+    if not NUMBERED.fullmatch(case):
+        return "labels" if not inner and path.suffix == ".json" else None
+    if inner == [LABEL]:
         return "labels"
     return "instances" if path.match(f"*/{INSTANCES}/*.nii.gz") else None
 

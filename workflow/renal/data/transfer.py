@@ -50,12 +50,18 @@ class RemoteFile:
         Bytes.
     digest : tuple of str
         ``sha256`` or ``git`` (the SHA-1 of git's blobs), and the hexadecimal digits.
+    part : str
+        What it is: images, labels, instances.
+    case : int, optional
+        The number of the case that it belongs to; None for a list of all cases.
     """
 
     url: str
     path: str
     size: int
     digest: tuple[Literal["sha256", "git"], str]
+    part: str = ""
+    case: int | None = None
 
 
 class Unreachable(InputError):
@@ -76,13 +82,14 @@ class Counted(Protocol):
 
 
 class _Patient(Retry):
-    """Says how long a server asks to wait."""
+    """Says how long it waits before it asks again: as long as the server says, if it says so."""
 
-    def sleep_for_retry(self, response: BaseHTTPResponse) -> bool:
-        seconds = self.get_retry_after(response)
-        if seconds:
-            log.warning("the server asks to wait %.0f s (status %s)", seconds, response.status)
-        return super().sleep_for_retry(response)
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        asked = self.get_retry_after(response) if response else None
+        if seconds := asked or self.get_backoff_time():
+            what = f"status {response.status}" if response else "no answer"
+            log.warning("%s: asking again in %.0f s", what, seconds)
+        super().sleep(response)
 
 
 def new_session() -> requests.Session:
@@ -93,6 +100,7 @@ def new_session() -> requests.Session:
         status_forcelist=TEMPORARY,
         raise_on_status=False,
     )
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # `_Patient` says it in fewer words
     session = requests.Session()
     # Otherwise a server may pack what it sends, and neither size nor hash were those of the file.
     session.headers["Accept-Encoding"] = "identity"
@@ -289,4 +297,5 @@ def _damage(path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     """The cause of an error of the network in a few words."""
-    return " ".join(str(error.__cause__ or error).split())[:200]
+    (cause,) = error.args[:1] or (error,)
+    return " ".join(str(getattr(cause, "reason", cause)).split())[:200]
