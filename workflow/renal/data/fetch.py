@@ -38,7 +38,7 @@ def fetch(
     name : str
         ``kits19`` or ``kits23``.
     folder : Path
-        The data folder: ``case_00000/imaging.nii.gz``, ``segmentation.nii.gz``, ``instances``.
+        The data folder, written in the layout of KiTS.
     accepted : bool
         Whether the user accepts the licence.
     cases : iterable of str
