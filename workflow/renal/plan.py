@@ -90,6 +90,7 @@ class Plan:
         self.recipes = recipes
         self.methods = configuration.methods
         self.results = configuration.results
+        self.labels = configuration.data.scheme
         self.cases = {case.name: case for case in cases}
         self._dealt = {"folds": configuration.folds.count, "seed": configuration.folds.seed}
         known = read_assignments(self.results / "folds.csv", **self._dealt)
@@ -273,7 +274,7 @@ class Plan:
 
     def merging(self, method: str) -> Merging:
         """What decides segmentations and scores beside predictions."""
-        return merging(self.recipes, method)
+        return merging(self.recipes, method, self.labels)
 
     def merged_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
         """Stages that are merged to the folders of their predictions."""
@@ -303,7 +304,7 @@ class Plan:
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
         labelled = [name for batch in self.labelled for name in self.batches[batch]]
-        return {method: as_values(row(self.recipes, method, labelled)) for method in self.methods}
+        return {m: as_values(row(self.recipes, m, labelled, self.labels)) for m in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""
@@ -323,8 +324,7 @@ class Plan:
 
     def results_of(self, method: str) -> list[Path]:
         """All that is asked for of a method."""
-        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
-        return [self.scores_of(method), *segmentations, *pictures]
+        return [self.scores_of(method), *self.segmentations_of(method), *self.pictures_of(method)]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""
