@@ -23,7 +23,7 @@ log = logging.getLogger("renal")
 
 
 class Step(Protocol):
-    """A function of `renal.steps` or `renal.report.commands`."""
+    """A function of `renal.steps`, or of `commands` in `renal.data` or `renal.report`."""
 
     __name__: str
 
@@ -54,6 +54,7 @@ def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[s
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "--annotators": {"type": Path, "help": "what score_annotators wrote"},
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
@@ -106,7 +107,7 @@ UNCHECKED = {"data", "log", "output", "weights"}
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
-    steps.phantom: "--labelled --unlabelled --seed --size [--labels]",
+    about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
     steps.validate: "--data --maximum-voxels cases [--labels]",
     steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
@@ -125,10 +126,11 @@ STEPS: dict[Step, str] = {
     steps.import_segmentations: "--data --checked --settings [--labels]",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
     " [--located] [--labels]",
+    steps.score_annotators: "--data --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
-    steps.write_tables: "--scores... --settings [--labels]",
+    steps.write_tables: "--scores... --settings [--annotators] [--labels]",
     steps.compare: "--scores... --settings [--labels]",
     drawing.draw_comparison: "--tables --listed [--labels]",
     drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
@@ -144,7 +146,7 @@ STEPS: dict[Step, str] = {
 NOT_OF_STEPS = ("data", "listed", "log", "output", "pictures", "results", "tables", "weights")
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
-    steps.phantom,
+    about_data.phantom,
     steps.check_cases,
     steps.check_segmented,
     steps.download_weights,

@@ -1,13 +1,22 @@
-"""Commands about data: from arguments to the work to do, as in `renal.steps`.
+"""Steps and commands about data: from arguments to the work to do, as in `renal.steps`.
 
 Each imports what it needs itself.
 """
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 Work = Callable[[], object]
+
+
+def phantom(a: argparse.Namespace) -> Work:
+    """Write a procedural data set in KiTS19's layout."""
+    from renal.data.phantom import write_phantom
+
+    numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
+    return partial(write_phantom, a.output, **numbers, labels=a.labels, processes=a.threads)
 
 
 def fetch(a: argparse.Namespace) -> Work:
