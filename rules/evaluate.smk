@@ -161,7 +161,8 @@ rule write_submission:
 
 
 # Where the data have what several annotators outlined: how far these agree among themselves.
-ANNOTATORS = [RESULTS / "annotators.csv"] if plan.outlines else []
+OUTLINES = plan.outlines()
+ANNOTATORS = [RESULTS / "annotators.csv"] if OUTLINES else []
 
 if ANNOTATORS:
 
@@ -185,7 +186,7 @@ if ANNOTATORS:
             code=plan.code("score_annotators"),
             labels=LABELS["scored"],
             # As those of `validate`.
-            stamps=plan.outlines,
+            stamps=OUTLINES,
         message:
             "Scoring annotators among themselves"
         shell:

@@ -144,10 +144,9 @@ class Plan:
 
     def stamps(self, batch: str) -> list[str]:
         """What tells that a batch's files are others."""
-        cases = [self.cases[name] for name in self.batches[batch]]
-        return stamps(self.configuration.data.root, [p for case in cases for p in case.files])
+        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        return stamps(self.configuration.data.root, files)
 
-    @cached_property
     def outlines(self) -> list[str]:
         """What tells that annotators' outlines of labelled cases are others; empty without any."""
         images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]

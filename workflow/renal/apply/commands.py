@@ -123,9 +123,9 @@ def compare_labels(a: argparse.Namespace) -> Work:
     from renal.evaluate.label_versions import compare_labels, shared_scheme
     from renal.report.label_versions import agreement, write_agreement
 
-    if len(a.labels) > 2:
+    if len(a.schemes) > 2:
         raise InputError("--labels: name one scheme, or that of the first and of the second")
-    schemes = a.labels[0], a.labels[-1]
+    schemes = a.schemes[0], a.schemes[-1]
 
     def work() -> None:
         first, second = find_labels(a.first), find_labels(a.second)
@@ -244,10 +244,12 @@ def add_commands(
     parser.add_argument("second", type=Path, help="the same, to score against")
     parser.add_argument(
         "--labels",
+        dest="schemes",
+        metavar="SCHEME",
         type=scheme,
         nargs="+",
         default=[KITS19],
-        help="label scheme of both, or of each",
+        help="label scheme of both, or of each; default: kits19",
     )
     parser.add_argument("--to", type=Path, help="folder for labels.csv and labels.md")
     parser.add_argument(

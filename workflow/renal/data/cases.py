@@ -17,7 +17,6 @@ from renal.errors import InputError
 CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
 NIFTI = ".nii.gz"
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
-INSTANCES = "instances"  # KiTS23's folder of what each annotator outlined
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ an annotation's number is not one person's
 import re
 from pathlib import Path
 
-from renal.data.cases import INSTANCES
-
+INSTANCES = "instances"
 OUTLINE = re.compile(r"(kidney|cyst|tumor)_instance-(\d+)_annotation-(\d+)\.nii\.gz")
 # Later ones are painted over earlier ones.
 TISSUES = {"kidney": "parenchyma", "cyst": "cyst", "tumor": "tumour"}

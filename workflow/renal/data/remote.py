@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 import requests
 
-from renal.data.cases import IMAGE, INSTANCES, LABEL
+from renal.data.cases import IMAGE, LABEL
+from renal.data.instances import INSTANCES
 from renal.data.transfer import RemoteFile, answer_of
 from renal.errors import InputError
 

@@ -66,9 +66,9 @@ def notes_on_annotators(table: pd.DataFrame) -> str:
         return ""
     return (
         f" {ANNOTATORS.capitalize()}: the {cases.max()} labelled cases that have several outlines "
-        "of each kidney, tumour and cyst (KiTS23). The first outlines of all make one label map, the "
-        "second ones another, and so on, painted as the official labels are; each pair of maps is "
-        "scored by the metrics of the rows, and the mean is that over the cases of the mean over "
-        "their pairs. The outlines are of the same instances, so that hardly any is missed, and "
-        "those of one number are not all one person's."
+        "of each kidney, tumour and cyst (KiTS23). The first outlines of all make one label map, "
+        "the second ones another, and so on, painted as the official labels are; each pair of maps "
+        "is scored by the metrics of the rows, and the mean is that over the cases of the mean "
+        "over their pairs. The outlines are of the same instances, so that hardly any is missed, "
+        "and those of one number are not all one person's."
     )
