@@ -50,7 +50,6 @@ def add_commands(
     add: Callable[[Callable[[argparse.Namespace], Work]], argparse.ArgumentParser],
 ) -> None:
     """Describe the arguments of `doctor` to a parser that `add` makes of it."""
-    parser = add(doctor)
-    parser.add_argument(
+    add(doctor).add_argument(
         "--results", type=Path, default=Path("results"), help="folder of results (default: results)"
     )
