@@ -169,7 +169,7 @@ LEARN = {"train", "predict"}
 DRAW = {"draw_overlays", "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
 TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, "draw_overlays"}
-TABLE |= {"write_tables", "compare", "draw_comparison"}
+TABLE |= {"write_tables", "write_test_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
     "errors": EVERY,
@@ -194,7 +194,7 @@ NOTICED = {
     | {*MERGED, "average"},
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
     "handover.segmentations": READERS - {"check_cases"} | {"evaluate", "draw_overlays", "vote"},
-    "handover.tables": {"write_tables", "compare", *DRAW},
+    "handover.tables": {"write_tables", "write_test_tables", "compare", *DRAW},
     "handover.foreign": {"import_segmentations"},
     "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, "draw_overlays"},
     "image.body": {"validate", "crop_body"},
@@ -219,8 +219,9 @@ NOTICED = {
     "evaluate.collect": READERS - {"check_cases"},
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
-    "report": DRAW | {"write_tables", "compare"},
-    "report.tables": {"write_tables", "compare", "draw_comparison"},
+    "report": DRAW | {"write_tables", "write_test_tables", "compare"},
+    "report.tables": {"write_tables", "write_test_tables", "compare", "draw_comparison"},
+    "report.tables_of_tests": {"write_test_tables"},
     "report.comparison": {"compare"},
     "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": {"draw_overlays"},
@@ -240,7 +241,15 @@ NOTICED = {
 }
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
 # What is written at a training's end, and how its processes start, decides no model.
-UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
+UNNOTICED += (
+    "data.folds",
+    "data.cohort",
+    "data.selection",
+    "data.phantom",
+    "data.anatomy",
+    "learn.results",
+    "learn.launch",
+)
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
 # What applies a packed row is no part of the workflow; a model's path is planned, not read.

@@ -54,9 +54,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
-    "--data": {"type": Path, "help": "KiTS19 folder"},
-    "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
+    "--data": {"type": Path, "help": "folder of the data set"},
+    "--fold": {"type": number(0), "help": "fold that held the cases out; not for tests"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
+    "--images": {"help": "images within the data folder, by case"},
+    "--labels": {"help": "labels within the data folder, by case"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
@@ -94,13 +96,13 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "log", "output", "weights"}
+UNCHECKED = {"data", "images", "labels", "log", "output", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
     steps.phantom: "--labelled --unlabelled --seed --size",
-    steps.validate: "--data --maximum-voxels cases",
+    steps.validate: "--data --maximum-voxels --images= [--labels]=",
     steps.check_cases: "--data --checked",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
@@ -115,12 +117,13 @@ STEPS: dict[Step, str] = {
     steps.average: "--data --checked --predictions= --settings",
     steps.vote: "--data --checked --segmentations= --settings",
     steps.import_segmentations: "--data --checked --settings",
-    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
+    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name [--fold]"
     " [--located]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings",
+    steps.write_test_tables: "--scores... --settings",
     steps.compare: "--scores... --settings",
     steps.draw_comparison: "--tables --listed",
     steps.draw_overlays: "--data --checked --scores --segmentations",
@@ -129,7 +132,7 @@ STEPS: dict[Step, str] = {
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = ("data", "listed", "log", "output", "tables", "weights")
+NOT_OF_STEPS = ("data", "images", "labels", "listed", "log", "output", "tables", "weights")
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     steps.phantom,
@@ -139,6 +142,7 @@ READ_BY_PEOPLE = (
     steps.seal,
     steps.write_submission,
     steps.write_tables,
+    steps.write_test_tables,
     steps.compare,
     steps.draw_comparison,
     steps.draw_overlays,
@@ -160,12 +164,12 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(command)
         for option in options.split():
             name = option.strip("[].=")
-            settings = dict(OPTIONS.get(name, {"nargs": "+", "help": "names of cases"}))
+            settings = dict(OPTIONS[name])
             if option.endswith("..."):
                 settings["nargs"] = "+"
             if option.endswith("="):
                 settings |= {"type": named, "nargs": "+", "metavar": "NAME=PATH"}
-            if name.startswith("--") and not option.startswith("["):
+            if not option.startswith("["):
                 settings["required"] = True
             command.add_argument(name, **settings)
 

@@ -36,16 +36,13 @@ def phantom(a: Arguments) -> Work:
 
 def validate(a: Arguments) -> Work:
     """Read and check every file of some cases."""
+    from renal.data.cases import Case
     from renal.data.validation import validate
 
-    return partial(
-        validate,
-        a.data,
-        a.cases,
-        a.output,
-        maximum_voxels=a.maximum_voxels,
-        threads=a.threads,
-    )
+    labels = {name: a.data / path for name, path in a.labels or []}
+    cases = [Case(name, a.data / path, labels.get(name)) for name, path in a.images]
+    limit = a.maximum_voxels
+    return partial(validate, a.data, cases, a.output, maximum_voxels=limit, threads=a.threads)
 
 
 def check_cases(a: Arguments) -> Work:
@@ -89,10 +86,8 @@ def resample(a: Arguments) -> Work:
     from renal.image.settings import Geometry
     from renal.prepare.resample import resample
 
-    settings = _settings(Geometry, a)
-    return lambda: resample(
-        usable(a.checked, a.data), settings, a.output, boxes=a.boxes, threads=a.threads
-    )
+    settings, place = _settings(Geometry, a), {"boxes": a.boxes, "threads": a.threads}
+    return lambda: resample(usable(a.checked, a.data), settings, a.output, **place)
 
 
 def window_normalize(a: Arguments) -> Work:
@@ -328,6 +323,15 @@ def write_tables(a: Arguments) -> Work:
 
     methods = _settings(RootModel[dict[str, Row]], a).root
     return partial(write_tables, a.scores, methods, a.output)
+
+
+def write_test_tables(a: Arguments) -> Work:
+    """Write the tables of the test set."""
+    from renal.report.settings import Row
+    from renal.report.tables_of_tests import write_test_tables
+
+    methods = _settings(RootModel[dict[str, Row]], a).root
+    return partial(write_test_tables, a.scores, methods, a.output)
 
 
 def compare(a: Arguments) -> Work:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
+from renal.data.cases import Layout
 from renal.errors import InputError
 from renal.recipe.method import RESERVED
 from renal.recipe.validated import validated
@@ -17,10 +18,14 @@ TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
 
 
 class Data(Strict):
-    """Where the cases lie, and which of them are left out."""
+    """Where the cases lie, and which of them are left out, tested on, or of one patient."""
 
     root: UsablePath
+    layout: Layout | None = None
     exclude: tuple[str, ...] = ()
+    test: tuple[str | NonNegativeInt, ...] | UsablePath = ()
+    groups: UsablePath | None = None
+    unlabelled: UsablePath | None = None
     maximum_voxels: PositiveInt
 
 
