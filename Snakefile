@@ -27,6 +27,7 @@ rule all:
         plan.test_tables if plan.tested else [],
         COMPARED,
         DRAWN,
+        PAGE,
         RESULTS / "segmented/all.txt",
 
 

@@ -39,9 +39,9 @@ RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
 # What compares rows, where there are several.
-COMPARED = ("compare.csv", "compare_rows.csv", "compare_schemes.csv", "compare_cases.csv")
+COMPARED = [f"compare{name}.csv" for name in ("", "_rows", "_schemes", "_places", "_cases")]
 COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
-COMPARISONS = ("values", "tests", "places", "scatter", "size")
+COMPARISONS = ("values", "tests", "places", "blobs", "scatter", "size")
 if len(plan.methods) < 2:
     COMPARED, COMPARISONS = [], ()
 DRAWN = [RESULTS / f"tables/compare_{name}.png" for name in COMPARISONS]
@@ -95,6 +95,11 @@ def log_of(rule, *wildcards):
 
 def benchmark_of(rule, *wildcards):
     return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
+
+
+def by_row(paths):
+    """What each row has, as steps take it."""
+    return named({method: [path] for method, path in zip(plan.methods, paths)})
 
 
 def no_files(wildcards):

@@ -1,4 +1,15 @@
 # Tables and pictures for people, and for `snakemake --report`.
+COLLECTED = [RESULTS / method / "segmentation" / SEAL for method in plan.methods]
+GALLERY = [RESULTS / "tables/compare_worst.png"] if COMPARED else []
+SHOWN = [
+    path
+    for method in plan.methods
+    for path in plan.pictures_of(method)
+    if path.stem not in RANKS  # of which the page has slices to scroll through
+]
+PAGE = [RESULTS / "report/index.html"] if plan.labelled else []
+
+
 if COMPARED:
 
     rule compare:
@@ -69,6 +80,42 @@ if COMPARED:
             "Drawing the comparison"
         shell:
             "renal draw_comparison --tables {params.folder:q} --listed {input.listed:q}"
+            " --output {params.folder:q} --log {log:q}"
+
+    rule draw_gallery:
+        input:
+            checked=plan.checked(plan.labelled),
+            scores=[plan.scores_of(method) for method in plan.methods],
+            segmentations=COLLECTED,
+        output:
+            report(
+                *GALLERY,
+                caption="../workflow/report/comparison.rst",
+                category="Comparison",
+                labels={"table": "worst"},
+            ),
+            GALLERY[0].with_suffix(".svg"),
+        log:
+            log_of("draw_gallery"),
+        benchmark:
+            benchmark_of("draw_gallery")
+        conda:
+            "../envs/renal.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 1000,
+            runtime=lambda w, attempt: 30 * attempt,
+            data=DATA,
+        params:
+            code=plan.code("draw_gallery"),
+            scores=lambda w, input: by_row(input.scores),
+            segmentations=lambda w, input: by_row(Path(seal).parent for seal in input.segmentations),
+            folder=RESULTS / "tables",
+        message:
+            "Drawing the worst cases as all rows see them"
+        shell:
+            "renal draw_gallery --data {resources.data:q} --checked {input.checked:q}"
+            " --scores {params.scores:q} --segmentations {params.segmentations:q}"
             " --output {params.folder:q} --log {log:q}"
 
 
@@ -168,3 +215,38 @@ rule draw_located:
     shell:
         "renal draw_located --scores {input.scores:q} --name {wildcards.method}"
         " --output {output:q} --log {log:q}"
+
+
+rule write_page:
+    input:
+        checked=plan.checked(plan.labelled),
+        scores=[plan.scores_of(method) for method in plan.methods],
+        segmentations=COLLECTED,
+        tables=[*plan.tables, *COMPARED],
+        pictures=[*DRAWN, *GALLERY, *SHOWN],
+    output:
+        RESULTS / "report/index.html",
+    log:
+        log_of("write_page"),
+    benchmark:
+        benchmark_of("write_page")
+    conda:
+        "../envs/renal.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 1000,
+        runtime=lambda w, attempt: 60 * attempt,
+        data=DATA,
+    params:
+        code=plan.code("write_page"),
+        settings=json.dumps(plan.rows),
+        scores=lambda w, input: by_row(input.scores),
+        segmentations=lambda w, input: by_row(Path(seal).parent for seal in input.segmentations),
+        folder=RESULTS / "tables",
+    message:
+        "Writing the page to look at"
+    shell:
+        "renal write_page --data {resources.data:q} --checked {input.checked:q}"
+        " --scores {params.scores:q} --segmentations {params.segmentations:q}"
+        " --settings {params.settings:q} --tables {params.folder:q}"
+        " --pictures {input.pictures:q} --output {output:q} --log {log:q}"

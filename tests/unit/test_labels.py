@@ -30,7 +30,8 @@ from renal.labels import KITS19, Labels
 from renal.prepare.resample import resample
 from renal.report import located, overlays
 from renal.report.located import draw_located
-from renal.report.overlays import RANKS, draw_overlays
+from renal.report.overlays import draw_overlays
+from renal.report.ranked import RANKS
 from renal.report.settings import Row
 from renal.report.tables import cross_validation, forms, markdown, write_tables
 

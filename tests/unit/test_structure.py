@@ -58,6 +58,19 @@ def test_no_file_is_long():
     assert max(structure.lines([path]) for path in tests.rglob("*.py")) <= 600
 
 
+def test_tests_mirror_the_package():
+    """A test file is named after a module or a package; a few are about all modules or recipes."""
+    tests = PACKAGE.parents[1] / "tests/unit"
+    named = {path.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
+    modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+    mirrored = {(path.parent / f"test_{path.stem.strip('_')}.py").as_posix() for path in modules}
+    packages = [path.parent for path in modules if path.name == "__init__.py"]
+    mirrored |= {(path.parent / f"test_{path.name}.py").as_posix() for path in packages}
+    mirrored |= {(path / f"test_{path.name}.py").as_posix() for path in packages}
+    whole = {"test_arguments.py", "test_protocols.py", "test_safety.py", "test_structure.py"}
+    assert named - mirrored <= {*whole, "recipe/test_papers.py", "report/test_page_in_browser.py"}
+
+
 def test_a_step_hangs_on_little():
     assert structure.lines(structure.sources_of("learn.training")) < 1800
     assert max(structure.lines(files) for files in structure.trainings().values()) < 2600

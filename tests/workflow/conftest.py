@@ -16,7 +16,7 @@ import yaml
 from renal.data.phantom import write_phantom
 from renal.recipe import merged
 
-from .planning import plan
+from ..preloaded import preloaded_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 METHODS = REPOSITORY / "workflow/methods"
@@ -31,9 +31,12 @@ class Project:
 
     folder: Path
 
-    def snakemake(self, *arguments: str, **options) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *arguments: str, python: str | None = None, **options
+    ) -> subprocess.CompletedProcess:
+        """Run Snakemake; its steps, too, by a Python that has its libraries or by the one given."""
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", *RUN, *arguments],
+            [python or preloaded_python(), "-m", "snakemake", *RUN, *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -44,7 +47,7 @@ class Project:
 
     def planned(self, *arguments: str) -> "Planned":
         """What a dry run plans."""
-        run = plan(self.folder, [*RUN, "--dry-run", *arguments])
+        run = self.snakemake("--dry-run", *arguments)
         assert run.returncode == 0, run.stdout + run.stderr
         return Planned(run.stdout)
 
@@ -141,12 +144,12 @@ def demo_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(demo_data, tmp_path_factory) -> Project:
-    """What `make demo` runs, with three folds instead of five: five minutes on one core."""
+    """What `make demo` runs, by the programs that it runs, with two folds instead of five."""
     folder = tmp_path_factory.mktemp("finished")
-    changes = {"folds": {"count": 3}, "batch_size": 10}
+    changes = {"folds": {"count": 2}, "batch_size": 15}
     project = make_project(folder, merged(demo_configuration(), changes))
     shutil.copytree(demo_data, folder / "results/demo/data")
-    run = project.snakemake()
+    run = project.snakemake(python=sys.executable)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return project
 
@@ -155,7 +158,7 @@ def small_configuration() -> dict:
     """Two folds of tiny networks, and epochs enough for a kill to fall among them."""
     configuration = demo_configuration()
     configuration |= {"folds": {"count": 2}, "batch_size": 4}
-    small = {"network": {"width": 2}, "epochs": 30}
+    small = {"network": {"width": 2}, "epochs": 10}
     for stage in configuration["overrides"]["resvnet"]["stages"].values():
         stage["training"] |= small
         stage["geometry"] = {"size": [16, 32, 32]}

@@ -6,15 +6,16 @@ import shutil
 
 import pytest
 
-# Three folds of a batch each, and a batch of unlabelled cases.
+# Two folds of a batch each, and a batch of unlabelled cases.
 AFTER_PREDICTION = {
-    "merge": 4,
-    "evaluate": 3,
+    "merge": 3,
+    "evaluate": 2,
     "collect_scores": 1,
     "collect_segmentations": 1,
     "write_submission": 1,
     "write_tables": 1,
     "draw_overlays": 1,
+    "write_page": 1,
     "check_segmented": 1,
 }
 
@@ -41,7 +42,7 @@ def test_learning_rate_of_stage_2(finished, restored):
     restored("run.yaml", None)
     changes = {"training": {"optimizer": {"learning_rate": 0.002}}}
     finished.configure({"overrides": {"resvnet": {"stages": {"tumour": changes}}}})
-    assert finished.plan() == {"train": 3, "predict": 4, "draw_curves": 1, **AFTER_PREDICTION}
+    assert finished.plan() == {"train": 2, "predict": 3, "draw_curves": 1, **AFTER_PREDICTION}
 
 
 def test_window_of_stage_1(finished, restored):
@@ -49,10 +50,10 @@ def test_window_of_stage_1(finished, restored):
     changes = {"intensity": {"window": [-100, 200]}}
     finished.configure({"overrides": {"resvnet": {"stages": {"whole": changes}}}})
     assert finished.plan() == {
-        "window_normalize": 4,
-        "train": 3,
-        "predict": 8,
-        "crop_roi": 4,
+        "window_normalize": 3,
+        "train": 2,
+        "predict": 6,
+        "crop_roi": 3,
         "draw_curves": 1,
         **AFTER_PREDICTION,
     }
@@ -64,7 +65,7 @@ def test_component_rule_of_stage_1(finished, restored):
     finished.configure({"overrides": {"resvnet": {"stages": {"whole": changes}}}})
     plan = finished.plan()
     # True regions are cut with the same rule, so the second stage is trained again.
-    assert plan["train"] == 3
+    assert plan["train"] == 2
     assert "resample" not in plan
 
 
@@ -114,9 +115,9 @@ def test_added_case_concerns_its_batch(finished):
         shutil.rmtree(data / "case_90000")
     prepared = ("validate", "crop_body", "resample", "window_normalize", "crop_true_roi")
     assert {plan[rule] for rule in prepared} == {1}
-    # One fold holds the case out, the other two learn from it, in both stages.
-    assert plan["train"] == 4
-    assert plan["evaluate"] == 3
+    # One fold holds the case out, the other learns from it, in both stages.
+    assert plan["train"] == 2
+    assert plan["evaluate"] == 2
 
 
 def test_added_unlabelled_case_trains_nothing(finished):
@@ -138,11 +139,11 @@ def test_excluded_case_concerns_its_batch(finished, restored):
     plan = finished.plan()
     assert plan["validate"] == 1
     assert plan["resample"] == 1
-    assert plan["train"] == 4
+    assert plan["train"] == 2
 
 
 def test_forced_rule(finished):
     plan = finished.plan("--forcerun", "evaluate")
-    assert plan["evaluate"] == 3
+    assert plan["evaluate"] == 2
     assert "merge" not in plan
     assert not re.search("train|predict", " ".join(plan))

@@ -98,8 +98,10 @@ def test_rows_are_compared_on_the_cases_that_they_share(compared):
     assert ("resvnet", "ensemble_average") in dependent
     assert ("totalsegmentator", "ensemble_vote") in dependent
     assert len(rows_of(compared, "compare_cases.csv")[0]) == 4
-    drawn = {path.suffix for path in (results(compared) / "tables").glob("compare_places.*")}
+    drawn = {path.suffix for path in (results(compared) / "tables").glob("compare_blobs.*")}
     assert drawn == {".png", ".svg"}
+    page = (results(compared) / "report/index.html").read_text()
+    assert all(f"({row})" in page for row in ROWS)
     assert "# Comparison" in (results(compared) / "tables/compare.md").read_text()
 
 

@@ -54,6 +54,29 @@ def module_project(folder: Path, data: Path, prefix: str = "") -> Project:
     return Project(folder)
 
 
+def deployed_project(folder: Path, data: Path) -> Project:
+    """The workflow as snakedeploy puts it into a folder named elsewhere."""
+    clone, deployed = folder / "clone", folder / "elsewhere"
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
+    subprocess.run(["git", "-C", clone, "tag", "v0"], check=True)
+    program = Path(sys.executable).with_name("snakedeploy")
+    done = subprocess.run(
+        [program, "deploy-workflow", clone, deployed, "--tag", "v0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # Of a local source snakedeploy names the file as it lies there; from GitHub it names the place.
+    snakefile = deployed / "workflow/Snakefile"
+    text = snakefile.read_text()
+    assert text.count('"workflow/Snakefile"') == 1
+    snakefile.write_text(text.replace("workflow/Snakefile", f"{clone}/workflow/Snakefile"))
+    changes = {"data": {"root": str(data)}, "batch_size": 2}
+    (deployed / "run.yaml").write_text(yaml.safe_dump(changes))
+    return Project(deployed)
+
+
 def stored_folds(folder: Path) -> dict[str, str]:
     rows = (folder / "results/folds.csv").read_text().splitlines()[2:]
     return {row.split(",")[0]: row.split(",")[1] for row in rows}
@@ -75,17 +98,25 @@ def test_a_module_plans_what_is_planned_at_home(sketch, tmp_path, prefix):
     assert not (folder / "results").exists()
 
 
-def test_a_module_stores_the_folds(small_data, tmp_path):
+@pytest.mark.parametrize("prefix", ["renal_", None], ids=["as a module", "deployed"])
+def test_the_folds_are_stored(small_data, tmp_path, prefix):
     data = shutil.copytree(small_data, tmp_path / "data")
-    project = module_project(tmp_path, data, "renal_")
-    run = project.snakemake("--until", "renal_check_cases")
+    folder = tmp_path / "elsewhere"
+    if prefix:
+        folder.mkdir()
+        project = module_project(folder, data, prefix)
+    else:
+        project = deployed_project(tmp_path, data)
+        project.configure({"folds": {"count": 2}})
+    check_cases = f"{prefix or ''}check_cases"
+    run = project.snakemake("--until", check_cases)
     assert run.returncode == 0, run.stderr[-2000:]
-    before = stored_folds(tmp_path)
+    before = stored_folds(folder)
     assert sorted(before) == [f"case_{number:05d}" for number in range(5)]
     # Dealt anew, six cases would change places: the first by name comes to come first.
     shutil.copytree(data / "case_00000", data / "case_0")
-    assert project.snakemake("--until", "renal_check_cases").returncode == 0
-    after = stored_folds(tmp_path)
+    assert project.snakemake("--until", check_cases).returncode == 0
+    after = stored_folds(folder)
     assert {name: after[name] for name in before} == before
     assert after["case_0"] in ("0", "1")
 
@@ -95,8 +126,8 @@ echo "4711|rule_train_wildcards|$PWD"
 """
 
 
-@pytest.mark.parametrize("prefix", [None, "renal_"], ids=["at home", "as a module"])
-def test_jobs_of_another_run_are_refused(sketch, tmp_path, prefix):
+@pytest.mark.parametrize("used", ["at home", "as a module", "deployed"])
+def test_jobs_of_another_run_are_refused(sketch, tmp_path, used):
     """Before any job is submitted, and by no dry run."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -105,10 +136,12 @@ def test_jobs_of_another_run_are_refused(sketch, tmp_path, prefix):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     project = sketch
-    if prefix:
+    if used == "as a module":
         folder = tmp_path / "elsewhere"
         folder.mkdir()
-        project = module_project(folder, sketch.folder / "data", prefix)
+        project = module_project(folder, sketch.folder / "data", "renal_")
+    if used == "deployed":
+        project = deployed_project(tmp_path, sketch.folder / "data")
     environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
     cluster = ("--executor", "slurm", "--jobs", "2")
     run = project.snakemake(*cluster, env=environment)
@@ -162,28 +195,4 @@ def test_a_run_without_data_says_where_it_goes(without_data, arguments):
 
 
 def test_deployed_by_snakedeploy_it_plans_what_is_planned_at_home(sketch, tmp_path):
-    clone, deployed = tmp_path / "clone", tmp_path / "deployed"
-    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
-    subprocess.run(["git", "-C", clone, "tag", "v0"], check=True)
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("snakedeploy"),
-            "deploy-workflow",
-            clone,
-            deployed,
-            "--tag",
-            "v0",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    # Of a local source snakedeploy names the file as it lies there; from GitHub it names the place.
-    snakefile = deployed / "workflow/Snakefile"
-    text = snakefile.read_text()
-    assert text.count('"workflow/Snakefile"') == 1
-    snakefile.write_text(text.replace("workflow/Snakefile", f"{clone}/workflow/Snakefile"))
-    changes = {"data": {"root": str(sketch.folder / "data")}, "batch_size": 2}
-    (deployed / "run.yaml").write_text(yaml.safe_dump(changes))
-    assert Project(deployed).plan() == FULL_PLAN
+    assert deployed_project(tmp_path, sketch.folder / "data").plan() == FULL_PLAN

@@ -57,6 +57,8 @@ def test_full_plan(sketch):
         "write_tables": 1,
         "compare": 1,
         "draw_comparison": 1,
+        "draw_gallery": 1,
+        "write_page": 1,
         "draw_overlays": 2,
         "draw_curves": 3 + 2,
         "draw_located": 2,

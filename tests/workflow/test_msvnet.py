@@ -46,6 +46,8 @@ def test_rows_share_the_kidney_stage(sketch):
         "write_tables": 1,
         "compare": 1,
         "draw_comparison": 1,
+        "draw_gallery": 1,
+        "write_page": 1,
         "draw_overlays": 7,
         "draw_curves": 1 + 6,
         "check_segmented": 1,

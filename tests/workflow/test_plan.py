@@ -25,6 +25,7 @@ FULL_PLAN = {
     "write_submission": 1,
     "write_tables": 1,
     "draw_overlays": 1,
+    "write_page": 1,
     "draw_curves": 2,
     "check_segmented": 1,
 }

@@ -62,6 +62,8 @@ def test_all_rows_share_their_preparation(sketch):
         "write_tables": 1,
         "compare": 1,
         "draw_comparison": 1,
+        "draw_gallery": 1,
+        "write_page": 1,
     }
 
 
@@ -125,7 +127,7 @@ def test_demo_keeps_to_patches():
 # -- a run ---------------------------------------------------------------------------------------
 
 RUN_ROWS = ["tunet", *ENSEMBLES]
-LABELLED, UNLABELLED = 12, 2
+LABELLED, UNLABELLED = 8, 2
 # Enough to find something.
 FEW_EPOCHS = {
     **{
@@ -230,7 +232,8 @@ def test_threshold_of_the_cleaning_trains_nothing(ensembled):
     finally:
         (ensembled.folder / "run.yaml").write_text(kept)
     # Two folds and the unlabelled cases are merged again; the other rows stay.
-    tables = dict.fromkeys(("write_tables", "compare", "draw_comparison"), 1)
+    shown = ("write_tables", "compare", "draw_comparison", "draw_gallery", "write_page")
+    tables = dict.fromkeys(shown, 1)
     assert plan == {**ONE_ROW, "merge": 3, "evaluate": 2, **tables}
     assert ensembled.plan() == {}
 

@@ -15,12 +15,13 @@ from renal.apply.commands import add_commands
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
+from renal.report import commands as drawing
 
 log = logging.getLogger("renal")
 
 
 class Step(Protocol):
-    """A function of `renal.steps`."""
+    """A function of `renal.steps` or `renal.report.commands`."""
 
     __name__: str
 
@@ -69,9 +70,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
+    "--pictures": {"type": Path, "nargs": "*", "help": "PNG files to show"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
     "--predictions": {"type": Path, "help": "folders that predict wrote, by stage"},
     "--prepared": {"type": Path, "nargs": "+", "help": "folders of prepared cases"},
+    "--results": {"type": Path, "help": "folder of results"},
     "--scores": {"type": Path, "help": "scores.csv"},
     "--seed": {"type": number(0, 2**32), "help": "decides all that is random"},
     "--segmentations": {"type": Path, "help": "folder of segmentations"},
@@ -90,6 +93,7 @@ FOLDERS = {
     "prediction",
     "predictions",
     "prepared",
+    "results",
     "segmentations",
     "source",
     "tables",
@@ -125,14 +129,20 @@ STEPS: dict[Step, str] = {
     steps.write_tables: "--scores... --settings",
     steps.write_test_tables: "--scores... --settings",
     steps.compare: "--scores... --settings",
-    steps.draw_comparison: "--tables --listed",
-    steps.draw_overlays: "--data --checked --scores --segmentations",
-    steps.draw_curves: "--histories --name",
-    steps.draw_located: "--scores --name",
+    drawing.draw_comparison: "--tables --listed",
+    drawing.draw_gallery: "--data --checked --scores= --segmentations=",
+    drawing.draw_overlays: "--data --checked --scores --segmentations",
+    drawing.draw_curves: "--histories --name",
+    drawing.draw_located: "--scores --name",
+    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures",
+    steps.tensorboard: "--results",
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = ("data", "images", "labels", "listed", "log", "output", "tables", "weights")
+NOT_OF_STEPS = {"data", "images", "labels", "listed", "log", "output", "pictures", "results"} | {
+    "tables",
+    "weights",
+}
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     steps.phantom,
@@ -144,10 +154,13 @@ READ_BY_PEOPLE = (
     steps.write_tables,
     steps.write_test_tables,
     steps.compare,
-    steps.draw_comparison,
-    steps.draw_overlays,
-    steps.draw_curves,
-    steps.draw_located,
+    drawing.draw_comparison,
+    drawing.draw_gallery,
+    drawing.draw_overlays,
+    drawing.draw_curves,
+    drawing.draw_located,
+    steps.write_page,
+    steps.tensorboard,
 )
 
 

@@ -38,9 +38,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "write_test_tables": ("report.tables_of_tests",),
     "compare": ("evaluate.comparison", "report.comparison"),
     "draw_comparison": ("report.comparison_pictures",),
+    "draw_gallery": ("report.gallery",),
     "draw_overlays": ("report.overlays",),
     "draw_curves": ("report.curves",),
     "draw_located": ("report.located",),
+    "write_page": ("report.page",),
 }
 
 
@@ -59,6 +61,7 @@ def sources_of(*modules: str) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
+            found.update(_beside(path))
             waiting += [file for name in _imports(path) for file in _files_of(name)]
     return sorted(found)
 
@@ -102,6 +105,11 @@ def _files_of(module: str) -> list[Path]:
     own = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     packages = [parent / "__init__.py" for parent in path.parents if parent.is_relative_to(PACKAGE)]
     return [own, *packages]
+
+
+def _beside(path: Path) -> list[Path]:
+    """Files of a module's name that are no Python, such as a template and its style."""
+    return [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix != ".py"]
 
 
 @cache

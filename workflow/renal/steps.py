@@ -344,38 +344,29 @@ def compare(a: Arguments) -> Work:
     return lambda: write_comparison(compare(a.scores, settings.models), settings.rows, a.output)
 
 
-def draw_comparison(a: Arguments) -> Work:
-    """Draw the comparison of rows."""
-    from renal.report.comparison_pictures import draw_comparison
-
-    return partial(draw_comparison, a.tables, a.listed, a.output)
-
-
-def draw_overlays(a: Arguments) -> Work:
-    """Draw the best, median and worst case."""
+def write_page(a: Arguments) -> Work:
+    """Write the page to look at: tables, pictures and cases to scroll through."""
     from renal.handover.checked import usable
-    from renal.report.overlays import draw_overlays
+    from renal.report.page import write_page
+    from renal.report.settings import Row
+
+    methods = _settings(RootModel[dict[str, Row]], a).root
 
     def work() -> None:
+        scores = _of_all("--scores", dict(a.scores), methods)
+        segmentations = _of_all("--segmentations", dict(a.segmentations), methods)
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        draw_overlays(a.scores, a.segmentations, cases, a.output)
+        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output)
 
     return work
 
 
-def draw_curves(a: Arguments) -> Work:
-    """Draw the training curves of a stage."""
-    from renal.report.curves import draw_curves
+def tensorboard(a: Arguments) -> Work:
+    """Write finished and running trainings as event files for TensorBoard."""
+    from renal.learn.histories import find_histories
+    from renal.report.events import write_events
 
-    histories = {path.parent.name: path for path in a.histories}
-    return partial(draw_curves, histories, a.name, a.output)
-
-
-def draw_located(a: Arguments) -> Work:
-    """Draw how much of kidney and tumour the located regions hold."""
-    from renal.report.located import draw_located
-
-    return partial(draw_located, a.scores, a.name, a.output)
+    return lambda: write_events(find_histories(a.results), a.output)
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:

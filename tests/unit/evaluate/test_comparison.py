@@ -97,6 +97,21 @@ def test_ranks_have_intervals_and_agree(found):
     assert (tau > 0.3).all()
 
 
+def test_the_shares_of_places_are_those_that_intervals_are_made_of(found):
+    places, rows = found["places"], found["rows"]
+    together = places.groupby(["metric", "scheme", "row"])["share"].sum()
+    assert together.to_numpy() == pytest.approx(1)
+    assert len(together) == 3 * len(rows)
+    for row in rows.to_dict("records"):
+        own = places[(places["metric"] == row["metric"]) & (places["row"] == row["row"])]
+        sampled = own[own["scheme"] == "mean"].sort_values("place")
+        below = sampled["share"].cumsum()
+        assert sampled["place"][below >= 0.025].iloc[0] == row["rank_mean_low"]
+        assert sampled["place"][below >= 0.975].iloc[0] == row["rank_mean_high"]
+    tumour = line(places, metric="tumour_dice", scheme="mean", row="poor")
+    assert (tumour["place"], tumour["share"]) == (3, 1)
+
+
 def test_challenger_gets_a_value_for_each_case_and_row(found):
     cases = found["cases"]
     assert list(cases) == ["task", "case", "alg_name", "value"]

@@ -49,6 +49,13 @@ def test_a_unit_that_is_not_mm(tmp_path, unit, name):
     refused(header_of(unit=unit), name, tmp_path)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_signalling_nan_is_refused_without_a_warning(tmp_path):
+    nifti = header_of()
+    nifti["pixdim"][1:2].view(np.uint32)[:] = 0x7F800001
+    refused(nifti, "voxel spacing (nan", tmp_path)
+
+
 def test_no_orientation_at_all(tmp_path):
     refused(header_of(None), "which way the patient lies", tmp_path)
 

@@ -33,10 +33,12 @@ def found(*names: str) -> dict[str, pd.DataFrame]:
     pairs = [pair(a, b, dependent=b == "two") for i, a in enumerate(names) for b in names[i + 1 :]]
     schemes = [("kidney_dice", "mean", "mean_rank", 0.5), ("kidney_dice", "mean", "test", NAN)]
     cases = [("kidney_dice", "case_00000", name, NAN) for name in names]
+    places = [("kidney_dice", "mean", name, n, 1.0) for n, name in enumerate(names, 1)]
     return {
         "pairs": pd.DataFrame(pairs),
         "rows": pd.DataFrame([row(name, len(names) - n) for n, name in enumerate(names)]),
         "schemes": pd.DataFrame(schemes, columns=["metric", "scheme", "other", "kendall_tau"]),
+        "places": pd.DataFrame(places, columns=["metric", "scheme", "row", "place", "share"]),
         "cases": pd.DataFrame(cases, columns=["task", "case", "alg_name", "value"]),
     }
 

@@ -3,18 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
+from renal.report import comparison_pictures
 from renal.report.comparison import write_comparison
 from renal.report.comparison_pictures import BETTER, draw_comparison
 from tests.unit.report.helpers import assert_shows_something, picture
 from tests.unit.report.test_comparison import METHODS, pair, row
 
-NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "scatter", "size")]
+NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "blobs", "scatter", "size")]
 DICES = ("kidney_dice", "tumour_dice", "composite")
 
 
-@pytest.fixture
-def tables(tmp_path):
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
     """Two rows on twelve cases, one of which is better in all of them."""
     cases = [f"case_{number:05d}" for number in range(12)]
     values = np.linspace(0.3, 0.9, len(cases))
@@ -37,16 +39,27 @@ def tables(tmp_path):
             [(metric, "mean", "test", 1.0) for metric in DICES],
             columns=["metric", "scheme", "other", "kendall_tau"],
         ),
+        "places": pd.DataFrame(
+            [
+                (metric, scheme, name, place, share)
+                for metric in DICES
+                for scheme in ("mean", "test")
+                for name, shares in (("one", (0.9, 0.1)), ("two", (0.1, 0.9)))
+                for place, share in enumerate(shares, 1)
+            ],
+            columns=["metric", "scheme", "row", "place", "share"],
+        ),
         "cases": pd.DataFrame(lines, columns=["task", "case", "alg_name", "value"]),
     }
-    write_comparison(found, METHODS, tmp_path)
+    folder = tmp_path_factory.mktemp("tables")
+    write_comparison(found, METHODS, folder)
     listed = pd.DataFrame({"case": cases, "spacing_z_mm": 3.0, "tumour_ml": range(len(cases))})
-    listed.to_csv(tmp_path / "cases.csv", index=False)
-    return tmp_path
+    listed.to_csv(folder / "cases.csv", index=False)
+    draw_comparison(folder, folder / "cases.csv", folder / "drawn")
+    return folder
 
 
 def test_every_picture_shows_something_in_pixels_and_as_vectors(tables):
-    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
     assert {path.stem for path in (tables / "drawn").iterdir()} == set(NAMES)
     for name in NAMES:
         assert_shows_something(tables / f"drawn/{name}.png", least=150)
@@ -54,28 +67,47 @@ def test_every_picture_shows_something_in_pixels_and_as_vectors(tables):
 
 
 def test_the_better_row_is_marked(tables):
-    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
     pixels = picture(tables / "drawn/compare_tests.png")[..., :3]
     colour = np.array([int(BETTER[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     assert (np.abs(pixels - colour).max(axis=-1) < 0.01).any()
 
 
 def test_the_same_picture_has_the_same_bytes(tables):
-    for folder in ("first", "second"):
-        draw_comparison(tables, tables / "cases.csv", tables / folder)
-    for path in (tables / "first").iterdir():
-        assert path.read_bytes() == (tables / "second" / path.name).read_bytes()
+    draw_comparison(tables, tables / "cases.csv", tables / "again")
+    for path in (tables / "drawn").iterdir():
+        assert path.read_bytes() == (tables / "again" / path.name).read_bytes()
 
 
-def test_a_region_that_too_few_rows_look_for_is_left_out(tables):
+def test_a_region_that_too_few_rows_look_for_is_left_out(tables, tmp_path):
     for name, column in (
         ("compare_cases", "task"),
         ("compare_rows", "metric"),
+        ("compare_places", "metric"),
         ("compare", "metric"),
     ):
         table = pd.read_csv(tables / f"{name}.csv")
-        table[table[column] == "kidney_dice"].to_csv(tables / f"{name}.csv", index=False)
+        table[table[column] == "kidney_dice"].to_csv(tmp_path / f"{name}.csv", index=False)
     listed = pd.read_csv(tables / "cases.csv").rename(columns={"tumour_ml": "kidney_ml"})
-    listed.to_csv(tables / "cases.csv", index=False)
+    listed.to_csv(tmp_path / "cases.csv", index=False)
+    draw_comparison(tmp_path, tmp_path / "cases.csv", tmp_path)
+    assert_shows_something(tmp_path / "compare_values.png", least=150)
+
+
+def test_blobs_are_as_large_as_the_shares_of_places(tables, monkeypatch):
+    drawn = []
+
+    def kept(figure, path):
+        if path.name == "compare_blobs.png":
+            drawn.extend(
+                (collection.get_offsets().tolist(), collection.get_sizes().tolist())
+                for collection in figure.axes[0].collections
+            )
+        plt.close(figure)
+
+    monkeypatch.setattr(comparison_pictures, "save", kept)
     draw_comparison(tables, tables / "cases.csv", tables / "drawn")
-    assert_shows_something(tables / "drawn/compare_values.png", least=150)
+    blob = comparison_pictures.BLOB_POINTS
+    assert drawn == [
+        ([[0.0, 1.0], [0.0, 2.0]], pytest.approx([0.9 * blob, 0.1 * blob])),
+        ([[1.0, 1.0], [1.0, 2.0]], pytest.approx([0.1 * blob, 0.9 * blob])),
+    ]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from renal.evaluate.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import (
     FOREGROUND,
@@ -14,6 +13,7 @@ from renal.handover.predictions import (
     mean_probabilities,
     native_parts,
 )
+from renal.handover.writing import write_segmentations
 from renal.image.boxes import Box, joined, slices, three
 from renal.image.components import clean
 from renal.labels import KITS19, Labels

@@ -43,6 +43,8 @@ def compare(scores: list[Path], rows: Rows, labels: Labels = KITS19) -> dict[str
         ``pairs``: a line for each metric and pair of rows, with the differences first - second.
         ``rows``: a line for each metric and row that looks for its region, with ranks.
         ``schemes``: Kendall's tau between the ways to rank, for each metric.
+        ``places``: in which share of the bootstrap samples a row has a place, for each metric and
+        way to rank; places that it never has are left out.
         ``cases``: the values, a line for each metric, case and row, as challengeR reads them.
 
     Raises
@@ -61,7 +63,8 @@ def compare(scores: list[Path], rows: Rows, labels: Labels = KITS19) -> dict[str
         )
     by_row = {row: part.loc[shared] for row, part in by_row.items()}
     drawn = statistics.draws(len(shared), SAMPLES)
-    found: dict[str, list[pd.DataFrame]] = {"pairs": [], "rows": [], "schemes": [], "cases": []}
+    tables = ("pairs", "rows", "schemes", "places", "cases")
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in tables}
     for metric, larger in compared_metrics(labels).items():
         there = [row for row, part in by_row.items() if part[metric].notna().any()]
         values = np.array([by_row[row][metric].astype(float) for row in there])
@@ -69,11 +72,12 @@ def compare(scores: list[Path], rows: Rows, labels: Labels = KITS19) -> dict[str
             continue
         failed = [_failures(by_row[row], metric, labels) for row in there]
         pairs = _pairs(values, there, rows, drawn, larger)
-        described, schemes = _rows(values, there, pairs, drawn, larger)
+        described, schemes, places = _rows(values, there, pairs, drawn, larger)
         described.insert(2, "failures", failed)
         cases = pd.DataFrame(values.T, index=shared, columns=there).rename_axis("case")
         cases = cases.reset_index().melt("case", var_name="alg_name")
-        for name, part in zip(found, (pairs, described, schemes, cases), strict=True):
+        parts = (pairs, described, schemes, places, cases)
+        for name, part in zip(found, parts, strict=True):
             part.insert(0, "task" if name == "cases" else "metric", metric)
             found[name].append(part)
     if not found["pairs"]:
@@ -143,8 +147,8 @@ def _described(values: np.ndarray, drawn: np.ndarray) -> pd.DataFrame:
 
 def _rows(
     values: np.ndarray, names: list[str], pairs: pd.DataFrame, drawn: np.ndarray, larger: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each row by itself with its ranks, and how the ways to rank agree."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Each row by itself with its ranks, how the ways to rank agree, and what samples say."""
     described = _described(values, drawn)
     described.insert(0, "row", names)
     better = values if larger else -values
@@ -158,7 +162,7 @@ def _rows(
     sampled = _scores(better, samples)
     toward, p = _tests(better, samples)
     sampled["test"] = statistics.wins(toward, statistics.holm(p), numbers, len(names)).astype(float)
-    ranks = {}
+    ranks, shares = {}, []
     for scheme in SCHEMES:
         ranks[scheme] = statistics.places(observed[scheme])[0]
         places = statistics.places(sampled[scheme])
@@ -166,6 +170,7 @@ def _rows(
         described[f"rank_{scheme}"] = ranks[scheme].astype(int)
         described[f"rank_{scheme}_low"] = low.astype(int)
         described[f"rank_{scheme}_high"] = high.astype(int)
+        shares.append(_shares(places, names).assign(scheme=scheme))
     schemes = pd.DataFrame(
         [
             (one, other, statistics.agreement(ranks[one], ranks[other]))
@@ -173,7 +178,19 @@ def _rows(
         ],
         columns=["scheme", "other", "kendall_tau"],
     )
-    return described, schemes
+    return described, schemes, pd.concat(shares)[["scheme", "row", "place", "share"]]
+
+
+def _shares(places: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """The share of samples in which a row has a place, from (samples, rows) places."""
+    return pd.DataFrame(
+        [
+            (name, int(place), count / len(places))
+            for name, column in zip(names, places.T, strict=True)
+            for place, count in zip(*np.unique(column, return_counts=True), strict=True)
+        ],
+        columns=["row", "place", "share"],
+    )
 
 
 def _scores(better: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from renal.errors import InputError
-from renal.evaluate.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.foreign import files_of_case
+from renal.handover.writing import write_segmentations
 from renal.image.volume import Header, read_header, read_label
 from renal.labels import KITS19, Labels
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from renal.evaluate.merges import merge_maps
 from renal.evaluate.stage_map import StageMap
-from renal.evaluate.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import StageProbabilities, mean_probabilities
+from renal.handover.writing import write_segmentations
 from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from renal.evaluate.writing import write_segmentations
 from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
+from renal.handover.writing import write_segmentations
 from renal.image.boxes import bounding_box, slices, three, widened
 from renal.image.volume import read_header, read_label
 from renal.labels import KITS19, Labels

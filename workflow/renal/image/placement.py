@@ -51,7 +51,8 @@ def affine_of(
     InputError
         If a statement is impossible, or if two contradict each other.
     """
-    pixdim = np.asarray(nifti["pixdim"][1:4], dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # NumPy warns of a signalling NaN, which is refused below
+        pixdim = np.asarray(nifti["pixdim"][1:4], dtype=np.float64)
     if not np.isfinite(pixdim).all() or (pixdim <= 0).any():
         raise InputError(f"{path}: voxel spacing {_mm(pixdim)}: mend the header's pixdim")
     unit = int(nifti["xyzt_units"]) & 7

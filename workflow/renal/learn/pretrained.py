@@ -2,10 +2,10 @@
 
 import hashlib
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 
 SECONDS_TO_ANSWER = 30
+
+
+class BeginsPretrained(Protocol):
+    """A network whose settings may name a file of weights."""
+
+    def load_pretrained(self, state: Mapping[str, Any]) -> None:
+        """Take what fits of a state dict; `InputError` where it does not fit."""
 
 
 def download(settings: "Pretrained", output: Path) -> None:
@@ -90,8 +97,7 @@ def load_pretrained(network: nn.Module, path: Path, settings: "Pretrained") -> N
         ) from error
     if not isinstance(state, Mapping):
         raise InputError(f"{path}: not a state dict: put {settings.url} there")
-    take: Callable[[Mapping[str, Any]], None] = network.load_pretrained  # type: ignore[assignment]  # torch takes any attribute for a tensor
     try:
-        take(state)
+        cast(BeginsPretrained, network).load_pretrained(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from renal.files import write_text
+from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 from renal.report.tables import (
     dice_titles,
@@ -46,12 +47,12 @@ def write_comparison(
     output: Path,
     labels: Labels = KITS19,
 ) -> None:
-    """Write compare.csv, compare_{rows,schemes,cases}.csv, compare.md and compare.html.
+    """Write compare.csv, compare_{rows,schemes,places,cases}.csv, compare.md and compare.html.
 
     Parameters
     ----------
     found : dict of str to pandas.DataFrame
-        pairs, rows, schemes and cases, as `renal.evaluate.comparison.compare` finds them.
+        pairs, rows, schemes, places and cases, as `renal.evaluate.comparison.compare` finds them.
     methods : dict
         Row to its recipe.
     output : Path
@@ -60,7 +61,7 @@ def write_comparison(
         The regions that were scored.
     """
     for name, table in found.items():
-        path = output / ("compare.csv" if name == "pairs" else f"compare_{name}.csv")
+        path = _file_of(output, name)
         # challengeR reads NA; p has more digits than what is measured.
         exact = table.round(
             {c: 6 for c in table.select_dtypes("float") if c not in ("p", "p_holm")}
@@ -71,6 +72,18 @@ def write_comparison(
     lines = ["# Comparison", "", *markdown_tables(tables), notes.replace("*", r"\*"), ""]
     write_text(output / "compare.md", "\n".join(lines))
     write_text(output / "compare.html", html_page(tables, notes))
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    return folder / ("compare.csv" if name == "pairs" else f"compare_{name}.csv")
+
+
+def read_comparison(folder: Path) -> dict[str, pd.DataFrame]:
+    """What `comparison_forms` needs of the files that `write_comparison` wrote."""
+    columns = {"pairs": ("metric", "better"), "rows": ("metric", "row"), "schemes": ("metric",)}
+    found = {name: read_table(_file_of(folder, name), needed) for name, needed in columns.items()}
+    found["pairs"]["better"] = found["pairs"]["better"].astype(object).fillna("")
+    return found
 
 
 def comparison_forms(

@@ -10,20 +10,19 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from renal.labels import KITS19, Labels
-from renal.report.pictures import plt, save
+from renal.report.pictures import COLOURS, plt, save
 from renal.report.tables import dice_titles
 
-# Okabe and Ito's, told apart by the colour-blind, with marks for print without colour.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-MARKERS = "osD^vP"
+MARKERS = "osD^vP"  # for print without colour
 WORSE, UNDECIDED, BETTER = "#e69f00", "#eeeeee", "#0072b2"
 SCHEMES = {"mean": "mean", "mean_rank": "ranks", "test": "tests"}
 NAMED = 3  # cases of a scatter plot
+BLOB_POINTS = 150.0  # area of a place that a row always has, in square points
 LEVEL = 0.05
 
 
 def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = KITS19) -> None:
-    """Draw values, tests, places, rows against each other, and what the size of tumours does.
+    """Draw values, tests, places and how sure they are, and how pairs and sizes of cases do.
 
     Parameters
     ----------
@@ -32,7 +31,7 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
     listed : Path
         cases.csv, with the volumes and spacings of the cases.
     output : Path
-        Folder for compare_{values,tests,places,scatter,size}.png and .svg.
+        Folder for compare_{values,tests,places,blobs,scatter,size}.png and .svg.
     labels : Labels
         The regions that were scored.
     """
@@ -40,6 +39,7 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
     cases = pd.read_csv(tables / "compare_cases.csv")
     rows = pd.read_csv(tables / "compare_rows.csv")
     pairs = pd.read_csv(tables / "compare.csv", keep_default_na=False)
+    sampled = pd.read_csv(tables / "compare_places.csv")
     parts = {metric: cases[cases["task"] == metric] for metric in titles}
     values = {
         metric: part.pivot(index="case", columns="alg_name", values="value")
@@ -56,6 +56,7 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
         "values": lambda: _values(values, best_first, titles),
         "tests": lambda: _tests(pairs, best_first, {m: titles[m] for m in values}),
         "places": lambda: _places(rows, best_first, {m: titles[m] for m in values}),
+        "blobs": lambda: _blobs(sampled, rows, best_first, {m: titles[m] for m in values}),
         "scatter": lambda: _scatter(values[inner], best_first[inner], titles[inner]),
         "size": lambda: _size(values[inner], best_first[inner], titles[inner], inner, sizes),
     }
@@ -146,6 +147,51 @@ def _places(rows: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[s
         panel.locator_params(axis="x", integer=True)
         panel.grid(axis="x", alpha=0.3)
     figure.legend(*panel.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    return figure
+
+
+def _blobs(
+    sampled: pd.DataFrame,
+    rows: pd.DataFrame,
+    best_first: dict[str, list[str]],
+    titles: dict[str, str],
+) -> Figure:
+    """In which share of the bootstrap samples a row has which place by the mean.
+
+    As challengeR draws how stable a ranking is (Wiesenfarth et al. 2021): a column of
+    blobs for each row, whose areas are the shares, with the median and the 95 % interval.
+    """
+    most = max(len(best_first[metric]) for metric in titles)
+    side = 1.6 + 0.35 * most
+    size = (side * len(titles) + 0.6, side + 0.8)
+    figure, axes = plt.subplots(1, len(titles), figsize=size, squeeze=False, layout="constrained")
+    for (metric, title), panel in zip(titles.items(), axes[0], strict=True):
+        names = best_first[metric]
+        part = sampled[(sampled["metric"] == metric) & (sampled["scheme"] == "mean")]
+        ends = rows[rows["metric"] == metric].set_index("row").loc[names]
+        for column, name in enumerate(names):
+            own = part[part["row"] == name].sort_values("place")
+            panel.scatter(
+                [column] * len(own),
+                own["place"],
+                s=BLOB_POINTS * own["share"],
+                color=COLOURS[4],
+                linewidths=0,
+            )
+            median = own["place"][own["share"].cumsum() >= 0.5 - 1e-9].iloc[0]
+            panel.plot(column, median, "x", color="black", markersize=6)
+            low, high = ends.loc[name, ["rank_mean_low", "rank_mean_high"]]
+            panel.plot([column, column], [low, high], color="black", linewidth=1)
+        panel.set_title(title)
+        panel.set_xticks(range(len(names)), names, rotation=90)
+        panel.set_xlim(-0.6, len(names) - 0.4)
+        panel.set_ylim(len(names) + 0.6, 0.4)
+        panel.yaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.2)
+    axes[0, 0].set_ylabel("place by mean")
+    figure.supxlabel(
+        "area: share of bootstrap samples, cross: median, line: 95 % interval", fontsize=8
+    )
     return figure
 
 

@@ -14,22 +14,9 @@ from renal.handover.tables import read_table
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.report.pictures import plt, save
+from renal.report.ranked import ranked_cases
 
 WINDOW_HU = (-125, 225)
-RANKS = ("best", "median", "worst")
-
-
-def ranked_cases(scores: pd.DataFrame, labels: Labels = KITS19) -> dict[str, pd.Series]:
-    """The cases of best, median and worst composite Dice on the native grid.
-
-    Of a row that does not look for every region, the mean Dice of those that it looks for counts.
-    """
-    native = scores[scores["grid"] == "native"].copy()
-    dices = [f"{name}_dice" for name in labels.names]
-    native["composite"] = native["composite"].fillna(native[dices].mean(axis=1))
-    native = native.sort_values(["composite", "case"])
-    positions = {"best": len(native) - 1, "median": len(native) // 2, "worst": 0}
-    return {rank: native.iloc[positions[rank]] for rank in RANKS}
 
 
 def draw_overlays(
@@ -134,13 +121,14 @@ def draw_overlay(
             )
             panel.axis("off")
             if label is not None:
-                _outline(panel, label[cut], labels)
+                outline(panel, label[cut], labels)
     handles = [Line2D([], [], color=region.colour) for region in labels.regions]
     axes[0, 0].legend(handles, labels.names, loc="lower left", fontsize=8)
     save(figure, path)
 
 
-def _outline(panel: Axes, label: np.ndarray, labels: Labels) -> None:
+def outline(panel: Axes, label: np.ndarray, labels: Labels) -> None:
+    """Draw the outlines of a (y, x) label map's regions, in their colours."""
     for region in labels.regions:
         mask = region.mask(label)
         if mask.any():

@@ -10,7 +10,10 @@ from renal.files import replacing
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-__all__ = ["plt", "save"]
+__all__ = ["COLOURS", "plt", "save"]
+
+# Okabe and Ito's, told apart by the colour-blind.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
 
 def save(figure: Figure, path: Path) -> None:

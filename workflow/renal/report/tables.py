@@ -198,7 +198,7 @@ def _reached(figures: dict[str, float], metric: str) -> str:
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as Markdown; a published figure stands in brackets beside ours."""
     tables = markdown_tables(forms(table, methods, labels))
-    return "\n".join(["# Cross-validation", "", *tables, NOTES + _where(methods), ""])
+    return "\n".join(["# Cross-validation", "", *tables, NOTES + notes_on(methods), ""])
 
 
 def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -219,7 +219,7 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS1
         head = " & ".join(_escaped(column) for column in form.columns)
         parts += [
             r"\begin{table}",
-            rf"\caption{{{_escaped(title)}. {_escaped(NOTES + _where(methods))}}}",
+            rf"\caption{{{_escaped(title)}. {_escaped(NOTES + notes_on(methods))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(form.columns) - 1)}}}",
             r"\toprule",
             head + r" \\",
@@ -233,7 +233,8 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS1
     return "\n".join(parts)
 
 
-def _where(methods: dict[str, "Row"]) -> str:
+def notes_on(methods: dict[str, "Row"]) -> str:
+    """What must be known of the rows of the tables; begins with a space."""
     notes = ""
     watched = [name for name, method in methods.items() if method.validated]
     if watched:
@@ -287,7 +288,7 @@ def write_tables(
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
     tables = forms(table, methods, labels)
-    write_text(output / "cv.html", html_page(tables, NOTES + _where(methods)))
+    write_text(output / "cv.html", html_page(tables, NOTES + notes_on(methods)))
 
 
 def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
