@@ -33,8 +33,7 @@ NOTES = (
     "Mean (SD over the cases) of cases that no model has learned from, segmented by the mean of "
     "the folds' models. Published figures were scored with the challenge's own labels of 2019, "
     "which stayed hidden. The labels that are public since are of a later version, drawn anew, so "
-    "that the same segmentation scores otherwise: `python -m renal compare_labels` measures by how "
-    "much two versions differ."
+    "that the same segmentation scores otherwise."
 )
 
 
