@@ -18,13 +18,14 @@ $(VENV)/ready: requirements.lock pyproject.toml
 
 # The main job on an embedded phantom; shows jobs done and left, and how trainings come along.
 demo: $(VENV)/ready
-	@echo "Making 32 phantom CTs, then training 10 small networks on them: about four minutes on two cores."
+	@echo "Making 32 phantom CTs, then training 10 small networks on them: four to eight minutes on two cores."
 	$(BIN)/python -m renal phantom --labelled 30 --unlabelled 2 --seed 0 --size 192 --threads $(CORES) --output results/demo/data
 	$(BIN)/snakemake --configfile demo.yaml --cores $(CORES) --quiet rules reason
 	$(BIN)/snakemake --configfile demo.yaml --cores $(CORES) --quiet all --report results/demo/report.html
 	@cat results/demo/tables/cv.md
 	@echo
 	@echo 'Pictures: results/demo/resvnet/pictures'
+	@echo 'Page:     results/demo/report/index.html (cases to scroll through)'
 	@echo 'Report:   results/demo/report.html (open it in a browser)'
 
 test: $(VENV)/ready

@@ -10,8 +10,9 @@ from renal.data.cases import find_cases
 from renal.data.phantom import write_phantom
 from renal.data.validation import check_case
 
-# The same examples in every run: a change of the code is what may fail a test, not a new draw.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples in every run, however slow the machine: a change of the code is what may fail a
+# test, not a new draw.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 # Several workers share the cores: what does not say how many threads it wants has one.

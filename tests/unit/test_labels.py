@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from matplotlib import pyplot as plt
 
+from renal.apply.label_descriptions import write_label_descriptions
 from renal.data.anatomy import Solid
 from renal.data.cases import Case, find_cases
 from renal.data.listing import check_cases
@@ -24,6 +25,7 @@ from renal.evaluate.metrics import case_metrics, confusion_matrix, region_dice
 from renal.evaluate.settings import Merging
 from renal.handover.checked import read_checked
 from renal.handover.prepared import PreparedCase, write_index
+from renal.image.dicom_segmentation import UNTOLD, numbered_segments
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
 from renal.labels import KITS19, Labels
@@ -101,6 +103,28 @@ def test_outer_is_the_smallest_region_around(labels, outer):
     assert found == {
         name: None if around is None else labels.region(around) for name, around in outer.items()
     }
+
+
+def test_the_innermost_region_of_a_value_is_the_smallest():
+    found = {value: GROWN.innermost(value).name for value in GROWN.tissues}
+    assert found == {1: "kidney", 2: "tumour", 3: "cyst"}
+    assert HIERARCHICAL.innermost(3).name == "masses"
+
+
+def test_a_new_region_is_described_and_becomes_a_segment(tmp_path):
+    """Masses, which tumour and cyst cover wholly, have no voxels of their own."""
+    write_label_descriptions(tmp_path, GROWN)
+    lines = (tmp_path / "slicer.ctbl").read_text().splitlines()[2:]
+    assert [line.split()[:2] for line in lines] == [
+        ["1", "parenchyma"],
+        ["2", "tumour"],
+        ["3", "cyst"],
+    ]
+    assert lines[2].split()[2:5] == [str(int(CYST.colour[i : i + 2], 16)) for i in (1, 3, 5)]
+    label = row("0123")
+    numbers, segments = numbered_segments(label, np.full_like(label, UNTOLD), GROWN)
+    assert [segment.title for segment in segments] == ["Kidney", TUMOUR.title, CYST.title]
+    np.testing.assert_array_equal(numbers, label)
 
 
 def test_a_regions_own_value_is_the_one_that_no_region_within_it_has():

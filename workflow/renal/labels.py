@@ -113,6 +113,10 @@ class Labels:
         around = [other for other in before if set(region.labels) <= set(other.labels)]
         return min(around, key=lambda other: len(other.labels)) if around else None
 
+    def innermost(self, value: int) -> Region:
+        """The smallest region that a label value lies in."""
+        return min((r for r in self.regions if value in r.labels), key=lambda r: len(r.labels))
+
     def own_value(self, region: Region) -> int:
         """The label value of a region's voxels that lie in no region within it.
 

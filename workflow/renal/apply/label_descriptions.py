@@ -25,9 +25,9 @@ def write_label_descriptions(folder: Path, labels: Labels = KITS19) -> None:
     folder : Path
         Where to.
     labels : Labels
-        The label values; each has the colour of the region that it is the own value of.
+        The label values; each has the colour of the smallest region that it lies in.
     """
-    colours = {labels.own_value(region): _rgb(region.colour) for region in labels.regions}
+    colours = {value: _rgb(labels.innermost(value).colour) for value in labels.tissues}
     names = dict(sorted(labels.tissues.items()))
     write_text(folder / SLICER, _slicer(names, colours))
     write_text(folder / ITK_SNAP, _itk_snap(names, colours))

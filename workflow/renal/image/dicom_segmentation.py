@@ -99,7 +99,7 @@ def numbered_segments(
         return numbers, segments
     part, sides = slices(box), sides[slices(box)]
     for region in labels.regions:
-        own = label[part] == labels.own_value(region)
+        own = np.isin(label[part], [v for v in labels.tissues if labels.innermost(v) == region])
         whole = Segment(region.title, region.colour, region.category, region.type)
         if region.lesion:
             parts = [(replace(whole, organ=organ.type), own)]
