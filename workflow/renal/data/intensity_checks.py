@@ -58,7 +58,7 @@ def check_intensities(
     if smallest == largest:
         raise InputError(f"{path}: every voxel is {smallest}: export the image again")
     if smallest > TISSUE_HU or largest < TISSUE_HU:
-        raise _not_hounsfield(path, f"values {smallest} to {largest}")
+        raise _not_hounsfield(path, f"values {smallest} to {largest}{_likeness(smallest, largest)}")
     remarks = []
     if padding.scattered > SCATTERED_LIMIT * volume.size:
         raise _not_hounsfield(
@@ -73,6 +73,15 @@ def check_intensities(
         remarks.append(f"values up to {largest} HU: metal?")
     remarks += _scale(path, volume)
     return remarks + _body(path, volume, spacing)
+
+
+def _likeness(smallest: int, largest: int) -> str:
+    """What a range of values without air or tissue looks like."""
+    if max(-smallest, largest) <= 1:
+        return ", as if scaled to 0..1"
+    if smallest >= 0 and largest <= 255:
+        return ", as if scaled to 8 bits"
+    return ", as if shifted by 1024" if smallest >= 0 and largest > -AIR_HU else ""
 
 
 def _not_hounsfield(path: Path, why: str) -> InputError:

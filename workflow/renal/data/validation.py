@@ -7,6 +7,7 @@ from pathlib import Path
 from renal.data.cases import Case
 from renal.data.intensity_checks import check_intensities
 from renal.data.label_checks import check_content, check_place
+from renal.data.posture_checks import check_posture
 from renal.errors import InputError
 from renal.handover.checked import CheckedCase, write_checked
 from renal.image.volume import read_header, read_label, read_padded
@@ -63,6 +64,7 @@ def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> C
         volume, padding = read_padded(header)
         checked.notes += header.remarks
         checked.notes += check_intensities(header.path, volume, padding, header.spacing)
+        checked.notes += check_posture(volume, header.spacing)
         if case.label is not None:
             label_header = read_header(case.label, maximum_voxels)
             checked.notes += (f"label: {remark}" for remark in label_header.remarks)
