@@ -32,7 +32,7 @@ def trunk(lungs=True, liver_hu=100, mass_ml=0):
     for side in (-1, 1):
         hu[ellipsoid((150, 75, 45 * side), (1e6, 20, 35))] = 60
         hu[ellipsoid((260, 60, 90 * side), (60, 45, 50))] = 60  # thick muscle at the pelvis
-    hu[ellipsoid((60, -20, -80), (70, 75, 65))] = liver_hu
+    hu[ellipsoid((65, -20, -80), (80, 85, 70))] = liver_hu
     hu[ellipsoid((60, 30, 105), (50, 40, 30))] = 120  # the spleen
     if mass_ml:
         radius = (mass_ml * 1000 * 3 / 4 / np.pi) ** (1 / 3)

@@ -16,7 +16,8 @@ from renal.image.boxes import three
 GRID_MM = 4.0
 TISSUE_HU, TABLE_MM = -200, 10  # as where the values are checked
 AIR_HU, LUNG_HU = -400, (-950, -500)
-IN_SLICE = np.stack([np.zeros((3, 3)), ndimage.generate_binary_structure(2, 1), np.zeros((3, 3))])
+IN_SLICE = np.zeros((3, 3, 3), bool)
+IN_SLICE[1] = ndimage.generate_binary_structure(2, 1)
 # Of a slice's body: what bowel gas does not fill, and what leaves no room for a liver.
 LUNG_SHARE, NO_LIVER_SHARE = 0.15, 0.1
 LUNG_ML, LUNG_RATIO = 300, 4  # below the scan's middle; as a multiple of what is above
@@ -62,7 +63,10 @@ def check_posture(volume: np.ndarray, spacing: tuple[float, float, float]) -> li
     steps = three(n * step for n, step in zip(every, spacing, strict=True))
     sample = Sample(ndimage.uniform_filter(hu, 3), steps)
     lungs = _lungs(sample)
-    found = [*_spine_in_front(sample), *_lungs_below(sample, lungs), *_liver(sample, lungs)]
+    liver = _liver(sample, lungs)
+    found = [*_spine_in_front(sample), *_upside_down(sample, lungs, liver)]
+    if liver.sum() < 0:
+        found.append("the liver is on the left")
     if not found:
         return []
     return [f"by the header {' and '.join(found)}: is the scan turned or mirrored?"]
@@ -85,12 +89,18 @@ def _share(sample: Sample, lungs: np.ndarray) -> np.ndarray:
     return np.asarray(area / np.maximum(area + (sample.hu > TISSUE_HU).sum((1, 2)), 1))
 
 
-def _lungs_below(sample: Sample, lungs: np.ndarray) -> list[str]:
+def _upside_down(sample: Sample, lungs: np.ndarray, liver: np.ndarray) -> list[str]:
+    """By the lungs, or where they are not in the scan by the liver."""
     half = len(lungs) // 2
     above, below = (part.sum() * sample.voxel_ml for part in (lungs[:half], lungs[-half:]))
-    if below < max(LUNG_ML, LUNG_RATIO * above):
+    if below > max(LUNG_ML, LUNG_RATIO * above):
+        wide = _share(sample, lungs)[half:].max() > LUNG_SHARE
+        return ["the lungs are below"] if wide else []
+    if above > LUNG_ML or not liver.any():
         return []
-    return ["the lungs are below"] if _share(sample, lungs)[half:].max() > LUNG_SHARE else []
+    one_side = np.maximum(liver * np.sign(liver.sum()), 0)
+    depth = np.average(np.arange(len(liver)) + 0.5, weights=one_side) / len(liver)
+    return ["the liver is below"] if depth > LIVER_DEPTH else []
 
 
 def _spine_in_front(sample: Sample) -> list[str]:
@@ -115,14 +125,15 @@ def _midline(sample: Sample) -> float | None:
     return float(np.median(medians)) if medians else None
 
 
-def _liver(sample: Sample, lungs: np.ndarray) -> list[str]:
-    """Whether what is solid and on one side alone, the liver, is on the left, or at the bottom."""
+def _liver(sample: Sample, lungs: np.ndarray) -> np.ndarray:
+    """(z,) ml of what is solid on the right beyond that on the left; zeros if that is no liver."""
+    none = np.zeros(len(lungs))
     middle = _midline(sample)
     columns = np.arange(sample.hu.shape[2])
     if middle is None:
-        return []
+        return none
     if min(middle, columns[-1] - middle) * sample.steps_mm[2] < FLANK_MM:
-        return []
+        return none
     least, most = SOLID_HU
     solid = (sample.hu > least) & (sample.hu < most)
     size = [2 * round(SOLID_MM / step) + 1 for step in sample.steps_mm]
@@ -131,11 +142,5 @@ def _liver(sample: Sample, lungs: np.ndarray) -> list[str]:
     right, left = (core[:, :, side].sum((1, 2)) for side in (columns < middle, columns > middle))
     surplus = (right - left) * sample.voxel_ml
     small, large = sorted((right.sum(), left.sum()))
-    if abs(surplus.sum()) < LIVER_ML or large < LIVER_RATIO * small:
-        return []
-    found = ["the liver is on the left"] if surplus.sum() < 0 else []
-    liver = np.maximum(surplus * np.sign(surplus.sum()), 0)
-    depth = np.average(np.arange(len(liver)) + 0.5, weights=liver) / len(liver)
-    if depth > LIVER_DEPTH and lungs.sum() * sample.voxel_ml < LUNG_ML:
-        found.append("the liver is below")
-    return found
+    told = abs(surplus.sum()) > LIVER_ML and large > LIVER_RATIO * small
+    return surplus if told else none
