@@ -16,11 +16,14 @@ from renal.handover.seals import SEAL
 from renal.plan import RANKS, named, read_plan
 from renal.recipe import averaging, external_files, models_of, voting
 from renal.settings import as_json
+from renal.sources import INSTALLED
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment. No module of the
 # working folder is imported in place of a library's, and a step ends with its Snakemake.
 in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if in_conda and ROOT == INSTALLED:
+    sys.exit("error: --sdm conda: the environments know no installed package: use a clone")
 python = "python" if in_conda else shlex.quote(sys.executable)
 package = shlex.quote(str(ROOT / "workflow"))
 shell.prefix(

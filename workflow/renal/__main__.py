@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from renal import steps
-from renal.apply.commands import add_commands
+from renal import sources, steps
+from renal.apply import commands as applying
+from renal.cluster import commands as machines
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
@@ -167,6 +168,7 @@ READ_BY_PEOPLE = (
 def parser() -> argparse.ArgumentParser:
     """The parser of all steps, built from `STEPS` and `OPTIONS`."""
     top = argparse.ArgumentParser(prog="python -m renal", description=_first_line(__doc__))
+    top.add_argument("--version", action=_Version, nargs=0, help="tell version and commit")
     commands = top.add_subparsers(required=True, metavar="step")
     for step, options in STEPS.items():
         description, name = _first_line(step.__doc__), step.__name__
@@ -193,8 +195,22 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(added)
         return added
 
-    add_commands(add)
+    for commands_of in (applying, machines):
+        commands_of.add_commands(add)
+    description = _first_line(machines.run.__doc__)
+    # No argument begins with this sign: all of them are Snakemake's, --help included.
+    snakemake = commands.add_parser("run", help=description, prefix_chars="\0", add_help=False)
+    snakemake.add_argument("arguments", nargs=argparse.REMAINDER)
+    snakemake.set_defaults(step=machines.run, log=None, debug=False)
     return top
+
+
+class _Version(argparse.Action):
+    """Tells the version; git is not asked before."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print("renal", sources.version())
+        parser.exit()
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:

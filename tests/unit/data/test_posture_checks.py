@@ -32,14 +32,14 @@ def trunk(lungs=True, liver_hu=100, mass_ml=0):
     for side in (-1, 1):
         hu[ellipsoid((150, 75, 45 * side), (1e6, 20, 35))] = 60
         hu[ellipsoid((260, 60, 90 * side), (60, 45, 50))] = 60  # thick muscle at the pelvis
-    hu[ellipsoid((65, -20, -80), (80, 85, 70))] = liver_hu
+    hu[ellipsoid((90, -20, -80), (80, 80, 70))] = liver_hu
     hu[ellipsoid((60, 30, 105), (50, 40, 30))] = 120  # the spleen
     if mass_ml:
         radius = (mass_ml * 1000 * 3 / 4 / np.pi) ** (1 / 3)
         hu[ellipsoid((150, 10, 75), (radius,) * 3)] = 80
     if lungs:
         for side in (-1, 1):
-            hu[ellipsoid((0, 0, 85 * side), (60, 90, 60))] = -850
+            hu[ellipsoid((0, 0, 80 * side), (60, 75, 50))] = -850
         hu[ellipsoid((0, -40, 35), (40, 55, 60))] = 150  # the heart
     hu[ellipsoid((150, 60, 0), (1e6, 18, 22))] = 250
     hu += np.random.default_rng(0).normal(0, 25, SHAPE)

@@ -10,8 +10,9 @@ from renal.recipe.method import Method
 from renal.recipe.rows import check_rows
 from renal.recipe.strict_yaml import read_mapping
 from renal.recipe.validated import validated
+from renal.sources import ROOT
 
-METHODS = Path(__file__).resolve().parents[2] / "methods"
+METHODS = ROOT / "workflow/methods"
 
 
 def load_methods(configuration: Configuration) -> dict[str, Method]:
