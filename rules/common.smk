@@ -14,7 +14,7 @@ from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.handover.seals import SEAL
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, models_of, voting
+from renal.recipe import averaging, external_files, label_options, models_of, voting
 from renal.settings import as_json
 from renal.sources import INSTALLED
 
@@ -41,6 +41,7 @@ except InputError as error:
 RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
+LABELS = label_options(plan.labels)
 # What compares rows, where there are several.
 COMPARED = [f"compare{name}.csv" for name in ("", "_rows", "_schemes", "_places", "_cases")]
 COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]

@@ -22,10 +22,13 @@ rule validate:
         maximum_voxels=plan.configuration.data.maximum_voxels,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("validate"),
         images=lambda w: named(plan.files_of(w.batch)[0]),
-        labels=lambda w: (
-            ["--labels", *named(plan.files_of(w.batch)[1])] if plan.files_of(w.batch)[1] else []
+        label_files=lambda w: (
+            ["--label-files", *named(plan.files_of(w.batch)[1])]
+            if plan.files_of(w.batch)[1]
+            else []
         ),
         # Not as inputs: those are compared by age alone, and name the folder that they lie in.
         stamps=lambda w: plan.stamps(w.batch),
@@ -33,8 +36,8 @@ rule validate:
         "Checking the files of {wildcards.batch}"
     shell:
         "renal validate --data {resources.data:q} --maximum-voxels {resources.maximum_voxels}"
-        " --output {output:q} --threads {threads} --log {log:q}"
-        " --images {params.images:q} {params.labels:q}"
+        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --images {params.images:q} {params.label_files:q}"
 
 
 # All bad cases are listed at once, and stop the run before anything is trained.
@@ -56,13 +59,14 @@ rule check_cases:
         runtime=lambda w, attempt: 10 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("check_cases"),
         listed=plan.listed,
     message:
         "Listing all cases"
     shell:
         "renal check_cases --data {resources.data:q} --checked {input.checked:q}"
-        " --output {output:q} --log {log:q}"
+        " {params.labels:q} --output {output:q} --log {log:q}"
 
 
 # The last job of a run, or of a method: it fails where a case that was only to be segmented was

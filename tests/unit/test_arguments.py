@@ -55,6 +55,7 @@ SOUND = {
     "--fold": "0",
     "--histories": "history.csv",
     "--labelled": "1",
+    "--labels": "kits19",
     "--listed": "scores.csv",
     "--located": "prepared",
     "--maximum-voxels": "1000000",
@@ -77,11 +78,12 @@ SOUND = {
     "--unlabelled": "0",
     "--weights": "model.safetensors",
     "--images": "case_00000/imaging.nii.gz",
-    "--labels": "case_00000/segmentation.nii.gz",
+    "--label-files": "case_00000/segmentation.nii.gz",
 }
 PATHS = {name for name in SOUND if command_line.OPTIONS.get(name, {}).get("type") is not None} - {
     "--fold",
     "--labelled",
+    "--labels",
     "--maximum-voxels",
     "--minutes",
     "--seed",

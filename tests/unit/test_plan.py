@@ -196,7 +196,9 @@ def test_weights_are_asked_for_where_a_network_begins_with_some(folder):
 
 def test_everything_can_be_asked_of_every_method(folder):
     methods = sorted(path.stem for path in METHODS.glob("*.yaml"))
-    plan = read_plan(configuration(folder, methods=methods))
+    values = configuration(folder, methods=methods)
+    values["data"]["labels"] = "kits23"  # has the regions of all recipes
+    plan = read_plan(values)
     assert {grid for grid, _ in plan.images} == set(plan.grids)
     assert plan.checked(["fold0-000"]) == [plan.results / "cases/fold0-000.json"]
     assert [path.suffix for path in plan.tables] == [".csv", ".md", ".tex", ".html"]

@@ -14,7 +14,7 @@ from renal.sources import MODULES, PACKAGE, code_hash, sources_of, training_comp
 
 EVERYTHING = sorted(path.stem for path in recipe.METHODS.glob("*.yaml"))
 SETTINGS = {
-    "data": {"root": "nowhere", "maximum_voxels": 10**7},
+    "data": {"root": "nowhere", "maximum_voxels": 10**7, "labels": "kits23"},
     "results": "results",
     "methods": EVERYTHING,
     "folds": {"count": 2, "seed": 0},
@@ -182,6 +182,7 @@ NOTICED = {
     "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
+    "data.posture_checks": {"validate"},
     "data.label_checks": {"validate", "import_segmentations"},
     "data.listing": {"check_cases"},
     "prepare": PREPARE | {"window_normalize"},
@@ -202,7 +203,8 @@ NOTICED = {
     "image.body": {"validate", "crop_body"},
     "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE}
     | {"draw_gallery", "write_page"},
-    "image.components": {"crop_true_roi", "crop_roi", *MERGED, "average"},
+    "image.components": {"validate", "crop_true_roi", "crop_roi", *MERGED, "average"}
+    | {"import_segmentations"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
     "image.volume": {"validate", *PREPARE, *SCORE, *CASES},
     "image.placement": {"validate", *PREPARE, *SCORE, *CASES},

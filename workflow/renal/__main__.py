@@ -16,6 +16,7 @@ from renal.cluster import commands as machines
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
+from renal.labels import KITS19
 from renal.report import commands as drawing
 
 log = logging.getLogger("renal")
@@ -60,7 +61,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--fold": {"type": number(0), "help": "fold that held the cases out; not for tests"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
     "--images": {"help": "images within the data folder, by case"},
-    "--labels": {"help": "labels within the data folder, by case"},
+    "--label-files": {"help": "labels within the data folder, by case"},
+    "--labels": {"type": applying.scheme, "default": KITS19, "help": "scheme of labels"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
@@ -101,46 +103,49 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "images", "labels", "log", "output", "weights"}
+UNCHECKED = {"data", "images", "label_files", "log", "output", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
-    steps.phantom: "--labelled --unlabelled --seed --size",
-    steps.validate: "--data --maximum-voxels --images= [--labels]=",
-    steps.check_cases: "--data --checked",
+    steps.phantom: "--labelled --unlabelled --seed --size [--labels]",
+    steps.validate: "--data --maximum-voxels --images= [--label-files]= [--labels]",
+    steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
-    steps.resample: "--data --checked --settings [--boxes]",
+    steps.resample: "--data --checked --settings [--boxes] [--labels]",
     steps.window_normalize: "--source --settings",
-    steps.crop_roi: "--data --checked --settings [--prediction]",
+    steps.crop_roi: "--data --checked --settings [--prediction] [--labels]",
     steps.download_weights: "--settings",
     steps.seal: "",
-    steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
-    steps.predict: "--prepared --models --settings [--bfloat16-on-cpu]",
-    steps.merge: "--data --checked --predictions= --settings",
-    steps.average: "--data --checked --predictions= --settings",
-    steps.vote: "--data --checked --segmentations= --settings",
-    steps.import_segmentations: "--data --checked --settings",
+    steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]"
+    " [--labels]",
+    steps.predict: "--prepared --models --settings [--bfloat16-on-cpu] [--labels]",
+    steps.merge: "--data --checked --predictions= --settings [--labels]",
+    steps.average: "--data --checked --predictions= --settings [--labels]",
+    steps.vote: "--data --checked --segmentations= --settings [--labels]",
+    steps.import_segmentations: "--data --checked --settings [--labels]",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name [--fold]"
-    " [--located]",
+    " [--located] [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
-    steps.write_tables: "--scores... --settings",
-    steps.write_test_tables: "--scores... --settings",
-    steps.compare: "--scores... --settings",
-    drawing.draw_comparison: "--tables --listed",
-    drawing.draw_gallery: "--data --checked --scores= --segmentations=",
-    drawing.draw_overlays: "--data --checked --scores --segmentations",
+    steps.write_tables: "--scores... --settings [--labels]",
+    steps.write_test_tables: "--scores... --settings [--labels]",
+    steps.compare: "--scores... --settings [--labels]",
+    drawing.draw_comparison: "--tables --listed [--labels]",
+    drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
+    drawing.draw_overlays: "--data --checked --scores --segmentations [--labels]",
     drawing.draw_curves: "--histories --name",
-    drawing.draw_located: "--scores --name",
-    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures",
+    drawing.draw_located: "--scores --name [--labels]",
+    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures"
+    " [--labels]",
     steps.tensorboard: "--results",
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = {"data", "images", "labels", "listed", "log", "output", "pictures", "results"} | {
+NOT_OF_STEPS = {"data", "images", "label_files", "listed", "log", "output", "pictures"} | {
+    "results",
     "tables",
     "weights",
 }

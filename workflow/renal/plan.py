@@ -91,6 +91,7 @@ class Plan(Cohort):
         self.recipes = recipes
         self.methods = configuration.methods
         self.results = configuration.results
+        self.labels = configuration.data.scheme
         data = configuration.data
         super().__init__(
             cases,
@@ -222,7 +223,7 @@ class Plan(Cohort):
 
     def merging(self, method: str) -> Merging:
         """What decides segmentations and scores beside predictions."""
-        return merging(self.recipes, method)
+        return merging(self.recipes, method, self.labels)
 
     def merged_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
         """Stages that are merged to the folders of their predictions."""
@@ -257,7 +258,7 @@ class Plan(Cohort):
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
         labelled = [name for batch in self.labelled for name in self.batches[batch]]
-        return {method: as_values(row(self.recipes, method, labelled)) for method in self.methods}
+        return {m: as_values(row(self.recipes, m, labelled, self.labels)) for m in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""

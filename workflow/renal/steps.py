@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, RootModel, ValidationError
 
@@ -31,7 +31,7 @@ def phantom(a: Arguments) -> Work:
     from renal.data.phantom import write_phantom
 
     numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
-    return partial(write_phantom, a.output, **numbers, processes=a.threads)
+    return partial(write_phantom, a.output, **numbers, labels=a.labels, processes=a.threads)
 
 
 def validate(a: Arguments) -> Work:
@@ -39,10 +39,9 @@ def validate(a: Arguments) -> Work:
     from renal.data.cases import Case
     from renal.data.validation import validate
 
-    labels = {name: a.data / path for name, path in a.labels or []}
+    labels = {name: a.data / path for name, path in a.label_files or []}
     cases = [Case(name, a.data / path, labels.get(name)) for name, path in a.images]
-    limit = a.maximum_voxels
-    return partial(validate, a.data, cases, a.output, maximum_voxels=limit, threads=a.threads)
+    return partial(validate, a.data, cases, a.output, **_common(a, "maximum_voxels"))
 
 
 def check_cases(a: Arguments) -> Work:
@@ -52,7 +51,7 @@ def check_cases(a: Arguments) -> Work:
 
     def work() -> None:
         batches = {path.stem: list(read_checked(path).values()) for path in a.checked}
-        for fault in check_cases(batches, a.data, a.output):
+        for fault in check_cases(batches, a.data, a.output, a.labels):
             log.warning("%s: this case will not be segmented", fault)
 
     return work
@@ -86,8 +85,8 @@ def resample(a: Arguments) -> Work:
     from renal.image.settings import Geometry
     from renal.prepare.resample import resample
 
-    settings, place = _settings(Geometry, a), {"boxes": a.boxes, "threads": a.threads}
-    return lambda: resample(usable(a.checked, a.data), settings, a.output, **place)
+    settings, more = _settings(Geometry, a), _common(a, "boxes")
+    return lambda: resample(usable(a.checked, a.data), settings, a.output, **more)
 
 
 def window_normalize(a: Arguments) -> Work:
@@ -109,13 +108,12 @@ def crop_roi(a: Arguments) -> Work:
     if a.prediction:
         mask_of: MaskSource = partial(native_mask_of, a.prediction)
     else:
-        mask_of = partial(true_mask, outer=settings.outer)
+        mask_of = partial(true_mask, outer=settings.outer, labels=a.labels)
 
     def work() -> None:
         cases = usable(a.checked, a.data)
-        for name in crop_roi(
-            cases, settings, mask_of, a.output, labels=not a.prediction, threads=a.threads
-        ):
+        common = _common(a) | ({"labels": None} if a.prediction else {})
+        for name in crop_roi(cases, settings, mask_of, a.output, **common):
             log.warning("%s: no kidney was found: its segmentation will be empty", name)
 
     return work
@@ -166,6 +164,7 @@ def train(a: Arguments) -> Work:
                 pretrain=pretrain,
                 write=write_results,
                 code=code_hash("learn.training", *training_components(settings)),
+                labels=a.labels,
             )
 
     return work
@@ -189,6 +188,7 @@ def predict(a: Arguments) -> Work:
         a.output,
         threads=a.threads,
         bfloat16_on_cpu=a.bfloat16_on_cpu,
+        labels=a.labels,
     )
 
 
@@ -211,7 +211,7 @@ def merge(a: Arguments) -> Work:
         _of_all("--predictions", _grouped(a.predictions), settings.stages),
         settings,
         a.output,
-        threads=a.threads,
+        **_common(a),
     )
 
 
@@ -223,7 +223,7 @@ def average(a: Arguments) -> Work:
 
     settings = _settings(Averaging, a)
     return lambda: average(
-        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, threads=a.threads
+        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, **_common(a)
     )
 
 
@@ -235,7 +235,7 @@ def vote(a: Arguments) -> Work:
 
     settings = _settings(Voting, a)
     return lambda: vote(
-        usable(a.checked, a.data), dict(a.segmentations), settings, a.output, threads=a.threads
+        usable(a.checked, a.data), dict(a.segmentations), settings, a.output, **_common(a)
     )
 
 
@@ -248,7 +248,7 @@ def import_segmentations(a: Arguments) -> Work:
 
     settings = _settings(External, a)
     return lambda: import_segmentations(
-        usable(a.checked, a.data), settings, a.output, check_place=check_place, threads=a.threads
+        usable(a.checked, a.data), settings, a.output, check_place=check_place, **_common(a)
     )
 
 
@@ -272,7 +272,7 @@ def evaluate(a: Arguments) -> Work:
         name=a.name,
         fold=a.fold,
         located=a.located,
-        threads=a.threads,
+        **_common(a),
     )
 
 
@@ -322,7 +322,7 @@ def write_tables(a: Arguments) -> Work:
     from renal.report.tables import write_tables
 
     methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_tables, a.scores, methods, a.output)
+    return partial(write_tables, a.scores, methods, a.output, a.labels)
 
 
 def write_test_tables(a: Arguments) -> Work:
@@ -331,7 +331,7 @@ def write_test_tables(a: Arguments) -> Work:
     from renal.report.tables_of_tests import write_test_tables
 
     methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_test_tables, a.scores, methods, a.output)
+    return partial(write_test_tables, a.scores, methods, a.output, a.labels)
 
 
 def compare(a: Arguments) -> Work:
@@ -341,7 +341,9 @@ def compare(a: Arguments) -> Work:
     from renal.report.settings import Comparison
 
     settings = _settings(Comparison, a)
-    return lambda: write_comparison(compare(a.scores, settings.models), settings.rows, a.output)
+    return lambda: write_comparison(
+        compare(a.scores, settings.models, a.labels), settings.rows, a.output, a.labels
+    )
 
 
 def write_page(a: Arguments) -> Work:
@@ -356,7 +358,7 @@ def write_page(a: Arguments) -> Work:
         scores = _of_all("--scores", dict(a.scores), methods)
         segmentations = _of_all("--segmentations", dict(a.segmentations), methods)
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output)
+        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output, a.labels)
 
     return work
 
@@ -367,6 +369,11 @@ def tensorboard(a: Arguments) -> Work:
     from renal.report.events import write_events
 
     return lambda: write_events(find_histories(a.results), a.output)
+
+
+def _common(a: Arguments, *more: str) -> dict[str, Any]:
+    """What most steps take, the scheme of labels and how many cases at a time, and more by name."""
+    return {name: getattr(a, name) for name in ("labels", "threads", *more)}
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:

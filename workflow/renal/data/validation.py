@@ -16,7 +16,13 @@ from renal.parallel import for_each
 
 
 def validate(
-    root: Path, cases: list[Case], output: Path, *, maximum_voxels: int, threads: int = 1
+    root: Path,
+    cases: list[Case],
+    output: Path,
+    *,
+    maximum_voxels: int,
+    labels: Labels = KITS19,
+    threads: int = 1,
 ) -> None:
     """Check some cases and write what was found, faults included, as JSON.
 
@@ -30,6 +36,8 @@ def validate(
         JSON to write: a `CheckedCase` each.
     maximum_voxels : int
         Largest volume that is read.
+    labels : Labels
+        The label values that there are.
     threads : int
         Cases at a time.
 
@@ -40,7 +48,7 @@ def validate(
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: set data.root in config.yaml")
-    work = partial(check_case, maximum_voxels=maximum_voxels)
+    work = partial(check_case, maximum_voxels=maximum_voxels, labels=labels)
     write_checked(output, for_each(cases, work, threads), root)
 
 

@@ -1,13 +1,16 @@
 """config.yaml: what a user edits."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from renal.data.cases import Layout
 from renal.errors import InputError
+from renal.labels import Labels
 from renal.recipe.method import RESERVED
+from renal.recipe.schemes import LabelScheme, Regions, labels_of
 from renal.recipe.validated import validated
 from renal.settings import Name, Strict, UsablePath
 from renal.sources import MODULES, PACKAGE
@@ -18,7 +21,7 @@ TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", "nan", 
 
 
 class Data(Strict):
-    """Where the cases lie, and which of them are left out, tested on, or of one patient."""
+    """Where the cases lie, which are left out, tested on or of one patient; what labels mean."""
 
     root: UsablePath
     layout: Layout | None = None
@@ -27,6 +30,18 @@ class Data(Strict):
     groups: UsablePath | None = None
     unlabelled: UsablePath | None = None
     maximum_voxels: PositiveInt
+    labels: LabelScheme = "kits19"
+    regions: Regions | None = None
+
+    @cached_property
+    def scheme(self) -> Labels:
+        """The table of labels and regions."""
+        return labels_of(self.labels, self.regions)
+
+    @model_validator(mode="after")
+    def _scheme(self) -> "Data":
+        labels_of(self.labels, self.regions)
+        return self
 
 
 class Folds(Strict):

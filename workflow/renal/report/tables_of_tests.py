@@ -14,6 +14,7 @@ from renal.report.tables import (
     GRIDS,
     dice_titles,
     further_titles,
+    grid_titles,
     html_page,
     markdown_tables,
     notes_on_others,
@@ -24,16 +25,28 @@ if TYPE_CHECKING:
 
 # What recipes call this set where their paper reports on it.
 TEST_SET = "challenge test set"
-# Mean Dice on the challenge's 90 test cases, by its own labels of 2019.
+# Mean Dice of regions on KiTS19's 90 test cases, by the challenge's own labels of 2019.
 PUBLISHED = {
-    "KiTS19 winner (nnU-Net family), published": (0.974, 0.851, 0.912),
-    "nnU-Net, open leaderboard 2020, published": (0.979, 0.854, 0.917),
+    "KiTS19 winner (nnU-Net family), published": {
+        "kidney_dice": 0.974,
+        "tumour_dice": 0.851,
+        "composite": 0.912,
+    },
+    "nnU-Net, open leaderboard 2020, published": {
+        "kidney_dice": 0.979,
+        "tumour_dice": 0.854,
+        "composite": 0.917,
+    },
 }
 NOTES = (
     "Mean (SD over the cases) of cases that no model has learned from, segmented by the mean of "
-    "the folds' models. Published figures were scored with the challenge's own labels of 2019, "
-    "which stayed hidden. The labels that are public since are of a later version, drawn anew, so "
-    "that the same segmentation scores otherwise."
+    "the folds' models. "
+)
+VERSIONS = (
+    "Published figures are of KiTS19's 90 test cases, kidney (with its tumours and cysts) and "
+    "tumour, scored with the challenge's own labels of 2019, which stayed hidden. The labels of "
+    "these cases that are public since are of a later version, drawn anew, so that the same "
+    "segmentation scores otherwise."
 )
 
 
@@ -63,7 +76,7 @@ def test_table(
             part = scores[(scores["method"] == name) & (scores["grid"] == grid)]
             for metric in _metrics(labels):
                 values = part[metric].dropna().astype(float)
-                figure = _published(method, metric) if grid == "native" else None
+                figure = _published(method, metric, labels) if grid == "native" else None
                 row = [name, method.family, grid, metric, values.mean(), values.std()]
                 rows.append([*row, len(values), figure])
     columns = ["method", "family", "grid", "metric", "mean", "sd", "cases", "published"]
@@ -75,12 +88,21 @@ def _metrics(labels: Labels) -> dict[str, str]:
     return dice_titles(labels) | further_titles(labels)
 
 
-def _published(method: "Row", metric: str) -> float | None:
-    """The paper's mean Dice, if it was of this set."""
+def _published(method: "Row", metric: str, labels: Labels) -> float | None:
+    """The paper's mean Dice, if it was of this set and means the same by this scheme."""
     if method.published is None or method.published.where != TEST_SET:
         return None
     figure = method.published.dice.get(metric.removesuffix("_dice"))
-    return None if figure is None else figure[0]
+    return None if figure is None or not _comparable(metric, labels) else figure[0]
+
+
+def _comparable(metric: str, labels: Labels) -> bool:
+    """Whether a figure by KiTS19's regions is of the same region.
+
+    Kidney and tumour are in all published schemes what they are there; what composite is the mean
+    of differs, and what regions of one's own are is not known.
+    """
+    return labels.name == KITS19.name or (labels.name != "" and metric != "composite")
 
 
 def _forms(
@@ -89,19 +111,20 @@ def _forms(
     """Title to table of text: Dice on the native grid, then the other metrics."""
     dice = dice_titles(labels)
     further = {key: title for key, title in _metrics(labels).items() if key not in dice}
-    forms = {
-        "Test set, native grid, official KiTS19 Dice": _form(table, methods, dice),
-        "Test set, further metrics, native grid": _form(table, methods, further),
-    }
-    published = [
-        ["", *(f"{value:.3f}" for value in figures), "90"] for figures in PUBLISHED.values()
-    ]
-    if list(dice) == ["kidney_dice", "tumour_dice", "composite"]:
-        first = next(iter(forms))
-        others = pd.DataFrame(published, columns=forms[first].columns)
-        others["Method"] = list(PUBLISHED)
-        forms[first] = pd.concat([forms[first], others])
-    return forms
+    title = f"Test set: {grid_titles(labels)['native']}"
+    form = _form(table, methods, dice)
+    if labels.name:
+        others = [
+            [name, *(_reached(figures, metric, labels) for metric in dice), "90"]
+            for name, figures in PUBLISHED.items()
+        ]
+        form = pd.concat([form, pd.DataFrame(others, columns=form.columns)])
+    return {title: form, "Test set: further metrics, native grid": _form(table, methods, further)}
+
+
+def _reached(figures: dict[str, float], metric: str, labels: Labels) -> str:
+    known = metric in figures and _comparable(metric, labels)
+    return f"{figures[metric]:.3f}" if known else "-"
 
 
 def _form(table: pd.DataFrame, methods: dict[str, "Row"], metrics: dict[str, str]) -> pd.DataFrame:
@@ -147,7 +170,8 @@ def write_test_tables(
                 "delete it and run the workflow again"
             )
     table = test_table(collected, methods, labels)
-    tables, notes = _forms(table, methods, labels), NOTES + notes_on_others(methods)
+    notes = NOTES + (VERSIONS if labels.name else "") + notes_on_others(methods)
+    tables = _forms(table, methods, labels)
     text = "\n".join(["# Test set", "", *markdown_tables(tables), notes, ""])
     write_text(output / "test.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "test.md", text)
