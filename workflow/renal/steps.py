@@ -26,24 +26,6 @@ Model = TypeVar("Model", bound=BaseModel)
 Paths = TypeVar("Paths")
 
 
-def phantom(a: Arguments) -> Work:
-    """Write a procedural data set in KiTS19's layout."""
-    from renal.data.phantom import write_phantom
-
-    numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
-    return partial(write_phantom, a.output, **numbers, labels=a.labels, processes=a.threads)
-
-
-def validate(a: Arguments) -> Work:
-    """Read and check every file of some cases."""
-    from renal.data.cases import Case
-    from renal.data.validation import validate
-
-    labels = {name: a.data / path for name, path in a.label_files or []}
-    cases = [Case(name, a.data / path, labels.get(name)) for name, path in a.images]
-    return partial(validate, a.data, cases, a.output, **_common(a, "maximum_voxels"))
-
-
 def check_cases(a: Arguments) -> Work:
     """Index all cases; stop if a labelled one is bad."""
     from renal.data.listing import check_cases
@@ -85,7 +67,7 @@ def resample(a: Arguments) -> Work:
     from renal.image.settings import Geometry
     from renal.prepare.resample import resample
 
-    settings, more = _settings(Geometry, a), _common(a, "boxes")
+    settings, more = _settings(Geometry, a), _common(a) | {"boxes": a.boxes}
     return lambda: resample(usable(a.checked, a.data), settings, a.output, **more)
 
 
@@ -276,6 +258,18 @@ def evaluate(a: Arguments) -> Work:
     )
 
 
+def score_annotators(a: Arguments) -> Work:
+    """Score annotators of the same cases among themselves."""
+    from renal.data.instances import readings_of
+    from renal.data.label_checks import check_place
+    from renal.evaluate.annotators import score_annotators
+    from renal.handover.checked import usable
+
+    return lambda: score_annotators(
+        usable(a.checked, a.data), readings_of, a.output, check_place=check_place, **_common(a)
+    )
+
+
 def collect_scores(a: Arguments) -> Work:
     """Join the folds' scores."""
     from renal.evaluate.collect import collect_scores
@@ -322,7 +316,7 @@ def write_tables(a: Arguments) -> Work:
     from renal.report.tables import write_tables
 
     methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_tables, a.scores, methods, a.output, a.labels)
+    return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
 
 
 def write_test_tables(a: Arguments) -> Work:
@@ -371,9 +365,9 @@ def tensorboard(a: Arguments) -> Work:
     return lambda: write_events(find_histories(a.results), a.output)
 
 
-def _common(a: Arguments, *more: str) -> dict[str, Any]:
-    """What most steps take, the scheme of labels and how many cases at a time, and more by name."""
-    return {name: getattr(a, name) for name in ("labels", "threads", *more)}
+def _common(a: Arguments) -> dict[str, Any]:
+    """What most steps take: the scheme of labels, and how many cases at a time."""
+    return {"labels": a.labels, "threads": a.threads}
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from renal.data.cases import Case
 from renal.data.folds import assign, read_assignments, write_assignments
+from renal.data.stamps import outline_stamps, stamps
 
 
 class Cohort:
@@ -92,15 +93,14 @@ class Cohort:
         return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
 
     def stamps(self, batch: str) -> list[str]:
-        """Name within the data folder, size and time stamp of the files of a batch's cases.
+        """What tells that a batch's files are others."""
+        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        return stamps(self._root, files)
 
-        Another file in a name's place has another size or time stamp, older ones included.
-        """
-        root, cases = self._root, [self.cases[name] for name in self.batches[batch]]
-        return [
-            f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
-            for path, stat in ((path, path.stat()) for case in cases for path in case.files)
-        ]
+    def outlines(self) -> list[str]:
+        """What tells that annotators' outlines of labelled cases are others; empty without any."""
+        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
+        return outline_stamps(self._root, images)
 
     def files_of(self, batch: str) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         """Case to its image, and to its label, within the data folder."""

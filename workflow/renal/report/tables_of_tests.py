@@ -10,6 +10,7 @@ from renal.errors import InputError
 from renal.files import write_text
 from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
+from renal.report.annotators import with_found
 from renal.report.tables import (
     GRIDS,
     dice_titles,
@@ -64,12 +65,7 @@ def test_table(
     labels : Labels
         The regions that were scored.
     """
-    scores = scores.copy()
-    for region in labels.regions:
-        if region.lesion:
-            detection = scores[f"{region.name}_detection"]
-            found = (detection == "found").where(detection.isin(["found", "missed"]))
-            scores[f"{region.name}s_found"] = found
+    scores = with_found(scores, labels)
     rows = []
     for name, method in methods.items():
         for grid in GRIDS:
