@@ -26,15 +26,6 @@ Model = TypeVar("Model", bound=BaseModel)
 Paths = TypeVar("Paths")
 
 
-def validate(a: Arguments) -> Work:
-    """Read and check every file of some cases."""
-    from renal.data.validation import validate
-
-    return partial(
-        validate, a.data, a.cases, a.output, maximum_voxels=a.maximum_voxels, **_common(a)
-    )
-
-
 def check_cases(a: Arguments) -> Work:
     """Index all cases; stop if a labelled one is bad."""
     from renal.data.listing import check_cases
@@ -76,10 +67,8 @@ def resample(a: Arguments) -> Work:
     from renal.image.settings import Geometry
     from renal.prepare.resample import resample
 
-    settings = _settings(Geometry, a)
-    return lambda: resample(
-        usable(a.checked, a.data), settings, a.output, boxes=a.boxes, **_common(a)
-    )
+    settings, more = _settings(Geometry, a), _common(a) | {"boxes": a.boxes}
+    return lambda: resample(usable(a.checked, a.data), settings, a.output, **more)
 
 
 def window_normalize(a: Arguments) -> Work:
@@ -328,6 +317,15 @@ def write_tables(a: Arguments) -> Work:
 
     methods = _settings(RootModel[dict[str, Row]], a).root
     return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
+
+
+def write_test_tables(a: Arguments) -> Work:
+    """Write the tables of the test set."""
+    from renal.report.settings import Row
+    from renal.report.tables_of_tests import write_test_tables
+
+    methods = _settings(RootModel[dict[str, Row]], a).root
+    return partial(write_test_tables, a.scores, methods, a.output, a.labels)
 
 
 def compare(a: Arguments) -> Work:
