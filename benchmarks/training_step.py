@@ -23,6 +23,7 @@ from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
+from renal.learn.device import choose_device, place
 from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth
 from renal.learn.networks import build_network
@@ -60,17 +61,17 @@ def main() -> None:
     size = tuple(a.size or stage.geometry.sizes)
     settings = stage.training
     torch.set_num_threads(a.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = a.bfloat16 or device.type == "cuda"
+    device, precision = choose_device(bfloat16_on_cpu=a.bfloat16)
     network = build_network(settings.network, settings.sampler.channels, settings.target)
-    network.to(device)
+    place(network, settings, device)
     optimizer = build_optimizer(network, settings.optimizer)
     seconds = {"data": [], "resident": []}
     with tempfile.TemporaryDirectory() as folder:
         regions = stage.regions.count if stage.regions else 1
         write_cases(Path(folder), size, regions, settings.batch_size * 3)
-        examples = Examples(read_cases([Path(folder)], device), settings, device)
-        run = Run(network, optimizer, drawing_of(settings.drawing, examples), settings, 0, half)
+        examples = Examples(read_cases([Path(folder)]), settings, device)
+        drawing = drawing_of(settings.drawing, examples)
+        run = Run(network, optimizer, drawing, settings, 0, precision)
         image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
         resident = Truth(encode(label, settings.target), label, image, epoch=0)
         count = settings.batch_size * (a.steps + 1)

@@ -44,6 +44,9 @@ class NetworkSettings(Strict):
         the width of the recipe.
     normalizes_space : bool
         Whether it normalises over the voxels of a channel alone, of which there must be several.
+    channels_last : bool
+        Whether all its layers compute on a GPU with channels as the innermost axis in memory, as
+        tensor cores want them: layers that do not would copy all to and fro.
     weights : Pretrained or None
         What it begins with.
     keywords : dict
@@ -68,6 +71,10 @@ class NetworkSettings(Strict):
     @property
     def normalizes_space(self) -> bool:
         return False
+
+    @property
+    def channels_last(self) -> bool:
+        return not self.normalizes_space
 
     @property
     def weights(self) -> Pretrained | None:
@@ -128,6 +135,11 @@ class UNet(NetworkSettings):
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
 
+    @property
+    def channels_last(self) -> bool:
+        # In 3D doubling the size by nearest neighbours is for channels first alone.
+        return self.flat and self.normalization == "batch"
+
 
 class TuNet(NetworkSettings):
     """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py)."""
@@ -144,6 +156,10 @@ class TuNet(NetworkSettings):
     @property
     def kilobytes(self) -> float:
         return 3.6
+
+    @property
+    def channels_last(self) -> bool:
+        return False  # GroupNorm is for channels first alone
 
     @property
     def divisor(self) -> Size:
