@@ -15,7 +15,10 @@ import collections
 import contextlib
 import ctypes
 import functools
+import hashlib
+import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
@@ -74,28 +77,36 @@ extern "C" void set_device(int index) { current = static_cast<c10::DeviceIndex>(
 """
 
 
-def build(library: Path) -> None:
-    """Compile the C++ into `library`; takes seconds."""
-    root = Path(importlib.util.find_spec("torch").origin).parent
-    source = library.with_suffix(".cpp")
-    source.write_text(CPP)
-    command = ["g++", "-O0", "-shared", "-fPIC", "-std=c++20", f"-I{root}/include", str(source)]
-    command += ["-o", str(library), f"-L{root}/lib", "-lc10", "-ltorch_cpu"]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def built(folder: Path) -> Path:
+    """The compiled C++ in a folder; made where it is not there yet, which takes seconds."""
+    key = hashlib.sha256((CPP + importlib.metadata.version("torch")).encode()).hexdigest()[:12]
+    library, root = folder / f"{key}.so", _torch()
+    if not library.exists():
+        source, part = folder / f"{key}.{os.getpid()}.cpp", folder / f"{key}.{os.getpid()}.so"
+        source.write_text(CPP)
+        command = ["g++", "-O0", "-shared", "-fPIC", "-std=c++20", f"-I{root}/include", source]
+        command += ["-o", part, f"-L{root}/lib", "-lc10", "-ltorch_cpu"]
+        subprocess.run(command, check=True)
+        source.unlink()
+        part.replace(library)
+    return library
 
 
 def install(library: Path) -> ctypes.CDLL:
-    """Register guard and hooks of what `build` made; before torch is imported."""
+    """Register guard and hooks; before torch is imported."""
     assert "torch" not in sys.modules, "the fake device must come before torch"
-    root = Path(importlib.util.find_spec("torch").origin).parent
     for name in ("libtorch_global_deps.so", "libc10.so", "libtorch_cpu.so"):
-        ctypes.CDLL(str(root / "lib" / name), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(_torch() / "lib" / name), mode=ctypes.RTLD_GLOBAL)
     native = ctypes.CDLL(str(library))
     native.install()
     return native
 
 
-NATIVE = install(Path(sys.argv[1]))
+def _torch() -> Path:
+    return Path(importlib.util.find_spec("torch").origin).parent
+
+
+NATIVE = install(built(Path(sys.argv[1])))
 
 import torch  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode  # noqa: E402

@@ -27,7 +27,8 @@ def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, 
     place : tuple of slice
         Where the volume lies in it.
     """
-    sides, place = [], []
+    sides: list[int] = []
+    place: list[slice] = []
     for length, wanted in zip(volume.shape[-3:], size, strict=True):
         before = max(0, wanted - length) // 2
         sides.append(max(length, wanted))
@@ -37,5 +38,5 @@ def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, 
         return volume, inner
     # The smallest value stays where it is, on a GPU too.
     whole = volume.min().expand(*volume.shape[:-3], *sides).clone()
-    whole[..., *inner] = volume
+    whole[(..., *inner)] = volume
     return whole, inner
