@@ -14,13 +14,16 @@ from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.handover.seals import SEAL
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, models_of, voting
+from renal.recipe import averaging, external_files, label_options, models_of, voting
 from renal.settings import as_json
+from renal.sources import INSTALLED
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment. No module of the
 # working folder is imported in place of a library's, and a step ends with its Snakemake.
 in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if in_conda and ROOT == INSTALLED:
+    sys.exit("error: --sdm conda: the environments know no installed package: use a clone")
 python = "python" if in_conda else shlex.quote(sys.executable)
 package = shlex.quote(str(ROOT / "workflow"))
 shell.prefix(
@@ -38,6 +41,7 @@ except InputError as error:
 RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
+LABELS = label_options(plan.labels)
 # What compares rows, where there are several.
 COMPARED = [f"compare{name}.csv" for name in ("", "_rows", "_schemes", "_places", "_cases")]
 COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
@@ -61,9 +65,11 @@ wildcard_constraints:
 
 
 # Without a scheduler that hands them out, as many jobs use a GPU at once as there are GPUs.
-if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
-    if gpus := visible_gpus():
-        workflow.register_resource("gpu", len(gpus))
+gpus = visible_gpus() if workflow.local_exec else []
+if workflow.is_main_process and gpus and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(gpus))
+# Jobs that a scheduler gets ask it for one.
+ON_GPU = bool(gpus) or not workflow.local_exec
 
 
 # Not `onstart`, which Snakemake leaves out where this workflow is a module of another one.

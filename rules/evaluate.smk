@@ -21,6 +21,7 @@ rule merge:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         predictions=lambda w: named(plan.merged_predictions(w.method, w.group)),
         code=lambda w: plan.code("merge", w.method),
         settings=lambda w: as_json(plan.merging(w.method)),
@@ -29,7 +30,7 @@ rule merge:
     shell:
         "renal merge --data {resources.data:q} --checked {input.checked:q}"
         " --predictions {params.predictions:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule evaluate:
@@ -54,6 +55,7 @@ rule evaluate:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["scored"],
         truths=lambda w, input: (
             ["--truths", *named(plan.evaluated_truths(w.method, f"fold{w.fold}"))]
             if input.truths
@@ -68,7 +70,7 @@ rule evaluate:
         "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
         " --segmentations {input.segmentations:q}"
         " {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
-        " --fold {wildcards.fold} {params.located:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --fold {wildcards.fold} {params.located:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule collect_scores:
@@ -180,6 +182,7 @@ rule write_tables:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
+        labels=LABELS["shown"],
         code=plan.code("write_tables"),
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
@@ -187,4 +190,4 @@ rule write_tables:
         "Writing the cross-validation tables"
     shell:
         "renal write_tables --scores {input.scores:q} --settings {params.settings:q}"
-        " --output {params.folder:q} --log {log:q}"
+        " {params.labels:q} --output {params.folder:q} --log {log:q}"

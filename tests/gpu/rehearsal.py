@@ -6,6 +6,7 @@ JSON for each tells what was seen.
 
 import contextlib
 import json
+import math
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ from renal import recipe
 from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
-from renal.learn import prediction, results, training
+from renal.learn import launch, prediction, results, training
 from renal.learn.datasets import Examples
 from renal.learn.launch import StopFlag
 from renal.learn.memory import GpuMemory
@@ -58,8 +59,10 @@ def watch(mode: fake_cuda.FakeCuda, patch: pytest.MonkeyPatch, steps: int) -> No
 
     def watched_batches(self, *arguments):
         mode.section = "step"
-        yield from batches(self, *arguments)
-        mode.section = "other"
+        try:
+            yield from batches(self, *arguments)
+        finally:
+            mode.section = "other"
 
     def of_loss(function):
         def watched(*arguments):
@@ -71,6 +74,7 @@ def watch(mode: fake_cuda.FakeCuda, patch: pytest.MonkeyPatch, steps: int) -> No
 
         return watched
 
+    patch.setattr(launch, "SECONDS_TO_END_AN_EPOCH", math.inf)
     patch.setattr(Examples, "__init__", few)
     patch.setattr(Examples, "batches", watched_batches)
     for name in ("training_loss", "probabilities", "_dice"):

@@ -55,6 +55,7 @@ SOUND = {
     "--fold": "0",
     "--histories": "history.csv",
     "--labelled": "1",
+    "--labels": "kits19",
     "--listed": "scores.csv",
     "--located": "prepared",
     "--maximum-voxels": "1000000",
@@ -81,6 +82,7 @@ SOUND = {
 PATHS = {name for name in SOUND if command_line.OPTIONS.get(name, {}).get("type") is not None} - {
     "--fold",
     "--labelled",
+    "--labels",
     "--maximum-voxels",
     "--minutes",
     "--seed",

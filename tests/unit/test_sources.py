@@ -14,7 +14,7 @@ from renal.sources import MODULES, PACKAGE, code_hash, sources_of, training_comp
 
 EVERYTHING = sorted(path.stem for path in recipe.METHODS.glob("*.yaml"))
 SETTINGS = {
-    "data": {"root": "nowhere", "maximum_voxels": 10**7},
+    "data": {"root": "nowhere", "maximum_voxels": 10**7, "labels": "kits23"},
     "results": "results",
     "methods": EVERYTHING,
     "folds": {"count": 2, "seed": 0},

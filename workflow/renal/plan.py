@@ -5,7 +5,6 @@ that share a step share its files.
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -18,7 +17,7 @@ from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
-from renal.learn.networks.settings import NetworkSettings, Pretrained
+from renal.learn.networks.settings import Pretrained
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.recipe import (
@@ -37,10 +36,12 @@ from renal.recipe import (
     stage_of,
     true_region_crop,
 )
-from renal.settings import Extent, as_json, as_values, settings_hash
+from renal.settings import as_json, as_values, settings_hash
 from renal.sources import MODULES, code_hash, prediction_components, training_components
 
 RANKS = ("best", "median", "worst")
+# Of each process that computes on a GPU: torch with CUDA's and cuDNN's libraries takes 3 to 4 GB.
+GPU_HOST_MB = 6000
 
 
 def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
@@ -90,6 +91,7 @@ class Plan:
         self.recipes = recipes
         self.methods = configuration.methods
         self.results = configuration.results
+        self.labels = configuration.data.scheme
         self.cases = {case.name: case for case in cases}
         self._dealt = {"folds": configuration.folds.count, "seed": configuration.folds.seed}
         known = read_assignments(self.results / "folds.csv", **self._dealt)
@@ -273,7 +275,7 @@ class Plan:
 
     def merging(self, method: str) -> Merging:
         """What decides segmentations and scores beside predictions."""
-        return merging(self.recipes, method)
+        return merging(self.recipes, method, self.labels)
 
     def merged_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
         """Stages that are merged to the folders of their predictions."""
@@ -303,7 +305,7 @@ class Plan:
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
         labelled = [name for batch in self.labelled for name in self.batches[batch]]
-        return {method: as_values(row(self.recipes, method, labelled)) for method in self.methods}
+        return {m: as_values(row(self.recipes, m, labelled, self.labels)) for m in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""
@@ -323,8 +325,7 @@ class Plan:
 
     def results_of(self, method: str) -> list[Path]:
         """All that is asked for of a method."""
-        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
-        return [self.scores_of(method), *segmentations, *pictures]
+        return [self.scores_of(method), *self.segmentations_of(method), *self.pictures_of(method)]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""
@@ -362,22 +363,23 @@ class Plan:
             for name, case in self.cases.items()
         }
 
-    def training_memory(self, method: str, stage: str, attempt: int) -> int:
-        """MB of a training on a CPU."""
+    def training_memory(self, method: str, stage: str, attempt: int, *, on_gpu: bool) -> int:
+        """MB of the host for a training, on a CPU with its activations."""
         training = self.training(method, stage)
         size, _ = self.recipes[method].stages[stage].seen
-        activations = activation_memory(training.network, size, training.batch_size)
-        return int((1500 + activations) * attempt)
+        on_cpu = 1500 + training.network.activations(size, training.batch_size)
+        return int((GPU_HOST_MB * training.gpus if on_gpu else on_cpu) * attempt)
 
-    def prediction_memory(self, method: str, stage: str, group: str, attempt: int) -> int:
-        """MB for a patch or some slices, and for the arrays of the volume or region around."""
+    def prediction_memory(
+        self, method: str, stage: str, group: str, attempt: int, *, on_gpu: bool
+    ) -> int:
+        """MB of the host for a patch or some slices, and for the arrays of the volume around."""
         settings = self.recipes[method].stages[stage]
         _, size = settings.seen
-        arrays = self.volume_memory(self.groups[group], 1, 1)
         # Without gradients less than half is needed, measured in 32 bits.
-        network = settings.training.network
-        activations = activation_memory(network, size, settings.inference.at_once) / 2
-        return int((1500 + activations + arrays) * attempt)
+        activations = settings.training.network.activations(size, settings.inference.at_once) / 2
+        needed = GPU_HOST_MB if on_gpu else 1500 + activations
+        return int((needed + self.volume_memory(self.groups[group], 1, 1)) * attempt)
 
 
 def sized(geometry: Geometry, *parts: Any) -> str:
@@ -387,12 +389,6 @@ def sized(geometry: Geometry, *parts: Any) -> str:
         for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
     ]
     return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"
-
-
-def activation_memory(network: NetworkSettings, size: Extent, batch: int) -> float:
-    """MB of activations that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
-    voxels = math.prod(length or 1 for length in (size[1:] if network.flat else size))
-    return 1.5 * network.kilobytes * voxels * batch / 1000
 
 
 def named(paths: dict[str, list[Path]]) -> list[str]:

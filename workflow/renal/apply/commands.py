@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from renal.errors import InputError
+from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
     from renal.apply.dicom_input import DicomOptions
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("renal")
 
 Work = Callable[[], object]
+
+
+def scheme(text: str) -> Labels:
+    """A table of labels: the name of a published one, or JSON."""
+    from renal.recipe.schemes import read_scheme
+
+    try:
+        return read_scheme(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def export(a: argparse.Namespace) -> Work:
@@ -117,7 +128,7 @@ def label_descriptions(a: argparse.Namespace) -> Work:
     """Write names and colours of labels for Slicer and ITK-SNAP."""
     from renal.apply.label_descriptions import write_label_descriptions
 
-    return lambda: write_label_descriptions(a.to)
+    return lambda: write_label_descriptions(a.to, a.labels)
 
 
 def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
@@ -145,6 +156,7 @@ def _dicom(a: argparse.Namespace, file: "PackageFile") -> "DicomOptions":
         resample_uneven=a.resample_uneven,
         untilt=a.untilt,
         labelmap=a.labelmap,
+        labels=file.package.scheme,
     )
 
 
@@ -203,6 +215,7 @@ def add_commands(
     parser.add_argument("folder", type=Path, help="folder of DICOM files, also nested")
     parser = add(label_descriptions)
     parser.add_argument("--to", type=Path, required=True, help="folder to write")
+    parser.add_argument("--labels", type=scheme, default=KITS19, help="label scheme")
 
 
 def _add_dicom_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,5 +38,5 @@ def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, 
         return volume, inner
     # The smallest value stays where it is, on a GPU too.
     whole = volume.min().expand(*volume.shape[:-3], *sides).clone()
-    whole[(..., *inner)] = volume
+    whole[..., inner[0], inner[1], inner[2]] = volume
     return whole, inner

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from renal.errors import InputError
-from renal.learn.datasets import Case
+from renal.learn.datasets import Array, Case
 from renal.learn.distributed import processes
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class GpuMemory:
             case.images, case.labels = images, labels
         torch.cuda.empty_cache()
 
-    def _moved(self, array: np.ndarray) -> torch.Tensor:
+    def _moved(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from renal.labels import KITS19, Labels
 from renal.learn.distributed import in_parallel
 from renal.learn.run_state import Progress
 
@@ -31,6 +32,8 @@ class Run:
         Of the run.
     precision : torch.dtype
         Of the forward pass. In float16 gradients are scaled, of which small ones would be 0.
+    labels : Labels
+        What the label values mean.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Run:
         settings: "Training",
         seed: int,
         precision: torch.dtype,
+        labels: Labels = KITS19,
     ) -> None:
         self.network = network
         self.forward = in_parallel(network)
@@ -50,6 +54,7 @@ class Run:
         self.seed = seed
         self.precision = precision
         self.scaler = torch.amp.GradScaler("cuda", enabled=precision == torch.float16)
+        self.labels = labels
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] = {}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from renal.errors import InputError, Stopped
+from renal.labels import KITS19, Labels
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Case, Examples, read_cases, split
 from renal.learn.device import choose_device, forward_pass, place
@@ -59,6 +60,7 @@ def train(
     write: WritesResults,
     memory: ManagesMemory,
     code: str,
+    labels: Labels = KITS19,
 ) -> None:
     """Train a network and have its results written.
 
@@ -89,6 +91,8 @@ def train(
         Makes what sees to a GPU's memory, see `renal.learn.memory`.
     code : str
         Hash of the code that decides the model: with another one a state is not continued.
+    labels : Labels
+        What the label values mean.
 
     Raises
     ------
@@ -114,8 +118,8 @@ def train(
         for part in split(cases, settings.validation, seed)
     )
     drawing = drawing_of(settings.drawing, examples)
-    run = Run(network, optimizer, drawing, settings, seed, precision)
-    fingerprint = fingerprint_of(settings, examples, folders, seed, code)
+    run = Run(network, optimizer, drawing, settings, seed, precision, labels)
+    fingerprint = fingerprint_of(settings, examples, folders, seed, code, labels)
     output.mkdir(parents=True, exist_ok=True)
     writes = rank() == 0
     state = read_state(output / "state.pt", fingerprint)
@@ -174,7 +178,7 @@ def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
 
 def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
     """One pass over the training cases; returns the epoch's row of history.csv."""
-    settings, history = run.settings, run.progress.history
+    settings, labels, history = run.settings, run.labels, run.progress.history
     epoch = len(history)
     seed = (run.seed << 20) + epoch
     torch.manual_seed(seed)
@@ -188,12 +192,12 @@ def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
     losses, scores, of_examples = [], [], []
     for _, image, label in examples.batches(order, seed):
         _stop_if_overdue(stop, epoch)
-        image, label = augment(image, label, settings.augmentation)
-        target = encode(label, settings.target)
+        image, label = examples.spared(augment, image, label, settings.augmentation)
+        target = encode(label, settings.target, labels)
         truth = Truth(target, label, image, epoch)
         loss, outputs = examples.spared(training_step, run, truth)
-        found = probabilities(outputs[-1], settings.target) > 0.5
-        there = foreground_maps(target, settings.target)
+        found = probabilities(outputs[-1], settings.target, labels) > 0.5
+        there = foreground_maps(target, settings.target, labels)
         losses.append(loss)
         scores.append(_dice(found, there, (0, 2, 3, 4)).mean())
         of_examples.append(_dice(found, there, (2, 3, 4)).mean(1))
@@ -208,18 +212,19 @@ def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
 
 def _validate(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
     """Loss and Dice of the watched cases; what is drawn of them is the same in every epoch."""
-    settings, epoch = run.settings, len(run.progress.history)
+    settings, labels, epoch = run.settings, run.labels, len(run.progress.history)
     run.network.eval()
     losses, scores = [], []
     with torch.inference_mode():
         for part, image, label in examples.batches(list(range(len(examples))), run.seed):
             _stop_if_overdue(stop, epoch)
-            truth = Truth(encode(label, settings.target), label, image, epoch)
+            truth = Truth(encode(label, settings.target, labels), label, image, epoch)
             with forward_pass(image.device, run.precision):
                 outputs = examples.spared(run.forward, image)
             loss = training_loss(outputs, truth, settings)
-            found = probabilities(outputs[-1], settings.target) > 0.5
-            dice = _dice(found, foreground_maps(truth.target, settings.target), (0, 2, 3, 4))
+            found = probabilities(outputs[-1], settings.target, labels) > 0.5
+            there = foreground_maps(truth.target, settings.target, labels)
+            dice = _dice(found, there, (0, 2, 3, 4))
             losses.append(loss * len(part))
             scores.append(dice.mean() * len(part))
     return {

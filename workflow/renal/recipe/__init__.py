@@ -19,6 +19,7 @@ from renal.recipe.parts import (
 )
 from renal.recipe.reading import METHODS, load_method, load_methods, merged
 from renal.recipe.rows import averaging, models_of, voting
+from renal.recipe.schemes import label_options
 
 __all__ = [
     "METHODS",
@@ -30,6 +31,7 @@ __all__ = [
     "check_precision",
     "check_sizes",
     "external_files",
+    "label_options",
     "load_method",
     "load_methods",
     "merged",

@@ -21,7 +21,7 @@ from renal.labels import KITS19, Labels
 from renal.report.comparison import NOTES as COMPARED
 from renal.report.comparison import comparison_forms, read_comparison
 from renal.report.ranked import RANKS, columns_of, composites, mean_of_rows, ranked_cases
-from renal.report.tables import NOTES, forms, notes_on, notes_on_others
+from renal.report.tables import forms, general_notes, notes_on, notes_on_others
 from renal.report.viewed import TRUTH, read_segmented, viewed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def write_page(
         If a file is missing or damaged.
     """
     scored = {row: read_table(scores[row], columns_of(labels)) for row in methods}
-    notes = [NOTES + notes_on(methods)]
+    notes = [general_notes(labels) + notes_on(methods)]
     if len(methods) > 1:
         notes.append(COMPARED + notes_on_others(methods))
     values: dict[str, Any] = {

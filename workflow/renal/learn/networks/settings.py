@@ -1,5 +1,6 @@
 """What a recipe may say of networks, and what is known of each before it is built."""
 
+import math
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from renal.settings import Size, Strict, UsablePath
+from renal.settings import Extent, Size, Strict, UsablePath
 
 
 class Pretrained(Strict):
@@ -33,6 +34,8 @@ class NetworkSettings(Strict):
     ----------
     outputs : int or None
         How many channels it gives, where that is fixed.
+    cascaded : bool
+        Whether it gives several maps, each found with the help of the one before.
     classifies : bool
         Whether it tells of whole slices whether they hold anything, and not of voxels.
     flat : bool
@@ -54,6 +57,7 @@ class NetworkSettings(Strict):
     """
 
     outputs: ClassVar[int | None] = None
+    cascaded: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
 
     @property
@@ -83,6 +87,11 @@ class NetworkSettings(Strict):
     @property
     def keywords(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name"})
+
+    def activations(self, size: Extent, batch: int) -> float:
+        """MB that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
+        voxels = math.prod(length or 1 for length in (size[1:] if self.flat else size))
+        return 1.5 * self.kilobytes * voxels * batch / 1000
 
 
 class ResVNetCascade(NetworkSettings):
@@ -142,7 +151,10 @@ class UNet(NetworkSettings):
 
 
 class TuNet(NetworkSettings):
-    """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py)."""
+    """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py).
+
+    Of more regions each has a net, outer ones first.
+    """
 
     name: Literal["tunet"]
     width: PositiveInt
@@ -151,7 +163,7 @@ class TuNet(NetworkSettings):
     pyramid: bool
     squeeze: PositiveInt | None = None
 
-    outputs: ClassVar[int | None] = 2
+    cascaded: ClassVar[bool] = True
 
     @property
     def kilobytes(self) -> float:
