@@ -51,7 +51,9 @@ rule train:
     threads: COMPUTE.train_threads
     resources:
         gpu=lambda w: plan.training(w.method, w.stage).gpus,
-        mem_mb=lambda w, attempt: plan.training_memory(w.method, w.stage, min(attempt, 2), on_gpu=ON_GPU),
+        mem_mb=lambda w, attempt: plan.training_memory(
+            w.method, w.stage, min(attempt, 2), on_gpu=ON_GPU
+        ),
         runtime=24 * 60,
     params:
         labels=LABELS["learned"],
