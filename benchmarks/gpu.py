@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from training_step import timed, write_cases
 
 from renal import recipe
+from renal.handover.seals import write_seal
 from renal.learn.networks import build_network
 from renal.recipe import Stage
 from renal.settings import as_json
@@ -107,11 +108,13 @@ def ended(process: subprocess.Popen) -> None:
 
 def seconds_to_predict(stage: Stage, prepared: Path, folder: Path) -> float:
     """Of the whole step on one case, Python's start and the reading of the model included."""
-    training = stage.training
+    training, model = stage.training, folder / "model.safetensors"
     network = build_network(training.network, training.sampler.channels, training.target)
-    save_file(network.state_dict(), folder / "model.safetensors")
+    save_file(network.state_dict(), model)
+    for path in (prepared, model):
+        write_seal(path)
     started = time.perf_counter()
-    arguments = ["predict", "--prepared", prepared, "--models", folder / "model.safetensors"]
+    arguments = ["predict", "--prepared", prepared, "--models", model]
     arguments += ["--settings", as_json(recipe.prediction(stage)), "--threads", "4"]
     ended(step(*arguments, "--output", folder / "predicted"))
     return time.perf_counter() - started
@@ -154,6 +157,7 @@ def small_training(folder: Path, **changes: object) -> tuple[list[object], Path]
     network = stage.training.network.model_copy(update={"dropout": 0.0})
     training = stage.training.model_copy(update={"network": network, "epochs": EPOCHS, **changes})
     write_cases(folder / "prepared", stage.geometry.sizes, 1, 4)
+    write_seal(folder / "prepared")
     arguments = ["train", "--prepared", folder / "prepared", "--settings", as_json(training)]
     return [*arguments, "--seed", "0", "--threads", "2", "--name", "small", "--output"], folder
 

@@ -301,6 +301,7 @@ def gpu(patch, *, capability=(9, 0), capacity=80e9, current=0):
     from renal.learn import datasets
 
     mode = FakeCuda(capacity)
+    capability = tuple(capability)
     for name, value in {
         "is_available": lambda: True,
         "_lazy_init": lambda: None,

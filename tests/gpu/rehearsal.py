@@ -182,10 +182,12 @@ def rehearse(
 def main() -> None:
     torch.set_num_threads(1)
     for job in json.loads(sys.argv[2]):
+        started = time.process_time()
         try:
             seen = rehearse(**job)
         except (AssertionError, InputError, RuntimeError) as error:
             seen = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
+        seen["cpu_seconds"] = time.process_time() - started
         print(json.dumps(seen), flush=True)
 
 
