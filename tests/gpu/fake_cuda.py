@@ -132,8 +132,11 @@ class FakeCuda(TorchDispatchMode):
     ----------
     capacity : float
         Bytes of a device: more of them at once are out of memory.
-    live, peak, moved : int
-        Bytes that are there now, that were there at most, and that kernels read and wrote.
+    current : int
+        The process's device.
+    live, peak, moved, moved_in_step : int
+        Bytes that are there now, that were there at most, and that kernels read and wrote, in all
+        and in the last training step.
     section : str
         What the caller says is going on; accounts of waits and of half precision are by it.
     waits : Counter
@@ -142,8 +145,9 @@ class FakeCuda(TorchDispatchMode):
         (section, operator) to how many of its results were in half precision.
     """
 
-    def __init__(self, capacity: float) -> None:
+    def __init__(self, capacity: float, current: int) -> None:
         super().__init__()
+        self.current = current
         self.fake = Fake(allow_non_fake_inputs=True)
         self.lock = threading.RLock()
         self.capacity = capacity
@@ -156,7 +160,7 @@ class FakeCuda(TorchDispatchMode):
     def reset(self) -> None:
         """Begin a new account."""
         self.peak = self.live
-        self.moved = 0
+        self.moved = self.moved_in_step = 0
         self.waits = collections.Counter()
         self.half = collections.Counter()
 
@@ -171,6 +175,7 @@ class FakeCuda(TorchDispatchMode):
         if func is aten.is_pinned.default:
             return args[0].untyped_storage()._cdata in self.pinned
         if func is aten._pin_memory.default:
+            assert NATIVE.current_device() == self.current, f"pinned by another GPU, at {place()}"
             pinned = args[0].clone()
             storage = pinned.untyped_storage()
             self.pinned[storage._cdata] = pinned  # kept, so that no other has its number
@@ -300,7 +305,7 @@ def gpu(patch, *, capability=(9, 0), capacity=80e9, current=0):
 
     from renal.learn import datasets
 
-    mode = FakeCuda(capacity)
+    mode = FakeCuda(capacity, current)
     capability = tuple(capability)
     for name, value in {
         "is_available": lambda: True,
@@ -325,17 +330,18 @@ def gpu(patch, *, capability=(9, 0), capacity=80e9, current=0):
         known = module._foreach_supported_types
         patch.setattr(module, "_foreach_supported_types", [*known, FakeTensor])
 
-    def begin() -> None:
+    def begin(initializer, arguments) -> None:
         # Modes are a thread's own. The flag: lists that index a tensor become tensors on its
         # device behind the dispatcher otherwise.
         torch._C._set_only_lift_cpu_tensors(True)
         mode.__enter__()
+        initializer(*arguments)
 
     class Reader(futures.ThreadPoolExecutor):
         """In its own thread, but not at the same time: fake tensors are not made for threads."""
 
-        def __init__(self, max_workers: int) -> None:
-            super().__init__(max_workers, initializer=begin)
+        def __init__(self, max_workers, initializer, initargs) -> None:
+            super().__init__(max_workers, initializer=begin, initargs=(initializer, initargs))
 
         def submit(self, *arguments):
             future = super().submit(*arguments)

@@ -74,6 +74,15 @@ def watch(mode: fake_cuda.FakeCuda, patch: pytest.MonkeyPatch, steps: int) -> No
 
         return watched
 
+    step = training.training_step
+
+    def counted(*arguments):
+        before = mode.moved
+        found = step(*arguments)
+        mode.moved_in_step = mode.moved - before
+        return found
+
+    patch.setattr(training, "training_step", counted)
     patch.setattr(launch, "SECONDS_TO_END_AN_EPOCH", math.inf)
     patch.setattr(Examples, "__init__", few)
     patch.setattr(Examples, "batches", watched_batches)
@@ -164,7 +173,7 @@ def rehearse(
                 state = torch.load(output / "state.pt", weights_only=True)
                 seen |= {"precision": state["precision"], "scale": state["scaler"].get("scale")}
             training.train([prepared], train, output, stop=StopFlag(), **keywords)
-            seen |= {"peak": mode.peak, "moved": mode.moved}
+            seen |= {"peak": mode.peak, "moved": mode.moved_in_step}
             if demo and not filled:
                 model, part = output / "model.safetensors", recipe.prediction(settings)
                 keywords = {"threads": 1, "bfloat16_on_cpu": False}

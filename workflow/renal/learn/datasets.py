@@ -15,7 +15,7 @@ from renal.errors import InputError
 from renal.files import read_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, read_index
 from renal.image.boxes import Box
-from renal.learn.device import on_device
+from renal.learn.device import on_device, work_on
 from renal.learn.samplers import Place, sampler_of
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Examples:
         size = self.settings.batch_size
         generator = torch.Generator().manual_seed(seed)
         parts = [order[start : start + size] for start in range(0, len(order), size)]
-        with ThreadPoolExecutor(max_workers=1) as reader:
+        with ThreadPoolExecutor(1, initializer=work_on, initargs=(self.device,)) as reader:
             following = [
                 reader.submit(self.spared, self.batch, part, generator) for part in parts[:1]
             ]

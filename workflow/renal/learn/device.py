@@ -30,6 +30,12 @@ def choose_device(*, bfloat16_on_cpu: bool) -> tuple[torch.device, torch.dtype]:
     return device, torch.float16 if has_float16 else torch.float32
 
 
+def work_on(device: torch.device) -> None:
+    """Make a GPU this thread's own: memory is pinned by way of the one that is current."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. Through pinned memory, so that the host need not wait for a GPU."""
     if device.type != "cuda" or tensor.is_cuda:
