@@ -155,7 +155,9 @@ def rehearse(
     with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
         prepared, output = Path(temporary, "prepared"), Path(temporary, "output")
         regions = settings.regions.count if settings.regions else 1
-        write_cases(prepared, CASES, size, regions)
+        # A full batch, and a case that is watched.
+        count = CASES if train.sampler.flat else max(CASES, train.batch_size + 1)
+        write_cases(prepared, count, size, regions)
         network = build_network(train.network, train.sampler.channels, train.target)
         weights = save(network.state_dict())
         patch.setattr(results, "save", lambda state: weights)  # the others are no numbers
