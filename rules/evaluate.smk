@@ -160,9 +160,44 @@ rule write_submission:
         " --output {output:q} --log {log:q}"
 
 
+# Where the data have what several annotators outlined: how far these agree among themselves.
+OUTLINES = plan.outlines()
+ANNOTATORS = [RESULTS / "annotators.csv"] if OUTLINES else []
+
+if ANNOTATORS:
+
+    rule score_annotators:
+        input:
+            checked=plan.checked(plan.labelled),
+        output:
+            ANNOTATORS,
+        log:
+            log_of("score_annotators"),
+        benchmark:
+            benchmark_of("score_annotators")
+        conda:
+            "../envs/renal.yaml"
+        threads: COMPUTE.prepare_threads
+        resources:
+            mem_mb=lambda w, threads, attempt: plan.volume_memory(plan.labelled, threads, attempt),
+            runtime=lambda w, attempt: 120 * attempt,
+            data=DATA,
+        params:
+            code=plan.code("score_annotators"),
+            labels=LABELS["scored"],
+            # As those of `validate`.
+            stamps=OUTLINES,
+        message:
+            "Scoring annotators among themselves"
+        shell:
+            "renal score_annotators --data {resources.data:q} --checked {input.checked:q}"
+            " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+
+
 rule write_tables:
     input:
         scores=[plan.scores_of(method) for method in plan.methods],
+        annotators=ANNOTATORS,
     output:
         plan.tables[:3],
         report(
@@ -184,10 +219,11 @@ rule write_tables:
     params:
         labels=LABELS["shown"],
         code=plan.code("write_tables"),
+        annotators=["--annotators", *ANNOTATORS] if ANNOTATORS else [],
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
         "Writing the cross-validation tables"
     shell:
-        "renal write_tables --scores {input.scores:q} --settings {params.settings:q}"
+        "renal write_tables --scores {input.scores:q} {params.annotators:q} --settings {params.settings:q}"
         " {params.labels:q} --output {params.folder:q} --log {log:q}"

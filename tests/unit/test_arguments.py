@@ -49,6 +49,7 @@ def files(checked, shared_kits19, tmp_path_factory):
 
 
 SOUND = {
+    "--annotators": "scores.csv",
     "--boxes": "boxes.json",
     "--checked": "checked.json",
     "--data": "data",

@@ -164,7 +164,7 @@ READERS = {"check_cases", "check_segmented", "collect_scores", "collect_segmenta
 READERS |= {"write_submission"}
 PREPARE = {"crop_body", "resample", "crop_true_roi", "crop_roi"}
 MADE = {"merge", "average", "vote", "import_segmentations"}
-SCORE = {*MADE, "evaluate"}
+SCORE = {*MADE, "evaluate", "score_annotators"}
 MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
 CASES = {"draw_overlays", "draw_gallery", "write_page"}
@@ -178,12 +178,13 @@ NOTICED = {
     "files": EVERY,
     "labels": TABLE | {"draw_located"},
     "parallel": {"validate", "window_normalize", *PREPARE, *SCORE},
-    "data": {"validate", "check_cases", "import_segmentations"},
+    "data": {"validate", "check_cases", "import_segmentations", "score_annotators"},
     "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
-    "data.label_checks": {"validate", "import_segmentations"},
+    "data.label_checks": {"validate", "import_segmentations", "score_annotators"},
     "data.listing": {"check_cases"},
+    "data.instances": {"score_annotators"},
     "prepare": PREPARE | {"window_normalize"},
     "prepare.crop_body": {"crop_body"},
     "prepare.resample": {"resample"},
@@ -216,14 +217,17 @@ NOTICED = {
     "evaluate.average": {"average"},
     "evaluate.vote": {"vote"},
     "evaluate.external": {"import_segmentations"},
-    "handover.writing": SCORE,
+    "handover.writing": SCORE - {"score_annotators"},
     "evaluate.evaluation": {"evaluate"},
-    "evaluate.metrics": {"evaluate"},
+    "evaluate.metrics": {"evaluate", "score_annotators"},
+    "evaluate.annotators": {"score_annotators"},
+    "evaluate.scores": {"evaluate", "score_annotators"},
     "evaluate.collect": READERS - {"check_cases"},
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
     "report": DRAW | {"write_tables", "compare"},
     "report.tables": {"write_tables", "compare", "draw_comparison", "write_page"},
+    "report.annotators": {"write_tables", "compare", "draw_comparison", "write_page"},
     "report.comparison": {"compare", "write_page"},
     "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": CASES,
@@ -250,6 +254,9 @@ UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recip
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
+# What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.
+UNNOTICED += ("data.commands", "data.fetch", "data.remote", "data.transfer", "data.stamps")
+UNNOTICED += ("evaluate.label_versions", "report.label_versions")
 # What TensorBoard shows is written when somebody asks for it.
 UNNOTICED += ("learn.histories", "report.events", "report.commands")
 # What applies a packed row is no part of the workflow; a model's path is planned, not read.

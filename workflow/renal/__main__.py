@@ -14,6 +14,7 @@ from renal import sources, steps
 from renal.apply import commands as applying
 from renal.cluster import commands as machines
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
+from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
 from renal.labels import KITS19
@@ -23,7 +24,7 @@ log = logging.getLogger("renal")
 
 
 class Step(Protocol):
-    """A function of `renal.steps` or `renal.report.commands`."""
+    """A function of `renal.steps`, or of `commands` in `renal.data` or `renal.report`."""
 
     __name__: str
 
@@ -54,13 +55,14 @@ def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[s
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "--annotators": {"type": Path, "help": "what score_annotators wrote"},
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
     "--data": {"type": Path, "help": "KiTS19 folder"},
     "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
-    "--labels": {"type": applying.scheme, "default": KITS19, "help": "scheme of labels"},
+    "--labels": {"type": applying.scheme, "default": KITS19, "help": "label scheme"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
@@ -106,7 +108,7 @@ UNCHECKED = {"data", "log", "output", "weights"}
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
-    steps.phantom: "--labelled --unlabelled --seed --size [--labels]",
+    about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
     steps.validate: "--data --maximum-voxels cases [--labels]",
     steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
@@ -125,10 +127,11 @@ STEPS: dict[Step, str] = {
     steps.import_segmentations: "--data --checked --settings [--labels]",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
     " [--located] [--labels]",
+    steps.score_annotators: "--data --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
-    steps.write_tables: "--scores... --settings [--labels]",
+    steps.write_tables: "--scores... --settings [--annotators] [--labels]",
     steps.compare: "--scores... --settings [--labels]",
     drawing.draw_comparison: "--tables --listed [--labels]",
     drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
@@ -144,7 +147,7 @@ STEPS: dict[Step, str] = {
 NOT_OF_STEPS = ("data", "listed", "log", "output", "pictures", "results", "tables", "weights")
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
-    steps.phantom,
+    about_data.phantom,
     steps.check_cases,
     steps.check_segmented,
     steps.download_weights,
@@ -192,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(added)
         return added
 
-    for commands_of in (applying, machines):
+    for commands_of in (about_data, applying, machines):
         commands_of.add_commands(add)
     description = _first_line(machines.run.__doc__)
     # No argument begins with this sign: all of them are Snakemake's, --help included.

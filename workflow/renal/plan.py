@@ -13,6 +13,7 @@ from typing import Any
 
 from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
 from renal.data.folds import assign, read_assignments, write_assignments
+from renal.data.stamps import outline_stamps, stamps
 from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
@@ -143,15 +144,14 @@ class Plan:
         return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
 
     def stamps(self, batch: str) -> list[str]:
-        """Name within the data folder, size and time stamp of the files of a batch's cases.
+        """What tells that a batch's files are others."""
+        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        return stamps(self.configuration.data.root, files)
 
-        Another file in a name's place has another size or time stamp, older ones included.
-        """
-        root, cases = self.configuration.data.root, [self.cases[n] for n in self.batches[batch]]
-        return [
-            f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
-            for path, stat in ((path, path.stat()) for case in cases for path in case.files)
-        ]
+    def outlines(self) -> list[str]:
+        """What tells that annotators' outlines of labelled cases are others; empty without any."""
+        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
+        return outline_stamps(self.configuration.data.root, images)
 
     def store_folds(self) -> None:
         """Write folds.csv, from which later plans take who is held out with whom."""

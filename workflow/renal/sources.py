@@ -35,6 +35,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "vote": ("evaluate.vote",),
     "import_segmentations": ("evaluate.external", "data.label_checks"),
     "evaluate": ("evaluate.evaluation",),
+    "score_annotators": ("evaluate.annotators", "data.instances", "data.label_checks"),
     "collect_scores": ("evaluate.collect",),
     "collect_segmentations": ("evaluate.collect",),
     "write_submission": ("evaluate.collect",),

@@ -26,14 +26,6 @@ Model = TypeVar("Model", bound=BaseModel)
 Paths = TypeVar("Paths")
 
 
-def phantom(a: Arguments) -> Work:
-    """Write a procedural data set in KiTS19's layout."""
-    from renal.data.phantom import write_phantom
-
-    numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
-    return partial(write_phantom, a.output, **numbers, labels=a.labels, processes=a.threads)
-
-
 def validate(a: Arguments) -> Work:
     """Read and check every file of some cases."""
     from renal.data.validation import validate
@@ -280,6 +272,18 @@ def evaluate(a: Arguments) -> Work:
     )
 
 
+def score_annotators(a: Arguments) -> Work:
+    """Score annotators of the same cases among themselves."""
+    from renal.data.instances import readings_of
+    from renal.data.label_checks import check_place
+    from renal.evaluate.annotators import score_annotators
+    from renal.handover.checked import usable
+
+    return lambda: score_annotators(
+        usable(a.checked, a.data), readings_of, a.output, check_place=check_place, **_common(a)
+    )
+
+
 def collect_scores(a: Arguments) -> Work:
     """Join the folds' scores."""
     from renal.evaluate.collect import collect_scores
@@ -326,7 +330,7 @@ def write_tables(a: Arguments) -> Work:
     from renal.report.tables import write_tables
 
     methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_tables, a.scores, methods, a.output, a.labels)
+    return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
 
 
 def compare(a: Arguments) -> Work:

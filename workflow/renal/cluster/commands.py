@@ -1,4 +1,4 @@
-"""Commands around a run: from any folder, what a machine has for it, what it may be told."""
+"""Commands about machines: the workflow from any folder, and what a machine has for it."""
 
 import argparse
 import os
@@ -46,23 +46,10 @@ def doctor(a: argparse.Namespace) -> Work:
     return lambda: print(described(examine(a.results)))
 
 
-def schema(a: argparse.Namespace) -> Work:
-    """Print the JSON schema of config.yaml or of a recipe, as YAML."""
-    import yaml
-
-    from renal.recipe.configuration import Configuration
-    from renal.recipe.method import Method
-
-    described = {"config": Configuration, "recipe": Method}[a.of].model_json_schema()
-    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return lambda: print(yaml.safe_dump(draft | described, sort_keys=False), end="")
-
-
 def add_commands(
     add: Callable[[Callable[[argparse.Namespace], Work]], argparse.ArgumentParser],
 ) -> None:
-    """Describe the arguments of each command to a parser that `add` makes of it."""
-    add(schema).add_argument("of", choices=["config", "recipe"])
+    """Describe the arguments of `doctor` to a parser that `add` makes of it."""
     add(doctor).add_argument(
         "--results", type=Path, default=Path("results"), help="folder of results (default: results)"
     )

@@ -11,6 +11,12 @@ from renal.errors import InputError
 from renal.files import write_text
 from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
+from renal.report.annotators import (
+    ANNOTATORS,
+    annotators_means,
+    notes_on_annotators,
+    with_found,
+)
 
 if TYPE_CHECKING:
     from renal.report.settings import Row
@@ -112,7 +118,10 @@ def further_titles(labels: Labels) -> dict[str, str]:
 
 
 def cross_validation(
-    scores: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19
+    scores: pd.DataFrame,
+    methods: dict[str, "Row"],
+    labels: Labels = KITS19,
+    annotators: Path | None = None,
 ) -> pd.DataFrame:
     """Mean and SD over the folds' means, for each method, grid and metric.
 
@@ -124,20 +133,17 @@ def cross_validation(
         Method name to its recipe, in the order of the table.
     labels : Labels
         The regions that were scored.
+    annotators : Path, optional
+        Scores of annotators among themselves, which are told by the mean alone.
 
     Returns
     -------
     pandas.DataFrame
         Tidy, with columns `COLUMNS`. `cases` counts those in which the metric is defined.
     """
-    scores = scores.copy()
-    for region in labels.regions:
-        if region.lesion:
-            detection = scores[f"{region.name}_detection"]
-            there = detection.isin(["found", "missed"])
-            scores[f"{region.name}s_found"] = (detection == "found").where(there)
+    scores = with_found(scores, labels)
     metrics = [*dice_titles(labels), *further_titles(labels)]
-    rows = []
+    rows = annotators_means(annotators, metrics, labels) if annotators else []
     for name, method in methods.items():
         for grid in GRIDS:
             part = scores[(scores["method"] == name) & (scores["grid"] == grid)]
@@ -176,12 +182,9 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
     rows = []
     for name, method in methods.items():
         part = table[(table["method"] == name) & (table["grid"] == grid)].set_index("metric")
-        row = {"Method": f"{method.title} (`{name}`)"}
         counts = part[["cases", "folds"]].max()
+        row = {"Method": f"{method.title} (`{name}`)", **_cells(part, metrics)}
         for metric, title in metrics.items():
-            row[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
-            if 0 < part.loc[metric, "cases"] < counts["cases"]:
-                row[title] += f", n={part.loc[metric, 'cases']}"
             figure = _figure(method, metric)
             if figure is not None and pd.notna(part.loc[metric, "published"]):
                 row[title] += (
@@ -193,6 +196,26 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
         row["Folds"] = str(counts["folds"])
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _cells(part: Any, metrics: dict[str, str]) -> dict[str, str]:
+    """Title to mean and SD, and of how many cases where a metric is defined for fewer."""
+    most = part["cases"].max()
+    cells = {}
+    for metric, title in metrics.items():
+        cases = part.loc[metric, "cases"]
+        cells[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
+        cells[title] += f", n={cases}" if 0 < cases < most else ""
+    return cells
+
+
+def _with_annotators(form: pd.DataFrame, table: pd.DataFrame, metrics: Any) -> pd.DataFrame:
+    """A form with a row of annotators among themselves, where there are any."""
+    part = table[table["method"] == ANNOTATORS].set_index("metric")
+    if part.empty:
+        return form
+    row = {"Method": ANNOTATORS.capitalize(), **_cells(part, metrics)}
+    return pd.concat([form, pd.DataFrame([row | {"Cases": str(part["cases"].max()), "Folds": ""}])])
 
 
 def forms(
@@ -210,9 +233,11 @@ def forms(
         [name, *(_reached(figures, metric) for metric in dice), "", ""]
         for name, figures in OTHERS_REACH.get(labels.name, {}).items()
     ]
-    native = tables[titles["native"]]
+    native = _with_annotators(tables[titles["native"]], table, dice)
     tables[titles["native"]] = pd.concat([native, pd.DataFrame(others, columns=native.columns)])
-    tables["Further metrics, native grid"] = _form(table, methods, "native", further_titles(labels))
+    further = further_titles(labels)
+    form = _form(table, methods, "native", further)
+    tables["Further metrics, native grid"] = _with_annotators(form, table, further)
     families = dict.fromkeys(method.family for method in methods.values())
     for family in families if len(families) > 1 else ():
         rows = {name: method for name, method in methods.items() if method.family == family}
@@ -232,9 +257,7 @@ def _reached(figures: dict[str, float], metric: str) -> str:
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as Markdown; a published figure stands in brackets beside ours."""
     tables = markdown_tables(forms(table, methods, labels))
-    return "\n".join(
-        ["# Cross-validation", "", *tables, general_notes(labels) + notes_on(methods), ""]
-    )
+    return "\n".join(["# Cross-validation", "", *tables, notes(table, methods, labels), ""])
 
 
 def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -250,13 +273,13 @@ def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
 def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as LaTeX, for booktabs."""
     parts = []
-    notes = general_notes(labels) + notes_on(methods)
+    below = notes(table, methods, labels)
     for title, form in forms(table, methods, labels).items():
         lines = [" & ".join(_escaped(str(cell)) for cell in row) for row in form.to_numpy()]
         head = " & ".join(_escaped(column) for column in form.columns)
         parts += [
             r"\begin{table}",
-            rf"\caption{{{_escaped(title)}. {_escaped(notes)}}}",
+            rf"\caption{{{_escaped(title)}. {_escaped(below)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(form.columns) - 1)}}}",
             r"\toprule",
             head + r" \\",
@@ -268,6 +291,11 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS1
             "",
         ]
     return "\n".join(parts)
+
+
+def notes(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
+    """How the tables are to be read."""
+    return general_notes(labels) + notes_on_annotators(table) + notes_on(methods)
 
 
 def notes_on(methods: dict[str, "Row"]) -> str:
@@ -309,7 +337,11 @@ def _escaped(text: str) -> str:
 
 
 def write_tables(
-    scores: list[Path], methods: dict[str, "Row"], output: Path, labels: Labels = KITS19
+    scores: list[Path],
+    methods: dict[str, "Row"],
+    output: Path,
+    labels: Labels = KITS19,
+    annotators: Path | None = None,
 ) -> None:
     """Write cv.csv, cv.md, cv.tex and cv.html into the folder `output`.
 
@@ -320,12 +352,12 @@ def write_tables(
     """
     collected = pd.concat([read_table(path, _columns(labels)) for path in scores])
     _refuse_other_cases(collected, list(methods))
-    table = cross_validation(collected, methods, labels)
+    table = cross_validation(collected, methods, labels, annotators)
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
     tables = forms(table, methods, labels)
-    write_text(output / "cv.html", html_page(tables, general_notes(labels) + notes_on(methods)))
+    write_text(output / "cv.html", html_page(tables, notes(table, methods, labels)))
 
 
 def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
