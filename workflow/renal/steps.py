@@ -114,7 +114,8 @@ def train(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
-    from renal.learn.launch import joined, start_processes
+    from renal.learn.launch import joined, only_writer, start_processes, stop_signal
+    from renal.learn.memory import GpuMemory
     from renal.learn.pretrained import load_pretrained
     from renal.learn.results import write_results
     from renal.learn.settings import Training
@@ -133,7 +134,8 @@ def train(a: Arguments) -> Work:
             start_processes(gpus)
 
     def work() -> None:
-        with joined():
+        minutes = minutes_left() if a.minutes is None else a.minutes
+        with joined(), only_writer(a.output), stop_signal(minutes) as stop:
             train(
                 a.prepared,
                 settings,
@@ -142,9 +144,10 @@ def train(a: Arguments) -> Work:
                 threads=a.threads,
                 bfloat16_on_cpu=a.bfloat16_on_cpu,
                 name=a.name,
-                minutes=minutes_left() if a.minutes is None else a.minutes,
+                stop=stop,
                 pretrain=pretrain,
                 write=write_results,
+                memory=GpuMemory,
                 code=code_hash("learn.training", *training_components(settings)),
                 labels=a.labels,
             )
