@@ -13,9 +13,10 @@ from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.handover.seals import SEAL
+from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, models_of, voting
-from renal.settings import as_json
+from renal.recipe import averaging, external_files, imported, models_of, voting
+from renal.settings import as_json, settings_hash
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment. No module of the
@@ -75,7 +76,8 @@ def begin():
         return
     try:
         if not workflow.local_exec:
-            refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS)
+            nnunet = plan.configuration.nnunet.python
+            refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS, nnunet)
             # While the folder is locked Snakemake itself refuses, and says what comes first.
             if not any(Path(".snakemake/locks").glob("*")):
                 refuse_orphans(Path.cwd())

@@ -10,18 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from renal import steps
 from renal.apply.commands import add_commands
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
+from renal.learn.nnunet import commands as nnunet
 from renal.report import commands as drawing
 
 log = logging.getLogger("renal")
 
 
 class Step(Protocol):
-    """A function of `renal.steps` or `renal.report.commands`."""
+    """A function of `renal.steps`, or of the `commands` of a room."""
 
     __name__: str
 
@@ -56,6 +59,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
     "--data": {"type": Path, "help": "KiTS19 folder"},
+    "--dataset": {"type": Path, "help": "folder that write_nnunet_dataset wrote"},
     "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
@@ -68,10 +72,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
+    "--planned": {"type": Path, "help": "folder that plan_nnunet wrote"},
     "--pictures": {"type": Path, "nargs": "*", "help": "PNG files to show"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
     "--predictions": {"type": Path, "help": "folders that predict wrote, by stage"},
     "--prepared": {"type": Path, "nargs": "+", "help": "folders of prepared cases"},
+    "--python": {"type": Path, "help": "the Python of nnU-Net's environment"},
     "--results": {"type": Path, "help": "folder of results"},
     "--scores": {"type": Path, "help": "scores.csv"},
     "--seed": {"type": number(0, 2**32), "help": "decides all that is random"},
@@ -87,7 +93,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 # Options that name a folder that another step wrote; all other paths of steps are files.
 FOLDERS = {
+    "dataset",
     "located",
+    "planned",
     "prediction",
     "predictions",
     "prepared",
@@ -98,7 +106,7 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "log", "output", "weights"}
+UNCHECKED = {"data", "log", "output", "python", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
@@ -118,7 +126,12 @@ STEPS: dict[Step, str] = {
     steps.merge: "--data --checked --predictions= --settings",
     steps.average: "--data --checked --predictions= --settings",
     steps.vote: "--data --checked --segmentations= --settings",
-    steps.import_segmentations: "--data --checked --settings",
+    steps.import_segmentations: "--data --checked --settings [--segmentations]",
+    nnunet.write_nnunet_dataset: "--data --checked= --settings",
+    nnunet.plan_nnunet: "--data --dataset --settings --python",
+    nnunet.preprocess_nnunet: "--data --dataset --planned --python",
+    nnunet.train_nnunet: "--planned --prepared --settings --fold --name [--minutes] --python",
+    nnunet.predict_nnunet: "--data --checked --planned --models --python",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
     " [--located]",
     steps.collect_scores: "--scores... [--checked]",
@@ -136,7 +149,9 @@ STEPS: dict[Step, str] = {
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = ("data", "listed", "log", "output", "pictures", "results", "tables", "weights")
+NOT_OF_STEPS = (
+    *("data", "listed", "log", "output", "pictures", "python", "results", "tables", "weights"),
+)
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     steps.phantom,
@@ -217,7 +232,7 @@ def main() -> int:
             check_inputs(a)
         end_orderly()
         end_with_parent()
-        work = a.step(a)
+        work = prepared(a)
         started = time.monotonic()
         for path in handed_over(a) if of_workflow else ():
             check_seal(path)
@@ -250,6 +265,15 @@ def main() -> int:
         return 1
     _to_log_file(a.log, f"finished after {time.monotonic() - started:.2f} s of work\n")
     return 0
+
+
+def prepared(a: steps.Arguments) -> steps.Work:
+    """The work of a step; an InputError if its settings are not those that it takes."""
+    try:
+        work: steps.Work = a.step(a)
+    except ValidationError as error:
+        raise InputError(f"--settings: {' '.join(str(error).split())}") from error
+    return work
 
 
 def handed_over(a: steps.Arguments) -> list[Path]:

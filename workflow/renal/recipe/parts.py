@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from renal.evaluate.settings import MergedStage, Merging
+from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
 from renal.labels import KITS19
 from renal.learn.settings import Prediction
@@ -77,6 +77,8 @@ def regions_of(recipes: dict[str, Method], method: str) -> tuple[str, ...]:
     recipe = recipes[method]
     if recipe.external is not None:
         return recipe.external.regions
+    if recipe.nnunet is not None:
+        return KITS19.names
     found = set(recipe.merge.maps) if recipe.merge else set()
     for row in recipe.rows:
         found.update(regions_of(recipes, row))
@@ -119,6 +121,16 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
     )
 
 
+def imported(method: Method) -> External:
+    """Which files a row takes over, and what they mean: another program's, or nnU-Net's."""
+    if method.external is not None:
+        return method.external
+    values = {KITS19.own_value(region): region.name for region in KITS19.regions}
+    return External(
+        files=(ExternalFile(path="{case}.nii.gz", labels=values),), trained_on_these=False
+    )
+
+
 def external_files(recipes: dict[str, Method], method: str, case: str) -> list[Path]:
     """The files of another program that there are of a case."""
     external = recipes[method].external
@@ -126,6 +138,12 @@ def external_files(recipes: dict[str, Method], method: str, case: str) -> list[P
         return []
     found = (files_of_case(external.folder, file.path, case) for file in external.files)
     return [path for paths in found for path in paths]
+
+
+def planned_on_these(recipes: dict[str, Method], method: str) -> bool:
+    """Whether anything of a row was planned by nnU-Net, which looks at held-out cases, too."""
+    recipe = recipes[method]
+    return recipe.nnunet is not None or any(planned_on_these(recipes, of) for of in recipe.rows)
 
 
 def row(recipes: dict[str, Method], method: str, labelled: Iterable[str] = ()) -> Row:
@@ -139,6 +157,7 @@ def row(recipes: dict[str, Method], method: str, labelled: Iterable[str] = ()) -
         title=settings.title,
         published=settings.published,
         validated=validated or any(row(recipes, of).validated for of in settings.rows),
+        planned_on_these=planned_on_these(recipes, method),
         missing=len(missing) if settings.external else 0,
         trained_on_these=settings.external.trained_on_these if settings.external else None,
     )
