@@ -1,11 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
+NNUNET := .venv-nnunet
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
 WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
-.PHONY: setup demo test coverage pictures clean
+.PHONY: setup nnunet demo test coverage pictures clean
 
 setup: $(VENV)/ready
 
@@ -14,6 +15,14 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# nnU-Net's own environment, for the rows that it trains.
+nnunet: $(NNUNET)/ready
+
+$(NNUNET)/ready: envs/nnunet.lock
+	$(PYTHON) -m venv $(NNUNET)
+	$(NNUNET)/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/nnunet.lock
 	touch $@
 
 # The main job on an embedded phantom; shows jobs done and left, and how trainings come along.
@@ -45,4 +54,4 @@ pictures: $(VENV)/ready
 	$(BIN)/python benchmarks/structure.py --dot | dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png
 
 clean:
-	rm -rf $(VENV) results/demo
+	rm -rf $(VENV) $(NNUNET) results/demo
