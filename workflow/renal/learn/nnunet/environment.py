@@ -1,4 +1,4 @@
-"""nnU-Net's own environment: its Python is started for what nnU-Net does, and ends with the step."""
+"""nnU-Net's own environment, in which its Python is started for what it does."""
 
 import contextlib
 import json
@@ -73,7 +73,12 @@ def run(
         If a training stopped by itself.
     """
     check_environment(python)
-    command = [str(python), "-m", f"renal.learn.nnunet.{module}", json.dumps(arguments, default=str)]
+    command = [
+        str(python),
+        "-m",
+        f"renal.learn.nnunet.{module}",
+        json.dumps(arguments, default=str),
+    ]
     ours = {
         "PYTHONPATH": str(PACKAGE),
         "PYTHONSAFEPATH": "1",

@@ -38,8 +38,9 @@ def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     result = dict(values)
     for key, value in changes.items():
         below = result.get(key)
-        nested = isinstance(value, dict) and isinstance(below, dict)
-        result[key] = changed(below, value) if nested else value
+        if isinstance(value, dict) and isinstance(below, dict):
+            value = changed(below, value)
+        result[key] = value
     return result
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 from safetensors.torch import save
@@ -35,11 +36,11 @@ COLUMNS = {
     "validation_dice": "mean_fg_dice",
 }
 
-# It would look at the endings of all files beside the cases, and meet those of Snakemake's and ours.
+# It would look at the endings of all files beside the cases, and meet Snakemake's and ours.
 module.infer_dataset_class = lambda folder: nnUNetDatasetBlosc2
 
 
-class nnUNetTrainer(module.nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
+class nnUNetTrainer(module.nnUNetTrainer):  # type: ignore[misc]
     """nnU-Net's trainer, which may be killed at any time; attributes are set from outside.
 
     Attributes
@@ -57,7 +58,7 @@ class nnUNetTrainer(module.nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
     mirroring: bool
     last_line = 0.0
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
         rotation, flat, size, axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
@@ -74,7 +75,9 @@ class nnUNetTrainer(module.nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         if not math.isfinite(loss):
             sys.exit(f"{self.run}: the loss of epoch {self.current_epoch + 1} is not a number")
         super().on_epoch_end()
-        now, begun = (self.logger.get_value(f"epoch_{end}_timestamps", -1) for end in ("end", "start"))
+        now, begun = (
+            self.logger.get_value(f"epoch_{end}_timestamps", -1) for end in ("end", "start")
+        )
         left = self.num_epochs - self.current_epoch
         if now - self.last_line > SECONDS_BETWEEN_LINES or not left:
             dice = self.logger.get_value("mean_fg_dice", -1)
@@ -113,7 +116,7 @@ def train(
         os.environ.setdefault("nnUNet_compile", "false")
     torch.set_num_threads(1 if gpu else threads)
     torch.backends.cudnn.benchmark = gpu
-    folder = Path(os.environ["nnUNet_results"], DATASET, f"{TRAINER}__{PLANS}__{configuration}")
+    folder = Path(nnUNet_results, DATASET, f"{TRAINER}__{PLANS}__{configuration}")
     _keep_own(folder / f"fold_{fold}", identity)
     plans = json.loads(Path(planned, f"{PLANS}.json").read_text())
     dataset = json.loads(Path(planned, "dataset.json").read_text())
@@ -161,10 +164,10 @@ def _checkpoint(folder: Path) -> Path | None:
 
 def _write_results(trainer: nnUNetTrainer, splits: Path, output: Path, identity: str) -> None:
     # Of a compiled network the weights are those within.
-    network = getattr(trainer.network, "_orig_mod", trainer.network)
-    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    # Layers that are in two places, as nnU-Net's encoder is in its decoder, are stored twice.
-    weights = {name: value.clone() for name, value in weights.items()}
+    network = trainer.network
+    network = network._orig_mod if hasattr(network, "_orig_mod") else network
+    # Copies, for layers that are in two places, as nnU-Net's encoder is in its decoder.
+    weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
     axes = json.dumps(trainer.inference_allowed_mirroring_axes)
     with replacing(output / "model.safetensors") as temporary:
         temporary.write_bytes(save(weights, {"mirrored_axes": axes}))
@@ -187,7 +190,6 @@ def _write_results(trainer: nnUNetTrainer, splits: Path, output: Path, identity:
             "cases": split["train"],
             "held_out_cases": split["val"],
             "fingerprint": identity,
-            "checkpoint": str(Path(trainer.output_folder, FINAL)),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
             "processes": 1,
