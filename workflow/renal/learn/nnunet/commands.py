@@ -44,7 +44,9 @@ def plan_nnunet(a: Arguments) -> Work:
         "changes": settings.changes,
         "threads": a.threads,
     }
-    return lambda: run(a.python, "planning", arguments, a.threads, a.log, _folders(a, a.output))
+    return lambda: run(
+        a.python, "planning.plan", arguments, a.threads, a.log, _folders(a, a.output)
+    )
 
 
 def preprocess_nnunet(a: Arguments) -> Work:
@@ -53,7 +55,7 @@ def preprocess_nnunet(a: Arguments) -> Work:
 
     arguments = {"planned": a.planned, "configuration": a.output.name, "threads": a.threads}
     folders = _folders(a, a.planned)
-    return lambda: run(a.python, "preprocessing", arguments, a.threads, a.log, folders)
+    return lambda: run(a.python, "preprocessing.preprocess", arguments, a.threads, a.log, folders)
 
 
 def _folders(a: Arguments, planned: Path) -> dict[str, Path]:
@@ -72,7 +74,8 @@ def train_nnunet(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.slurm import minutes_left
     from renal.handover.seals import sealed_in
-    from renal.learn.nnunet.environment import VERSION, run
+    from renal.learn.nnunet.environment import run
+    from renal.learn.nnunet.layout import VERSION
     from renal.learn.nnunet.settings import Learning
     from renal.learn.run_state import only_writer
     from renal.sources import code_hash
@@ -104,7 +107,7 @@ def train_nnunet(a: Arguments) -> Work:
         }
         a.output.mkdir(parents=True, exist_ok=True)
         with only_writer(a.output):
-            run(a.python, "training", arguments, a.threads, a.log, folders)
+            run(a.python, "training.train", arguments, a.threads, a.log, folders)
 
     return work
 
@@ -129,6 +132,6 @@ def predict_nnunet(a: Arguments) -> Work:
             "threads": a.threads,
         }
         if cases:  # those that are only to be segmented may all have a fault
-            run(a.python, "prediction", arguments, a.threads, a.log, {})
+            run(a.python, "prediction.predict", arguments, a.threads, a.log, {})
 
     return work

@@ -1,31 +1,29 @@
-"""What all programs in nnU-Net's environment share: how they are called, speak and end."""
+"""What `environment` starts: a function is called, what it says passed on, and all ends with it."""
 
+import importlib
 import json
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 from renal.cluster.processes import end_with_parent
+from renal.errors import InputError, Stopped
 
 # Begins a line that is for people and no output of nnU-Net's own.
 SAID = "renal: "
-# Exit status of a training that stopped in time, to be continued.
-STOPPED = 75
+# Exit status of a training that stopped in time, to be continued, and of bad input.
+STOPPED, REFUSED = 75, 76
+
+log = logging.getLogger("renal")
 
 
-def say(text: str) -> None:
-    """Say a line to whoever runs the step."""
-    print(f"{SAID}{text}", flush=True)
+def main() -> int:
+    """Call a function of this package, such as ``training.train``; returns the exit status.
 
-
-def main(function: Callable[..., Any]) -> None:
-    """Call a function with the arguments of the command line, which are JSON.
-
-    The process leads a group of its own; when it is told to end, as when the step is gone, all that
-    it started ends with it.
+    Its arguments are JSON. The process leads a group of its own; when it is told to end, as when
+    the step is gone, all that it started ends with it.
     """
     leader = os.getpid()
 
@@ -36,4 +34,22 @@ def main(function: Callable[..., Any]) -> None:
 
     signal.signal(signal.SIGTERM, end)
     end_with_parent()
-    function(**json.loads(sys.argv[1]))
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(f"{SAID}%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    module, _, name = sys.argv[1].partition(".")
+    try:
+        function = getattr(importlib.import_module(f"renal.learn.nnunet.{module}"), name)
+        function(**json.loads(sys.argv[2]))
+    except Stopped as stop:
+        print(stop)
+        return STOPPED
+    except InputError as error:
+        print(error)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

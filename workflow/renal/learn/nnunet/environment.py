@@ -7,16 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from renal.cluster.processes import PARENT
 from renal.errors import InputError, Stopped
-from renal.learn.nnunet.driver import SAID, STOPPED
+from renal.learn.nnunet.driver import REFUSED, SAID, STOPPED
+from renal.learn.nnunet.layout import VERSION
 
 log = logging.getLogger("renal")
 
-VERSION = "2.8.1"
 PACKAGE = Path(__file__).parents[3]
 REMEDY = "make it with `make nnunet`, or name its python under nnunet.python in config.yaml"
 ASKED = "from importlib.metadata import version; print(version('nnunetv2'))"
@@ -39,25 +40,25 @@ def check_environment(python: Path) -> None:
 
 def run(
     python: Path,
-    module: str,
+    function: str,
     arguments: dict[str, Any],
     threads: int,
     log_file: Path | None,
     variables: dict[str, Path],
 ) -> None:
-    """Run a module of this package in nnU-Net's environment, and end with it.
+    """Run a function of this package in nnU-Net's environment, and end with it.
 
-    What nnU-Net prints goes to the log file, or to the terminal where there is none; what the
-    module itself says to both.
+    What nnU-Net prints goes to the log file, or to the terminal where there is none; what our own
+    function says, to both.
 
     Parameters
     ----------
     python : Path
         Of the environment.
-    module : str
-        Its name in this package: ``planning``, ``preprocessing``, ``training`` or ``prediction``.
+    function : str
+        Module and name, such as ``training.train``.
     arguments : dict
-        What its function is called with; paths are given as text.
+        What it is called with; paths are given as text.
     threads : int
         Cores that it may use.
     log_file : Path or None
@@ -76,7 +77,8 @@ def run(
     command = [
         str(python),
         "-m",
-        f"renal.learn.nnunet.{module}",
+        "renal.learn.nnunet.driver",
+        function,
         json.dumps(arguments, default=str),
     ]
     ours = {
@@ -99,20 +101,30 @@ def run(
         env=_clean() | ours | folders,
         start_new_session=True,
     ) as process:
+        # Processes that it started hold its output open: they go as soon as it has ended.
+        threading.Thread(target=_end_group, args=(process, True), daemon=True).start()
         try:
             last = _listen(process, log_file)
         finally:
-            # Processes that it started go with it, however it ended.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end_group(process)
     if process.returncode == STOPPED:
         raise Stopped(last)
+    if process.returncode == REFUSED:
+        raise InputError(last)
     if process.returncode:
         killed = "it was killed, mostly for want of memory"
         where = f"see {log_file}" if log_file else "see above"
         raise InputError(
             f"nnU-Net ended with an error ({where}): {last if process.returncode > 0 else killed}"
         )
+
+
+def _end_group(process: "subprocess.Popen[str]", once_it_ended: bool = False) -> None:
+    """Kill a process and all that it started, at once or when it has ended by itself."""
+    if once_it_ended:
+        process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _listen(process: "subprocess.Popen[str]", log_file: Path | None) -> str:

@@ -1,7 +1,8 @@
-"""Where nnU-Net looks for its files: folders as its own programs lay them out."""
+"""nnU-Net's version, and where it looks for its files: folders as its own programs lay them out."""
 
 from pathlib import Path
 
+VERSION = "2.8.1"
 DATASET = "Dataset001_renal"
 PLANS = "nnUNetPlans"
 TRAINER = "nnUNetTrainer"

@@ -1,7 +1,6 @@
 """Fingerprint and plans of a data set; runs in nnU-Net's environment."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 )
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from renal.learn.nnunet.driver import main
+from renal.errors import InputError
 from renal.learn.nnunet.layout import PLANS
 
 
@@ -25,7 +24,10 @@ def plan(
     plans = json.loads(path.read_text())
     if configuration not in plans["configurations"]:
         known = ", ".join(plans["configurations"])
-        sys.exit(f"{configuration} is not planned for these cases: choose from {known}")
+        raise InputError(
+            f"nnunet.planning.configuration: {configuration} is not planned for these cases: "
+            f"choose from {known}"
+        )
     chosen = PlansManager(plans).get_configuration(configuration).configuration
     # The folder of preprocessed cases has a name that is known before there are plans.
     chosen = changed(chosen, changes) | {"data_identifier": configuration}
@@ -42,7 +44,3 @@ def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             value = changed(below, value)
         result[key] = value
     return result
-
-
-if __name__ == "__main__":
-    main(plan)

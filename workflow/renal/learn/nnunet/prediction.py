@@ -10,7 +10,6 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from safetensors import safe_open
 
-from renal.learn.nnunet.driver import main
 from renal.learn.nnunet.layout import PLANS, TRAINER
 
 
@@ -52,7 +51,3 @@ def predict(
         num_processes_preprocessing=several,
         num_processes_segmentation_export=several,
     )
-
-
-if __name__ == "__main__":
-    main(predict)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from renal.learn.nnunet.driver import main
 from renal.learn.nnunet.layout import DATASET, PLANS
 
 
@@ -20,7 +19,3 @@ def preprocess(planned: str, configuration: str, threads: int) -> None:
     preprocessor = chosen.preprocessor_class(verbose=False)
     preprocessor.show_progress_bar = False
     preprocessor.run(DATASET, configuration, PLANS, num_processes=threads)
-
-
-if __name__ == "__main__":
-    main(preprocess)

@@ -6,11 +6,11 @@ that nnU-Net's own programs take its checkpoints.
 """
 
 import json
+import logging
 import math
 import os
 import platform
 import shutil
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +22,11 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 from safetensors.torch import save
 
+from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
-from renal.learn.nnunet.driver import STOPPED, main, say
 from renal.learn.nnunet.layout import DATASET, PLANS, TRAINER
+
+log = logging.getLogger("renal")
 
 SECONDS_BETWEEN_LINES = 10.0
 FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
@@ -73,7 +75,10 @@ class nnUNetTrainer(module.nnUNetTrainer):  # type: ignore[misc]
     def on_epoch_end(self) -> None:
         loss = self.logger.get_value("train_losses", step=-1)
         if not math.isfinite(loss):
-            sys.exit(f"{self.run}: the loss of epoch {self.current_epoch + 1} is not a number")
+            raise InputError(
+                f"{self.run}: the loss of epoch {self.current_epoch + 1} is not a number: look at "
+                "the cases, or at what nnunet.planning.changes of the recipe says"
+            )
         super().on_epoch_end()
         now, begun = (
             self.logger.get_value(f"epoch_{end}_timestamps", -1) for end in ("end", "start")
@@ -81,17 +86,17 @@ class nnUNetTrainer(module.nnUNetTrainer):  # type: ignore[misc]
         left = self.num_epochs - self.current_epoch
         if now - self.last_line > SECONDS_BETWEEN_LINES or not left:
             dice = self.logger.get_value("mean_fg_dice", -1)
-            say(
-                f"{self.run}: epoch {self.current_epoch}/{self.num_epochs}, loss {loss:.3f}, "
-                f"pseudo Dice {dice:.3f}, about {left * (now - begun) / 60:.0f} min left"
+            log.info(
+                "%s: epoch %d/%d, loss %.3f, pseudo Dice %.3f, about %.0f min left",
+                *(self.run, self.current_epoch, self.num_epochs, loss, dice),
+                left * (now - begun) / 60,
             )
             self.last_line = now
         if left and time.time() + 1.2 * (now - begun) > self.until:
-            say(
+            raise Stopped(
                 f"{self.run}: stopped after epoch {self.current_epoch} of {self.num_epochs}: "
                 "run again to go on from there"
             )
-            sys.exit(STOPPED)
 
 
 def train(
@@ -135,7 +140,7 @@ def train(
     stored = _checkpoint(Path(trainer.output_folder))
     if stored is not None:
         trainer.load_checkpoint(str(stored))
-        say(f"{name}: going on after epoch {trainer.current_epoch}")
+        log.info("%s: going on after epoch %d", name, trainer.current_epoch)
     if stored is None or stored.name != FINAL:
         trainer.run_training()
     _write_results(trainer, Path(planned, "splits_final.json"), Path(output), identity)
@@ -156,7 +161,8 @@ def _checkpoint(folder: Path) -> Path | None:
             try:
                 torch.load(path, map_location="cpu", weights_only=False)
             except Exception as error:  # torch raises many kinds for a damaged file
-                say(f"{path}: cannot be used ({' '.join(str(error).split())[:200]})")
+                reason = " ".join(str(error).split())[:200]
+                log.warning("%s: cannot be used (%s)", path, reason)
             else:
                 return path
     return None
@@ -198,7 +204,3 @@ def _write_results(trainer: nnUNetTrainer, splits: Path, output: Path, identity:
             "nnunetv2": version("nnunetv2"),
         },
     )
-
-
-if __name__ == "__main__":
-    main(train)
