@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from safetensors.torch import save
 
 from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
-from renal.learn.nnunet.layout import DATASET, PLANS, TRAINER
+from renal.learn.nnunet.layout import DATASET, PLANS, TRAINER, VERSION
 
 log = logging.getLogger("renal")
 
@@ -201,6 +200,6 @@ def _write_results(trainer: nnUNetTrainer, splits: Path, output: Path, identity:
             "processes": 1,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "nnunetv2": version("nnunetv2"),
+            "nnunetv2": VERSION,
         },
     )
