@@ -1,4 +1,4 @@
-"""What stands in for nnU-Net where it is not installed: the parts that are called, on recorded files."""
+"""What stands in for nnU-Net where it is not installed: what is called of it, on recorded files."""
 
 import json
 import os
