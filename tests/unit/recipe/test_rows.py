@@ -90,7 +90,7 @@ def test_yes_and_no_of_yaml_are_known(tmp_path):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"family": "a", "title": "A"}, "one of merge, average, vote, external makes"),
+        ({"family": "a", "title": "A"}, "one of merge, average, vote, nnunet, external makes"),
         ({**ONE, **vote("one", "two")}, "(has merge and vote)"),
         ({**vote("one", "two"), "stages": ONE["stages"]}, "vote goes without stages and members"),
         (average("one"), "average.of"),
