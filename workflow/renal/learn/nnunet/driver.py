@@ -38,6 +38,7 @@ def main() -> int:
     handler.setFormatter(logging.Formatter(f"{SAID}%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    log.propagate = False  # libraries of nnU-Net's give the root logger a handler
     module, _, name = sys.argv[1].partition(".")
     try:
         function = getattr(importlib.import_module(f"renal.learn.nnunet.{module}"), name)
