@@ -6,7 +6,7 @@ CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
 WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
-.PHONY: setup nnunet demo test coverage pictures clean
+.PHONY: setup nnunet demo check test coverage pictures dist clean
 
 setup: $(VENV)/ready
 
@@ -37,11 +37,14 @@ demo: $(VENV)/ready
 	@echo 'Page:     results/demo/report/index.html (cases to scroll through)'
 	@echo 'Report:   results/demo/report.html (open it in a browser)'
 
-test: $(VENV)/ready
+# Style and types.
+check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/mypy
+
+test: check
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 # Lines and branches that tests run, in steps that they start as programs too; takes twice as long.
@@ -53,5 +56,10 @@ pictures: $(VENV)/ready
 	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' | tred | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
 	$(BIN)/python benchmarks/structure.py --dot | dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png
 
+# Wheel and source distribution.
+dist: $(VENV)/ready
+	rm -rf dist
+	$(BIN)/hatchling build
+
 clean:
-	rm -rf $(VENV) $(NNUNET) results/demo
+	rm -rf $(VENV) $(NNUNET) dist results/demo

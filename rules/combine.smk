@@ -22,15 +22,16 @@ rule average:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         predictions=lambda w: named(averaged(w.method, w.group)),
         code=plan.code("average"),
-        settings=lambda w: as_json(averaging(plan.recipes, w.method)),
+        settings=lambda w: as_json(averaging(plan.recipes, w.method, plan.labels)),
     message:
         "Averaging the rows of {wildcards.method} for {wildcards.group}"
     shell:
         "renal average --data {resources.data:q} --checked {input.checked:q}"
         " --predictions {params.predictions:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule vote:
@@ -57,17 +58,18 @@ rule vote:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         segmentations=lambda w, input: named(
             {row: [path] for row, path in zip(plan.recipes[w.method].rows, input.segmentations)}
         ),
         code=plan.code("vote"),
-        settings=lambda w: as_json(voting(plan.recipes, w.method)),
+        settings=lambda w: as_json(voting(plan.recipes, w.method, plan.labels)),
     message:
         "Letting the rows of {wildcards.method} vote for {wildcards.group}"
     shell:
         "renal vote --data {resources.data:q} --checked {input.checked:q}"
         " --segmentations {params.segmentations:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 # What is wrong with these files is told early: a run stops for it before it has trained for long.
@@ -94,8 +96,9 @@ rule import_segmentations:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("import_segmentations"),
-        settings=lambda w: as_json(imported(plan.recipes[w.method])),
+        settings=lambda w: as_json(imported(plan.recipes[w.method], plan.labels)),
         # What a step of ours wrote has a seal, which is compared.
         folder=lambda w, input: (
             ["--segmentations", input.files] if plan.recipes[w.method].nnunet else []
@@ -104,4 +107,5 @@ rule import_segmentations:
         "Taking over the segmentations of {wildcards.method} for {wildcards.group}"
     shell:
         "renal import_segmentations --data {resources.data:q} --checked {input.checked:q}"
-        " --settings {params.settings:q} {params.folder:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} {params.folder:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"

@@ -15,13 +15,16 @@ from renal.errors import InputError
 from renal.handover.seals import SEAL
 from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, imported, models_of, voting
+from renal.recipe import averaging, external_files, imported, label_options, models_of, voting
 from renal.settings import as_json, settings_hash
+from renal.sources import INSTALLED
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment. No module of the
 # working folder is imported in place of a library's, and a step ends with its Snakemake.
 in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if in_conda and ROOT == INSTALLED:
+    sys.exit("error: --sdm conda: the environments know no installed package: use a clone")
 python = "python" if in_conda else shlex.quote(sys.executable)
 package = shlex.quote(str(ROOT / "workflow"))
 shell.prefix(
@@ -39,6 +42,7 @@ except InputError as error:
 RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
+LABELS = label_options(plan.labels)
 # What compares rows, where there are several.
 COMPARED = [f"compare{name}.csv" for name in ("", "_rows", "_schemes", "_places", "_cases")]
 COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]

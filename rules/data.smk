@@ -22,6 +22,7 @@ rule validate:
         maximum_voxels=plan.configuration.data.maximum_voxels,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("validate"),
         cases=lambda w: plan.batches[w.batch],
         # Not as inputs: those are compared by age alone, and name the folder that they lie in.
@@ -30,7 +31,7 @@ rule validate:
         "Checking the files of {wildcards.batch}"
     shell:
         "renal validate --data {resources.data:q} --maximum-voxels {resources.maximum_voxels}"
-        " --output {output:q} --threads {threads} --log {log:q} {params.cases:q}"
+        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q} {params.cases:q}"
 
 
 # All bad cases are listed at once, and stop the run before anything is trained.
@@ -52,13 +53,14 @@ rule check_cases:
         runtime=lambda w, attempt: 10 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("check_cases"),
         listed=plan.listed,
     message:
         "Listing all cases"
     shell:
         "renal check_cases --data {resources.data:q} --checked {input.checked:q}"
-        " --output {output:q} --log {log:q}"
+        " {params.labels:q} --output {output:q} --log {log:q}"
 
 
 # The last job of a run, or of a method: it fails where a case that was only to be segmented was

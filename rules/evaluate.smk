@@ -21,6 +21,7 @@ rule merge:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         predictions=lambda w: named(plan.merged_predictions(w.method, w.group)),
         code=lambda w: plan.code("merge", w.method),
         settings=lambda w: as_json(plan.merging(w.method)),
@@ -29,7 +30,7 @@ rule merge:
     shell:
         "renal merge --data {resources.data:q} --checked {input.checked:q}"
         " --predictions {params.predictions:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule evaluate:
@@ -54,6 +55,7 @@ rule evaluate:
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
+        labels=LABELS["scored"],
         truths=lambda w, input: (
             ["--truths", *named(plan.evaluated_truths(w.method, f"fold{w.fold}"))]
             if input.truths
@@ -68,7 +70,7 @@ rule evaluate:
         "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
         " --segmentations {input.segmentations:q}"
         " {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
-        " --fold {wildcards.fold} {params.located:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --fold {wildcards.fold} {params.located:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule collect_scores:
@@ -158,9 +160,44 @@ rule write_submission:
         " --output {output:q} --log {log:q}"
 
 
+# Where the data have what several annotators outlined: how far these agree among themselves.
+OUTLINES = plan.outlines()
+ANNOTATORS = [RESULTS / "annotators.csv"] if OUTLINES else []
+
+if ANNOTATORS:
+
+    rule score_annotators:
+        input:
+            checked=plan.checked(plan.labelled),
+        output:
+            ANNOTATORS,
+        log:
+            log_of("score_annotators"),
+        benchmark:
+            benchmark_of("score_annotators")
+        conda:
+            "../envs/renal.yaml"
+        threads: COMPUTE.prepare_threads
+        resources:
+            mem_mb=lambda w, threads, attempt: plan.volume_memory(plan.labelled, threads, attempt),
+            runtime=lambda w, attempt: 120 * attempt,
+            data=DATA,
+        params:
+            code=plan.code("score_annotators"),
+            labels=LABELS["scored"],
+            # As those of `validate`.
+            stamps=OUTLINES,
+        message:
+            "Scoring annotators among themselves"
+        shell:
+            "renal score_annotators --data {resources.data:q} --checked {input.checked:q}"
+            " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+
+
 rule write_tables:
     input:
         scores=[plan.scores_of(method) for method in plan.methods],
+        annotators=ANNOTATORS,
     output:
         plan.tables[:3],
         report(
@@ -180,11 +217,13 @@ rule write_tables:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
+        labels=LABELS["shown"],
         code=plan.code("write_tables"),
+        annotators=["--annotators", *ANNOTATORS] if ANNOTATORS else [],
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
         "Writing the cross-validation tables"
     shell:
-        "renal write_tables --scores {input.scores:q} --settings {params.settings:q}"
-        " --output {params.folder:q} --log {log:q}"
+        "renal write_tables --scores {input.scores:q} {params.annotators:q} --settings {params.settings:q}"
+        " {params.labels:q} --output {params.folder:q} --log {log:q}"

@@ -56,6 +56,7 @@ rule train:
         mem_mb=lambda w, attempt: plan.training_memory(w.method, w.stage, min(attempt, 2)),
         runtime=24 * 60,
     params:
+        labels=LABELS["learned"],
         code=lambda w: plan.code("train", w.method, w.stage),
         settings=lambda w: as_json(plan.training(w.method, w.stage)),
         folder=lambda w, output: Path(output.model).parent,
@@ -68,7 +69,7 @@ rule train:
         "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal train --prepared {input.prepared:q} --settings {params.settings:q}"
         " {params.weights:q} --seed {params.seed} {params.bfloat16}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
-        " --output {params.folder:q} --threads {threads} --log {log:q}"
+        " {params.labels:q} --output {params.folder:q} --threads {threads} --log {log:q}"
 
 
 rule predict:
@@ -91,6 +92,7 @@ rule predict:
         mem_mb=lambda w, attempt: plan.prediction_memory(w.method, w.stage, w.group, attempt),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:
+        labels=LABELS["learned"],
         code=lambda w: plan.code("predict", w.method, w.stage),
         settings=lambda w: plan.prediction_settings(w.method, w.stage),
         bfloat16=BFLOAT16,
@@ -99,4 +101,4 @@ rule predict:
     shell:
         "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal predict --prepared {input.prepared:q} --models {input.models:q}"
         " --settings {params.settings:q} {params.bfloat16}"
-        " --output {output:q} --threads {threads} --log {log:q}"
+        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"

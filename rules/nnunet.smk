@@ -30,13 +30,15 @@ rule write_nnunet_dataset:
         data=DATA,
     params:
         checked=named({fold: plan.checked(plan.groups[fold]) for fold in plan.held_out}),
+        labels=LABELS["learned"],
         code=plan.code("write_nnunet_dataset"),
         settings=lambda w: as_json(PLANNINGS[w.hash]),
     message:
         "Writing the labelled cases for nnU-Net"
     shell:
         "renal write_nnunet_dataset --data {resources.data:q} --checked {params.checked:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule plan_nnunet:

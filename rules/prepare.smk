@@ -44,6 +44,7 @@ rule resample:
         runtime=lambda w, attempt: 30 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("resample"),
         settings=lambda w: as_json(plan.grids[w.grid]),
         boxes=lambda w, input: ["--boxes", input.boxes] if input.boxes else [],
@@ -52,7 +53,7 @@ rule resample:
     shell:
         "renal resample --data {resources.data:q} --checked {input.checked:q}"
         " {params.boxes:q} --settings {params.settings:q}"
-        " --output {output:q} --threads {threads} --log {log:q}"
+        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule window_normalize:
@@ -98,6 +99,7 @@ rule crop_true_roi:
         runtime=lambda w, attempt: 30 * attempt,
         data=DATA,
     params:
+        labels=LABELS["learned"],
         code=plan.code("crop_true_roi"),
         settings=lambda w: as_json(plan.regions[w.region]),
     message:
@@ -105,7 +107,7 @@ rule crop_true_roi:
     shell:
         "renal crop_roi --data {resources.data:q} --checked {input.checked:q}"
         " --settings {params.settings:q}"
-        " --output {output:q} --threads {threads} --log {log:q}"
+        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
 # Regions that a stage found, for the next one to predict on.

@@ -34,6 +34,7 @@ if COMPARED:
             mem_mb=lambda w, attempt: 2000 * attempt,
             runtime=lambda w, attempt: 20 * attempt,
         params:
+            labels=LABELS["shown"],
             code=plan.code("compare"),
             settings=lambda w: json.dumps(
                 {
@@ -46,7 +47,7 @@ if COMPARED:
             "Comparing the rows"
         shell:
             "renal compare --scores {input.scores:q} --settings {params.settings:q}"
-            " --output {params.folder:q} --log {log:q}"
+            " {params.labels:q} --output {params.folder:q} --log {log:q}"
 
     rule draw_comparison:
         input:
@@ -74,13 +75,14 @@ if COMPARED:
             mem_mb=lambda w, attempt: 2000 * attempt,
             runtime=lambda w, attempt: 20 * attempt,
         params:
+            labels=LABELS["shown"],
             code=plan.code("draw_comparison"),
             folder=RESULTS / "tables",
         message:
             "Drawing the comparison"
         shell:
             "renal draw_comparison --tables {params.folder:q} --listed {input.listed:q}"
-            " --output {params.folder:q} --log {log:q}"
+            " {params.labels:q} --output {params.folder:q} --log {log:q}"
 
     rule draw_gallery:
         input:
@@ -111,12 +113,13 @@ if COMPARED:
             scores=lambda w, input: by_row(input.scores),
             segmentations=lambda w, input: by_row(Path(seal).parent for seal in input.segmentations),
             folder=RESULTS / "tables",
+            labels=LABELS["shown"],
         message:
             "Drawing the worst cases as all rows see them"
         shell:
             "renal draw_gallery --data {resources.data:q} --checked {input.checked:q}"
             " --scores {params.scores:q} --segmentations {params.segmentations:q}"
-            " --output {params.folder:q} --log {log:q}"
+            " {params.labels:q} --output {params.folder:q} --log {log:q}"
 
 
 rule draw_overlays:
@@ -146,6 +149,7 @@ rule draw_overlays:
         runtime=lambda w, attempt: 30 * attempt,
         data=DATA,
     params:
+        labels=LABELS["shown"],
         code=plan.code("draw_overlays"),
         segmentations=lambda w, input: Path(input.segmentations).parent,
         folder=lambda w, output: Path(output[0]).parent,
@@ -154,7 +158,7 @@ rule draw_overlays:
     shell:
         "renal draw_overlays --data {resources.data:q} --checked {input.checked:q}"
         " --scores {input.scores:q}"
-        " --segmentations {params.segmentations:q} --output {params.folder:q} --log {log:q}"
+        " --segmentations {params.segmentations:q} {params.labels:q} --output {params.folder:q} --log {log:q}"
 
 
 rule draw_curves:
@@ -209,12 +213,13 @@ rule draw_located:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
+        labels=LABELS["shown"],
         code=plan.code("draw_located"),
     message:
         "Drawing what the regions of {wildcards.method} hold"
     shell:
         "renal draw_located --scores {input.scores:q} --name {wildcards.method}"
-        " --output {output:q} --log {log:q}"
+        " {params.labels:q} --output {output:q} --log {log:q}"
 
 
 rule write_page:
@@ -243,10 +248,11 @@ rule write_page:
         scores=lambda w, input: by_row(input.scores),
         segmentations=lambda w, input: by_row(Path(seal).parent for seal in input.segmentations),
         folder=RESULTS / "tables",
+        labels=LABELS["shown"],
     message:
         "Writing the page to look at"
     shell:
         "renal write_page --data {resources.data:q} --checked {input.checked:q}"
         " --scores {params.scores:q} --segmentations {params.segmentations:q}"
         " --settings {params.settings:q} --tables {params.folder:q}"
-        " --pictures {input.pictures:q} --output {output:q} --log {log:q}"
+        " --pictures {input.pictures:q} {params.labels:q} --output {output:q} --log {log:q}"

@@ -53,6 +53,7 @@ def files(checked, shared_kits19, tmp_path_factory):
 
 
 SOUND = {
+    "--annotators": "scores.csv",
     "--boxes": "boxes.json",
     "--checked": "checked.json",
     "--data": "data",
@@ -60,6 +61,7 @@ SOUND = {
     "--fold": "0",
     "--histories": "history.csv",
     "--labelled": "1",
+    "--labels": "kits19",
     "--listed": "scores.csv",
     "--located": "prepared",
     "--maximum-voxels": "1000000",
@@ -88,6 +90,7 @@ SOUND = {
 PATHS = {name for name in SOUND if command_line.OPTIONS.get(name, {}).get("type") is not None} - {
     "--fold",
     "--labelled",
+    "--labels",
     "--maximum-voxels",
     "--minutes",
     "--seed",

@@ -555,13 +555,6 @@ def test_located_regions_show_a_new_region_in_its_colour(scores, truth, tmp_path
     assert lines[3].get_ydata() == pytest.approx([cyst[..., :32].sum() / cyst.sum()], abs=1e-6)
 
 
-def test_a_merge_may_name_every_region_of_the_one_table_and_no_other(one_table):
-    assert Merging.model_validate(MERGING).merge.maps["cyst"] == "cysts"
-    other = {**MERGING, "merge": {"name": "nested", "maps": {"kidney": "a", "stone": "b"}}}
-    with pytest.raises(ValueError, match="stone: choose from"):
-        Merging.model_validate(other)
-
-
 def test_labels_beyond_the_grown_table_are_refused(root, truth, tmp_path):
     image = read_header(root / "data/case_00000/imaging.nii.gz")
     write_like(tmp_path / "odd.nii.gz", np.where(truth == 3, 4, truth).astype(np.uint8), image)

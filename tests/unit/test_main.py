@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from renal import __main__ as command_line
-from renal import steps
-from renal.data import phantom
+from renal.data import commands, phantom
 from renal.errors import InputError, Stopped
 from renal.handover.checked import CheckedCase, write_checked
 from renal.handover.seals import SEAL, check_seal
@@ -84,7 +83,7 @@ def parsed(*arguments):
 
 def test_every_step_takes_output_log_threads_and_debug():
     a = parsed(*ARGUMENTS, "--output", "out", "--threads", "3", "--log", "a.log", "--debug")
-    assert (a.step, a.output, a.log, a.threads) == (steps.phantom, Path("out"), Path("a.log"), 3)
+    assert (a.step, a.output, a.log, a.threads) == (commands.phantom, Path("out"), Path("a.log"), 3)
     assert a.debug
     assert (a.labelled, a.unlabelled, a.seed, a.size) == (1, 0, 0, 64)
     a = parsed(*ARGUMENTS, "--output", "out")

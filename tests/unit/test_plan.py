@@ -87,6 +87,18 @@ def test_a_data_folder_that_is_moved_leaves_the_stamps(plan, folder):
         assert {batch: there.stamps(batch) for batch in there.batches} == before
 
 
+def test_outlines_of_labelled_cases_are_known(plan, folder):
+    assert plan.outlines() == []
+    for case in ("case_00001", "case_00014"):  # the second is only to be segmented
+        (folder / f"data/{case}/instances").mkdir()
+        for number in (1, 2):
+            name = f"kidney_instance-1_annotation-{number}.nii.gz"
+            (folder / f"data/{case}/instances" / name).touch()
+    found = [text.split()[0] for text in plan.outlines()]
+    names = [f"kidney_instance-1_annotation-{number}.nii.gz" for number in (1, 2)]
+    assert found == [f"case_00001/instances/{name}" for name in names]
+
+
 def test_what_is_listed_of_the_cases_is_known(plan, folder):
     assert plan.listed == "{}"
     listed = [{"case_id": "case_00000", "voxel_spacing": {"z_spacing": 3}}]
@@ -196,7 +208,9 @@ def test_weights_are_asked_for_where_a_network_begins_with_some(folder):
 
 def test_everything_can_be_asked_of_every_method(folder):
     methods = sorted(path.stem for path in METHODS.glob("*.yaml"))
-    plan = read_plan(configuration(folder, methods=methods))
+    values = configuration(folder, methods=methods)
+    values["data"]["labels"] = "kits23"  # has the regions of all recipes
+    plan = read_plan(values)
     assert {grid for grid, _ in plan.images} == set(plan.grids)
     assert plan.checked(["fold0-000"]) == [plan.results / "cases/fold0-000.json"]
     assert [path.suffix for path in plan.tables] == [".csv", ".md", ".tex", ".html"]

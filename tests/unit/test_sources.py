@@ -14,7 +14,7 @@ from renal.sources import MODULES, PACKAGE, code_hash, sources_of, training_comp
 
 EVERYTHING = sorted(path.stem for path in recipe.METHODS.glob("*.yaml"))
 SETTINGS = {
-    "data": {"root": "nowhere", "maximum_voxels": 10**7},
+    "data": {"root": "nowhere", "maximum_voxels": 10**7, "labels": "kits23"},
     "results": "results",
     "methods": EVERYTHING,
     "folds": {"count": 2, "seed": 0},
@@ -166,7 +166,7 @@ PREPARE = {"crop_body", "resample", "crop_true_roi", "crop_roi"}
 MADE = {"merge", "average", "vote", "import_segmentations"}
 LABELLED = {"write_nnunet_dataset"}
 BY_NNUNET = {"plan_nnunet", "preprocess_nnunet", "train_nnunet", "predict_nnunet"}
-SCORE = {*MADE, "evaluate"}
+SCORE = {*MADE, "evaluate", "score_annotators"}
 MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
 CASES = {"draw_overlays", "draw_gallery", "write_page"}
@@ -180,12 +180,13 @@ NOTICED = {
     "files": EVERY - BY_NNUNET | {"train_nnunet"},
     "labels": TABLE | {"draw_located"},
     "parallel": {"validate", "window_normalize", *PREPARE, *SCORE, *LABELLED},
-    "data": {"validate", "check_cases", "import_segmentations"},
+    "data": {"validate", "check_cases", "import_segmentations", "score_annotators"},
     "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
-    "data.label_checks": {"validate", "import_segmentations"},
+    "data.label_checks": {"validate", "import_segmentations", "score_annotators"},
     "data.listing": {"check_cases"},
+    "data.instances": {"score_annotators"},
     "prepare": PREPARE | {"window_normalize"},
     "prepare.crop_body": {"crop_body"},
     "prepare.resample": {"resample"},
@@ -218,14 +219,17 @@ NOTICED = {
     "evaluate.average": {"average"},
     "evaluate.vote": {"vote"},
     "evaluate.external": {"import_segmentations"},
-    "handover.writing": SCORE,
+    "handover.writing": SCORE - {"score_annotators"},
     "evaluate.evaluation": {"evaluate"},
-    "evaluate.metrics": {"evaluate"},
+    "evaluate.metrics": {"evaluate", "score_annotators"},
+    "evaluate.annotators": {"score_annotators"},
+    "evaluate.scores": {"evaluate", "score_annotators"},
     "evaluate.collect": READERS - {"check_cases"},
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
     "report": DRAW | {"write_tables", "compare"},
     "report.tables": {"write_tables", "compare", "draw_comparison", "write_page"},
+    "report.annotators": {"write_tables", "compare", "draw_comparison", "write_page"},
     "report.comparison": {"compare", "write_page"},
     "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": CASES,
@@ -260,6 +264,9 @@ UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "le
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
+# What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.
+UNNOTICED += ("data.commands", "data.fetch", "data.remote", "data.transfer", "data.stamps")
+UNNOTICED += ("evaluate.label_versions", "report.label_versions")
 # What TensorBoard shows is written when somebody asks for it.
 UNNOTICED += ("learn.histories", "report.events", "report.commands")
 # What applies a packed row is no part of the workflow; a model's path is planned, not read.

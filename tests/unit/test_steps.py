@@ -16,12 +16,14 @@ from renal.evaluate import collect, corrections, evaluation, merge
 from renal.evaluate.settings import Merging
 from renal.handover import checked
 from renal.handover.predictions import native_mask_of
+from renal.labels import KITS19
 from renal.learn import training
 from renal.learn.pretrained import load_pretrained
 from renal.learn.results import write_results
 from renal.prepare import crop_roi
 from renal.prepare.settings import RegionCrop
 from renal.recipe import load_method
+from renal.sources import PACKAGE
 
 STAGES = {
     "segment": {"maps": ["kidney", "tumour"], "components": {}, "members": 2},
@@ -110,12 +112,15 @@ def test_true_regions_are_cut_with_labels_and_reach_as_far_as_predicted_ones(han
     seen = handed(crop_roi, "crop_roi", *options)
     _, settings, mask_of, _ = seen["given"]
     assert settings == REGION
-    assert (mask_of.func, mask_of.keywords) == (crop_roi.true_mask, {"outer": REGION.outer})
-    assert seen["labels"]
+    assert (mask_of.func, mask_of.keywords) == (
+        crop_roi.true_mask,
+        {"outer": REGION.outer, "labels": KITS19},
+    )
+    assert seen["labels"] is KITS19
     seen = handed(crop_roi, "crop_roi", *options, "--prediction", "located")
     mask_of = seen["given"][2]
     assert (mask_of.func, mask_of.args) == (native_mask_of, (Path("located"),))
-    assert not seen["labels"]
+    assert seen["labels"] is None
 
 
 @pytest.mark.parametrize(
@@ -178,3 +183,41 @@ def test_what_a_step_imports_when_it_is_called_is_there(step):
     for node in imports:
         module = importlib.import_module(node.module)
         assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+# -- the scheme of labels: a default would be silent ---------------------------------------------
+
+
+def test_rules_tell_steps_of_the_scheme():
+    takes = {step.__name__ for step, told in STEPS.items() if "--labels" in told}
+    text = "".join(
+        path.read_text() for path in sorted((PACKAGE.parents[1] / "rules").glob("*.smk"))
+    )
+    told, not_told = set(), set()
+    for rule in re.split(r"(?m)^ *rule (?=\w+:)", text)[1:]:
+        name, command = rule.partition(":")[0], re.search(r"renal (\w+) ", rule)
+        if command and command[1] in takes:
+            (told if "{params.labels:q}" in rule else not_told).add(name)
+    assert not_told == {"crop_roi"}  # which cuts no labels where a stage found the regions
+    assert told >= takes - {"phantom", "crop_roi"}
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "data.validation.validate",
+        "prepare.resample.resample",
+        "prepare.crop_roi.crop_roi",
+        "evaluate.merge.merge",
+        "evaluate.average.average",
+        "evaluate.vote.vote",
+        "evaluate.external.import_segmentations",
+        "evaluate.evaluation.evaluate",
+    ],
+)
+def test_what_most_steps_take_is_taken(work):
+    """Steps hand these over in a dictionary, into which no type checker looks."""
+    module, _, name = work.rpartition(".")
+    work = getattr(importlib.import_module(f"renal.{module}"), name)
+    parameters = inspect.signature(work).parameters
+    assert {"labels", "threads"} <= parameters.keys()

@@ -79,7 +79,7 @@ def test_a_step_hangs_on_little():
 
 def test_label_values_are_spelt_in_their_table_alone():
     assert structure.spelt_values() == []
-    assert set(structure.layout_files()) == {"data.cases", "data.phantom"}
+    assert set(structure.layout_files()) == {"data.cases", "data.phantom", "data.remote"}
 
 
 @pytest.mark.parametrize("module", ["renal.recipe", "renal.plan", "renal.data.folds"])

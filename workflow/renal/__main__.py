@@ -12,11 +12,14 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from renal import steps
-from renal.apply.commands import add_commands
+from renal import sources, steps
+from renal.apply import commands as applying
+from renal.cluster import commands as machines
 from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
+from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
+from renal.labels import KITS19
 from renal.learn.nnunet import commands as nnunet
 from renal.report import commands as drawing
 
@@ -55,6 +58,7 @@ def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[s
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "--annotators": {"type": Path, "help": "what score_annotators wrote"},
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
@@ -62,6 +66,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--dataset": {"type": Path, "help": "folder that write_nnunet_dataset wrote"},
     "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
+    "--labels": {"type": applying.scheme, "default": KITS19, "help": "label scheme"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
@@ -111,40 +116,43 @@ UNCHECKED = {"data", "log", "output", "python", "weights"}
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
-    steps.phantom: "--labelled --unlabelled --seed --size",
-    steps.validate: "--data --maximum-voxels cases",
-    steps.check_cases: "--data --checked",
+    about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
+    steps.validate: "--data --maximum-voxels cases [--labels]",
+    steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
-    steps.resample: "--data --checked --settings [--boxes]",
+    steps.resample: "--data --checked --settings [--boxes] [--labels]",
     steps.window_normalize: "--source --settings",
-    steps.crop_roi: "--data --checked --settings [--prediction]",
+    steps.crop_roi: "--data --checked --settings [--prediction] [--labels]",
     steps.download_weights: "--settings",
     steps.seal: "",
-    steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]",
-    steps.predict: "--prepared --models --settings [--bfloat16-on-cpu]",
-    steps.merge: "--data --checked --predictions= --settings",
-    steps.average: "--data --checked --predictions= --settings",
-    steps.vote: "--data --checked --segmentations= --settings",
-    steps.import_segmentations: "--data --checked --settings [--segmentations]",
-    nnunet.write_nnunet_dataset: "--data --checked= --settings",
+    steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]"
+    " [--labels]",
+    steps.predict: "--prepared --models --settings [--bfloat16-on-cpu] [--labels]",
+    steps.merge: "--data --checked --predictions= --settings [--labels]",
+    steps.average: "--data --checked --predictions= --settings [--labels]",
+    steps.vote: "--data --checked --segmentations= --settings [--labels]",
+    steps.import_segmentations: "--data --checked --settings [--segmentations] [--labels]",
+    nnunet.write_nnunet_dataset: "--data --checked= --settings [--labels]",
     nnunet.plan_nnunet: "--data --dataset --settings --python",
     nnunet.preprocess_nnunet: "--data --dataset --planned --python",
     nnunet.train_nnunet: "--planned --prepared --settings --fold --name [--minutes] --python",
     nnunet.predict_nnunet: "--data --checked --planned --models --python",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
-    " [--located]",
+    " [--located] [--labels]",
+    steps.score_annotators: "--data --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
-    steps.write_tables: "--scores... --settings",
-    steps.compare: "--scores... --settings",
-    drawing.draw_comparison: "--tables --listed",
-    drawing.draw_gallery: "--data --checked --scores= --segmentations=",
-    drawing.draw_overlays: "--data --checked --scores --segmentations",
+    steps.write_tables: "--scores... --settings [--annotators] [--labels]",
+    steps.compare: "--scores... --settings [--labels]",
+    drawing.draw_comparison: "--tables --listed [--labels]",
+    drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
+    drawing.draw_overlays: "--data --checked --scores --segmentations [--labels]",
     drawing.draw_curves: "--histories --name",
-    drawing.draw_located: "--scores --name",
-    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures",
+    drawing.draw_located: "--scores --name [--labels]",
+    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures"
+    " [--labels]",
     steps.tensorboard: "--results",
 }
 
@@ -154,7 +162,7 @@ NOT_OF_STEPS = (
 )
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
-    steps.phantom,
+    about_data.phantom,
     steps.check_cases,
     steps.check_segmented,
     steps.download_weights,
@@ -175,6 +183,7 @@ READ_BY_PEOPLE = (
 def parser() -> argparse.ArgumentParser:
     """The parser of all steps, built from `STEPS` and `OPTIONS`."""
     top = argparse.ArgumentParser(prog="python -m renal", description=_first_line(__doc__))
+    top.add_argument("--version", action=_Version, nargs=0, help="tell version and commit")
     commands = top.add_subparsers(required=True, metavar="step")
     for step, options in STEPS.items():
         description, name = _first_line(step.__doc__), step.__name__
@@ -201,8 +210,22 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(added)
         return added
 
-    add_commands(add)
+    for commands_of in (about_data, applying, machines):
+        commands_of.add_commands(add)
+    description = _first_line(machines.run.__doc__)
+    # No argument begins with this sign: all of them are Snakemake's, --help included.
+    snakemake = commands.add_parser("run", help=description, prefix_chars="\0", add_help=False)
+    snakemake.add_argument("arguments", nargs=argparse.REMAINDER)
+    snakemake.set_defaults(step=machines.run, log=None, debug=False)
     return top
+
+
+class _Version(argparse.Action):
+    """Tells the version; git is not asked before."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print("renal", sources.version())
+        parser.exit()
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:

@@ -1,11 +1,11 @@
-"""The one table of labels and regions: what a label value is, and which regions are scored.
+"""Tables of labels and regions: what a label value is, and which regions are scored.
 
 A region is a set of label values. Regions are nested: each lies within the ones before it that hold
 all of its label values. "Kidney" is everywhere what the official metric calls kidney, the kidney
 with its tumours and cysts; what is left of it without them is its parenchyma.
 
 Code that works on regions takes the table as an argument, whose default is `KITS19`, and spells no
-label value itself.
+label value itself. Another one is chosen in config.yaml and reaches a step as `--labels`.
 
 References
 ----------
@@ -13,11 +13,11 @@ N. Heller et al., KiTS19 evaluation script, ``starter_code/evaluation.py`` in
 https://github.com/neheller/kits19
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class Code:
     scheme: str
     value: str
     meaning: str
+
+
+ANATOMY = Code("SCT", "91723000", "Anatomical structure")
+LESION = Code("SCT", "49755003", "Morphologically abnormal structure")
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,22 @@ class Region:
         For pictures, #rrggbb.
     tolerance_mm : float
         Of surface Dice.
+    surface : {"voxels", "areas"}
+        What surface Dice counts: voxels of the boundary, or areas of its elements.
     category, type : Code
-        Published codes of the segmented property (SNOMED CT).
+        Published codes of the segmented property (SNOMED CT), for what lies in no region within.
     lesion : bool
         Whether it is found or missed as a whole, which the scores then say.
     """
 
     name: str
     labels: tuple[int, ...]
-    title: str
-    colour: str
-    tolerance_mm: float
-    category: Code
-    type: Code
+    title: str = ""
+    colour: str = "#888888"
+    tolerance_mm: float = 1.0
+    surface: Literal["voxels", "areas"] = "voxels"
+    category: Code = LESION
+    type: Code = LESION
     lesion: bool = False
 
     def mask(self, label: Any) -> Any:
@@ -77,10 +84,13 @@ class Labels:
         What each label value is, 0 left out.
     regions : tuple of Region
         Larger ones before those that lie within them; the first holds all label values.
+    name : str
+        Of the published scheme, whose figures tables quote; empty for any other.
     """
 
     tissues: Mapping[int, str]
     regions: tuple[Region, ...]
+    name: str = ""
 
     @property
     def count(self) -> int:
@@ -107,11 +117,25 @@ class Labels:
         """The region of a name."""
         return {region.name: region for region in self.regions}[name]
 
-    def outer(self, region: Region) -> Region | None:
-        """The smallest region that a region lies within; None for the first."""
+    def outer(self, region: Region, among: Container[str] | None = None) -> Region | None:
+        """The smallest region, of all or `among` some, that a region lies within; else None."""
         before = self.regions[: self.regions.index(region)]
-        around = [other for other in before if set(region.labels) <= set(other.labels)]
+        around = [r for r in before if set(region.labels) <= set(r.labels)]
+        if among is not None:
+            around = [r for r in around if r.name in among]
         return min(around, key=lambda other: len(other.labels)) if around else None
+
+    def classes(self, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        """Label values of each of some regions that lie in none of the others within it."""
+        regions = [region for region in self.regions if region.name in names]
+        return {
+            region.name: tuple(
+                value
+                for value in region.labels
+                if not any(value in r.labels for r in regions if set(r.labels) < set(region.labels))
+            )
+            for region in regions
+        }
 
     def innermost(self, value: int) -> Region:
         """The smallest region that a label value lies in."""
@@ -126,11 +150,10 @@ class Labels:
             If there is not one such value, as where other regions cover it wholly: then a map of
             it is no part of a label map.
         """
-        within = [r for r in self.regions if set(r.labels) < set(region.labels)]
-        own = set(region.labels).difference(*(other.labels for other in within))
+        own = self.classes(self.names)[region.name]
         if len(own) != 1:
             raise ValueError(f"region {region.name} has label values {sorted(own)} of its own")
-        return own.pop()
+        return own[0]
 
     def paint(self, masks: Mapping[str, np.ndarray]) -> np.ndarray:
         """One label map from masks of regions, each cut by those that it lies within.
@@ -153,16 +176,11 @@ class Labels:
         cut: dict[str, np.ndarray] = {}
         for region in self.regions:
             if region.name in masks:
-                mask, outer = masks[region.name], self.outer(region)
-                while outer is not None and outer.name not in cut:
-                    outer = self.outer(outer)
+                mask, outer = masks[region.name], self.outer(region, cut)
                 cut[region.name] = mask if outer is None else mask & cut[outer.name]
                 label[cut[region.name]] = self.own_value(region)
         return label
 
-
-ANATOMY = Code("SCT", "91723000", "Anatomical structure")
-LESION = Code("SCT", "49755003", "Morphologically abnormal structure")
 
 KITS19 = Labels(
     tissues={1: "parenchyma", 2: "tumour"},
@@ -190,4 +208,5 @@ KITS19 = Labels(
             lesion=True,
         ),
     ),
+    name="kits19",
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
 from renal.data.folds import assign, read_assignments, write_assignments
+from renal.data.stamps import outline_stamps, stamps
 from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
@@ -90,6 +91,7 @@ class Plan:
         self.recipes = recipes
         self.methods = configuration.methods
         self.results = configuration.results
+        self.labels = configuration.data.scheme
         self.cases = {case.name: case for case in cases}
         self._dealt = {"folds": configuration.folds.count, "seed": configuration.folds.seed}
         known = read_assignments(self.results / "folds.csv", **self._dealt)
@@ -141,15 +143,14 @@ class Plan:
         return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
 
     def stamps(self, batch: str) -> list[str]:
-        """Name within the data folder, size and time stamp of the files of a batch's cases.
+        """What tells that a batch's files are others."""
+        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        return stamps(self.configuration.data.root, files)
 
-        Another file in a name's place has another size or time stamp, older ones included.
-        """
-        root, cases = self.configuration.data.root, [self.cases[n] for n in self.batches[batch]]
-        return [
-            f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
-            for path, stat in ((path, path.stat()) for case in cases for path in case.files)
-        ]
+    def outlines(self) -> list[str]:
+        """What tells that annotators' outlines of labelled cases are others; empty without any."""
+        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
+        return outline_stamps(self.configuration.data.root, images)
 
     def store_folds(self) -> None:
         """Write folds.csv, from which later plans take who is held out with whom."""
@@ -273,7 +274,7 @@ class Plan:
 
     def merging(self, method: str) -> Merging:
         """What decides segmentations and scores beside predictions."""
-        return merging(self.recipes, method)
+        return merging(self.recipes, method, self.labels)
 
     def merged_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
         """Stages that are merged to the folders of their predictions."""
@@ -303,7 +304,7 @@ class Plan:
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
         labelled = [name for batch in self.labelled for name in self.batches[batch]]
-        return {method: as_values(row(self.recipes, method, labelled)) for method in self.methods}
+        return {m: as_values(row(self.recipes, m, labelled, self.labels)) for m in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""
@@ -323,8 +324,7 @@ class Plan:
 
     def results_of(self, method: str) -> list[Path]:
         """All that is asked for of a method."""
-        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
-        return [self.scores_of(method), *segmentations, *pictures]
+        return [self.scores_of(method), *self.segmentations_of(method), *self.pictures_of(method)]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""

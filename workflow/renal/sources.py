@@ -7,12 +7,16 @@ change of code re-runs what uses it. Imports are read from the source without ru
 
 import ast
 import hashlib
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).resolve().parent
+INSTALLED = PACKAGE / "distributed"
+# Snakefile, rules and recipes lie around the package in a clone, and within it once installed.
+ROOT = INSTALLED if INSTALLED.is_dir() else PACKAGE.parents[1]
 
 # The modules that the step of each rule runs. Components that a recipe names come to them.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -36,6 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "predict_nnunet": ("learn.nnunet.prediction",),
     "import_segmentations": ("evaluate.external", "data.label_checks"),
     "evaluate": ("evaluate.evaluation",),
+    "score_annotators": ("evaluate.annotators", "data.instances", "data.label_checks"),
     "collect_scores": ("evaluate.collect",),
     "collect_segmentations": ("evaluate.collect",),
     "write_submission": ("evaluate.collect",),
@@ -48,6 +53,19 @@ MODULES: dict[str, tuple[str, ...]] = {
     "draw_located": ("report.located",),
     "write_page": ("report.page",),
 }
+
+
+def version() -> str:
+    """Version of the package, and the commit that it was made from where that is known."""
+    from importlib import metadata
+
+    commit = PACKAGE / "commit.txt"
+    if (ROOT / ".git").exists():
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+        told = subprocess.run(git, capture_output=True, text=True, check=False).stdout
+    else:
+        told = commit.read_text(encoding="utf-8") if commit.exists() else ""
+    return " ".join(filter(None, [metadata.version("renal"), told and f"({told.strip()})"]))
 
 
 @cache

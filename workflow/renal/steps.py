@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, RootModel
 
@@ -26,25 +26,12 @@ Model = TypeVar("Model", bound=BaseModel)
 Paths = TypeVar("Paths")
 
 
-def phantom(a: Arguments) -> Work:
-    """Write a procedural data set in KiTS19's layout."""
-    from renal.data.phantom import write_phantom
-
-    numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
-    return partial(write_phantom, a.output, **numbers, processes=a.threads)
-
-
 def validate(a: Arguments) -> Work:
     """Read and check every file of some cases."""
     from renal.data.validation import validate
 
     return partial(
-        validate,
-        a.data,
-        a.cases,
-        a.output,
-        maximum_voxels=a.maximum_voxels,
-        threads=a.threads,
+        validate, a.data, a.cases, a.output, maximum_voxels=a.maximum_voxels, **_common(a)
     )
 
 
@@ -55,7 +42,7 @@ def check_cases(a: Arguments) -> Work:
 
     def work() -> None:
         batches = {path.stem: list(read_checked(path).values()) for path in a.checked}
-        for fault in check_cases(batches, a.data, a.output):
+        for fault in check_cases(batches, a.data, a.output, a.labels):
             log.warning("%s: this case will not be segmented", fault)
 
     return work
@@ -91,7 +78,7 @@ def resample(a: Arguments) -> Work:
 
     settings = _settings(Geometry, a)
     return lambda: resample(
-        usable(a.checked, a.data), settings, a.output, boxes=a.boxes, threads=a.threads
+        usable(a.checked, a.data), settings, a.output, boxes=a.boxes, **_common(a)
     )
 
 
@@ -114,13 +101,12 @@ def crop_roi(a: Arguments) -> Work:
     if a.prediction:
         mask_of: MaskSource = partial(native_mask_of, a.prediction)
     else:
-        mask_of = partial(true_mask, outer=settings.outer)
+        mask_of = partial(true_mask, outer=settings.outer, labels=a.labels)
 
     def work() -> None:
         cases = usable(a.checked, a.data)
-        for name in crop_roi(
-            cases, settings, mask_of, a.output, labels=not a.prediction, threads=a.threads
-        ):
+        common = _common(a) | ({"labels": None} if a.prediction else {})
+        for name in crop_roi(cases, settings, mask_of, a.output, **common):
             log.warning("%s: no kidney was found: its segmentation will be empty", name)
 
     return work
@@ -171,6 +157,7 @@ def train(a: Arguments) -> Work:
                 pretrain=pretrain,
                 write=write_results,
                 code=code_hash("learn.training", *training_components(settings)),
+                labels=a.labels,
             )
 
     return work
@@ -194,6 +181,7 @@ def predict(a: Arguments) -> Work:
         a.output,
         threads=a.threads,
         bfloat16_on_cpu=a.bfloat16_on_cpu,
+        labels=a.labels,
     )
 
 
@@ -216,7 +204,7 @@ def merge(a: Arguments) -> Work:
         _of_all("--predictions", _grouped(a.predictions), settings.stages),
         settings,
         a.output,
-        threads=a.threads,
+        **_common(a),
     )
 
 
@@ -228,7 +216,7 @@ def average(a: Arguments) -> Work:
 
     settings = _settings(Averaging, a)
     return lambda: average(
-        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, threads=a.threads
+        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, **_common(a)
     )
 
 
@@ -240,7 +228,7 @@ def vote(a: Arguments) -> Work:
 
     settings = _settings(Voting, a)
     return lambda: vote(
-        usable(a.checked, a.data), dict(a.segmentations), settings, a.output, threads=a.threads
+        usable(a.checked, a.data), dict(a.segmentations), settings, a.output, **_common(a)
     )
 
 
@@ -255,7 +243,7 @@ def import_segmentations(a: Arguments) -> Work:
     if a.segmentations:
         settings = settings.model_copy(update={"folder": a.segmentations})
     return lambda: import_segmentations(
-        usable(a.checked, a.data), settings, a.output, check_place=check_place, threads=a.threads
+        usable(a.checked, a.data), settings, a.output, check_place=check_place, **_common(a)
     )
 
 
@@ -279,7 +267,19 @@ def evaluate(a: Arguments) -> Work:
         name=a.name,
         fold=a.fold,
         located=a.located,
-        threads=a.threads,
+        **_common(a),
+    )
+
+
+def score_annotators(a: Arguments) -> Work:
+    """Score annotators of the same cases among themselves."""
+    from renal.data.instances import readings_of
+    from renal.data.label_checks import check_place
+    from renal.evaluate.annotators import score_annotators
+    from renal.handover.checked import usable
+
+    return lambda: score_annotators(
+        usable(a.checked, a.data), readings_of, a.output, check_place=check_place, **_common(a)
     )
 
 
@@ -329,7 +329,7 @@ def write_tables(a: Arguments) -> Work:
     from renal.report.tables import write_tables
 
     methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_tables, a.scores, methods, a.output)
+    return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
 
 
 def compare(a: Arguments) -> Work:
@@ -339,7 +339,9 @@ def compare(a: Arguments) -> Work:
     from renal.report.settings import Comparison
 
     settings = _settings(Comparison, a)
-    return lambda: write_comparison(compare(a.scores, settings.models), settings.rows, a.output)
+    return lambda: write_comparison(
+        compare(a.scores, settings.models, a.labels), settings.rows, a.output, a.labels
+    )
 
 
 def write_page(a: Arguments) -> Work:
@@ -354,7 +356,7 @@ def write_page(a: Arguments) -> Work:
         scores = _of_all("--scores", dict(a.scores), methods)
         segmentations = _of_all("--segmentations", dict(a.segmentations), methods)
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output)
+        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output, a.labels)
 
     return work
 
@@ -365,6 +367,11 @@ def tensorboard(a: Arguments) -> Work:
     from renal.report.events import write_events
 
     return lambda: write_events(find_histories(a.results), a.output)
+
+
+def _common(a: Arguments) -> dict[str, Any]:
+    """What most steps take: the scheme of labels, and how many cases at a time."""
+    return {"labels": a.labels, "threads": a.threads}
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:

@@ -142,3 +142,37 @@ def test_without_a_checkout_and_without_a_network(packed, checked, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "out/imaging.nii.gz").exists()
+
+
+# -- labels against labels ------------------------------------------------------------------------
+
+
+def test_labels_are_compared_on_the_cases_that_both_have(renal, shared_kits19, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for name in ("case_00000", "case_00002"):
+        shutil.copy(shared_kits19 / name / "segmentation.nii.gz", flat / f"{name}.nii.gz")
+    shutil.copy(flat / "case_00000.nii.gz", flat / "case_7.nii.gz")
+    status, told = renal(
+        *("compare_labels", flat, shared_kits19, "--labels", "kits19", "kits23"),
+        *("--to", tmp_path / "to", "--threads", 1),
+    )
+    assert status == 0
+    assert "| Kidney Dice | 1.000 | 1.000 | 1.000 | 1.000 | 2 |" in told
+    assert "| case_00002 | 1.000 | 1.000 | 1.000 |" in told
+    assert f"{flat}: 1 cases are not in the other" in told
+    with (tmp_path / "to/labels.csv").open() as stream:
+        assert [row["case"] for row in csv.DictReader(stream)] == ["case_00000", "case_00002"]
+
+
+def test_labels_of_no_common_case_and_too_many_schemes(renal, shared_kits19, tmp_path):
+    shutil.copytree(shared_kits19 / "case_00000", tmp_path / "case_7")
+    status, told = renal("compare_labels", shared_kits19, tmp_path)
+    assert (status, told) == (
+        1,
+        f"error: {shared_kits19}, {tmp_path}: no case has a label in both: name others\n",
+    )
+    three = ["--labels", "kits19", "kits23", "kits19"]
+    status, told = renal("compare_labels", shared_kits19, shared_kits19, *three)
+    assert (status, told.count("\n")) == (1, 1)
+    assert told.startswith("error: --labels: name one scheme")

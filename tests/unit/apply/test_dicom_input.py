@@ -17,6 +17,7 @@ from renal.apply.inputs import NiftiInput, find_inputs
 from renal.errors import InputError
 from renal.image.dicom_segmentation import Algorithm
 from renal.image.volume import write_nifti
+from renal.labels import KITS19
 from renal.sources import PACKAGE
 
 from ..image.dicom_files import (
@@ -60,6 +61,7 @@ def package(monkeypatch):
         title="Res-VNets",
         intended_use="Research use, not a medical device. For CT.",
         labels={1: "parenchyma", 2: "tumour"},
+        scheme=KITS19,
         folds=1,
         bfloat16_on_cpu=False,
         stages={"kidney": None},

@@ -64,7 +64,7 @@ class Steps:
             (owner,) = owners_of(self.recipes, method, stage.regions.stage)
             mask_of = partial(native_mask_of, self.predicted(owner, stage.regions.stage))
             crop = region_crop(self.recipes, method, name)
-            crop_roi([self.case], crop, mask_of, seen, labels=False)
+            crop_roi([self.case], crop, mask_of, seen, labels=None)
         models = [model_file(self.results, method, name, fold) for fold in self.folds]
         predict([seen], models, prediction(stage), output, threads=1, bfloat16_on_cpu=False)
         return output

@@ -10,6 +10,7 @@ from renal.data.cases import (
     LABEL,
     Case,
     find_cases,
+    find_labels,
     listed_spacings,
     refuse_misnamed,
     stand_in_cases,
@@ -199,3 +200,25 @@ def test_a_list_that_cannot_be_read_is_told_and_not_to_be_deleted(tmp_path, cont
         listed_spacings(tmp_path)
     message = str(told.value)
     assert message.startswith(f"{path}: ") and "\n" not in message and "delete" not in message
+
+
+# -- labels alone ---------------------------------------------------------------------------------
+
+
+def test_labels_of_a_data_set_and_of_a_flat_folder(tmp_path):
+    make_case(tmp_path / "kits", "case_1")
+    make_case(tmp_path / "kits", "case_2", labelled=False)
+    assert find_labels(tmp_path / "kits") == {"case_1": tmp_path / "kits/case_1" / LABEL}
+    (tmp_path / "flat").mkdir()
+    for name in ("case_1.nii.gz", "x.nii.gz", "notes.txt"):
+        (tmp_path / "flat" / name).touch()
+    expected = {name: tmp_path / f"flat/{name}.nii.gz" for name in ("case_1", "x")}
+    assert find_labels(tmp_path / "flat") == expected
+
+
+def test_a_folder_without_labels_is_told(tmp_path):
+    make_case(tmp_path, "case_1", labelled=False)
+    with pytest.raises(InputError, match="no case has a label: name a folder of labels"):
+        find_labels(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        find_labels(tmp_path / "nowhere")

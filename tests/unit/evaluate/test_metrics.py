@@ -1,15 +1,21 @@
 """Tests of the segmentation metrics against hand-computed cases, the official script and MONAI."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import surface_distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
 from renal.evaluate import metrics
+from renal.image.volume import read_header, read_label
+from renal.recipe.schemes import KITS23
+
+REAL = Path(__file__).resolve().parents[4] / "shared/kits23/data"
 
 SHAPE = (5, 6, 7)
 SPACING = (3.0, 0.8, 0.7)
@@ -310,3 +316,56 @@ class TestCaseMetrics:
             metrics.case_metrics(
                 np.ones((1, 2, 3), np.uint8), np.ones((3, 2, 1), np.uint8), SPACING
             )
+
+
+def published_surface_dice(prediction, truth, spacing, tolerance, monkeypatch) -> float:
+    """KiTS23's: DeepMind's program, and 1 by the challenge's rule where both masks are empty."""
+    if not prediction.any() and not truth.any():
+        return 1.0
+    monkeypatch.setattr(np, "Inf", np.inf, raising=False)  # it is older than NumPy 2
+    distances = surface_distance.compute_surface_distances(truth, prediction, spacing)
+    return surface_distance.compute_surface_dice_at_tolerance(distances, tolerance)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+class TestSurfaceAreaDice:
+    @pytest.mark.parametrize("seed", range(60))
+    def test_random_masks_agree_with_deepminds_program(self, seed, monkeypatch):
+        rng = np.random.default_rng(seed)
+        truth = rng.random(rng.integers(1, 12, 3)) < rng.uniform(0, 0.9)
+        prediction = truth ^ (rng.random(truth.shape) < rng.uniform(0, 0.4))
+        prediction &= seed % 10 > 0
+        spacing, tolerance = tuple(rng.uniform(0.5, 5, 3)), rng.uniform(0.3, 4)
+        assert metrics.surface_area_dice(prediction, truth, spacing, tolerance) == pytest.approx(
+            published_surface_dice(prediction, truth, spacing, tolerance, monkeypatch), abs=1e-6
+        )
+
+    @pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/kits23")
+    @pytest.mark.parametrize("case", ["case_00021", "case_00426"])
+    def test_kits23s_scores_of_real_labels_are_the_official_ones(self, case, monkeypatch):
+        header = read_header(REAL / case / "segmentation.nii.gz")
+        truth = read_label(header, KITS23)
+        prediction = np.roll(truth, 1, axis=1)  # the next row
+        prediction[truth == 3] = 1
+        scores = metrics.case_metrics(prediction, truth, header.spacing, KITS23)
+        for region in KITS23.regions:
+            one, other = (np.isin(label, region.labels) for label in (prediction, truth))
+            dice = 2 * (one & other).sum() / (one.sum() + other.sum())
+            assert scores[f"{region.name}_dice"] == pytest.approx(dice, abs=1e-6)
+            official = published_surface_dice(
+                one, other, header.spacing, region.tolerance_mm, monkeypatch
+            )
+            assert scores[f"{region.name}_surface_dice"] == pytest.approx(official, abs=1e-6)
+        assert scores["composite"] == pytest.approx(
+            np.mean([scores[f"{name}_dice"] for name in KITS23.names])
+        )
+
+    def test_empty_masks_by_the_challenges_rules(self):
+        full = ~empty_mask()
+        assert metrics.surface_area_dice(empty_mask(), empty_mask(), SPACING, 1.0) == 1
+        assert metrics.surface_area_dice(full, empty_mask(), SPACING, 1.0) == 0
+        assert metrics.surface_area_dice(empty_mask(), full, SPACING, 1.0) == 0
+
+    def test_other_shapes_are_refused(self):
+        with pytest.raises(ValueError, match="shape"):
+            metrics.surface_area_dice(empty_mask(), empty_mask()[1:], SPACING, 1.0)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renal.labels import KITS19
+from renal.learn.settings import Classes
 from renal.learn.targets import channels_of, encode, foreground_maps, maps_of, probabilities
 
 LABEL = torch.tensor([0.0, 1.0, 2.0]).reshape(1, 1, 1, 1, 3)
@@ -17,7 +18,7 @@ TARGETS = {
     "kidney": (("kidney",), ("kidney",)),
     "tumour": (("tumour",), ("tumour",)),
     "slices": (("kidney",), ("kidney",)),
-    "classes": (("background", "parenchyma", "tumour"), ("kidney", "tumour")),
+    "classes": (("background", "kidney", "tumour"), ("kidney", "tumour")),
     ("kidney", "tumour"): (("kidney", "tumour"), ("kidney", "tumour")),
     ("tumour", "kidney"): (("tumour", "kidney"), ("tumour", "kidney")),
     ("tumour",): (("tumour",), ("tumour",)),
@@ -147,6 +148,7 @@ WITH_CYSTS = replace(
         TUMOURS,
     ),
 )
+CLASSES = Classes(classes=("kidney", "masses", "tumour"))
 FOUR = torch.tensor([0.0, 1.0, 2.0, 3.0]).reshape(1, 1, 1, 1, 4)
 REGIONS = {
     "kidney": [0.0, 1.0, 1.0, 1.0],
@@ -156,8 +158,11 @@ REGIONS = {
 
 
 def test_channels_and_maps_of_another_table():
-    assert channels_of("classes", WITH_CYSTS) == ("background", "parenchyma", "tumour", "cyst")
-    assert maps_of("classes", WITH_CYSTS) == ("kidney", "masses", "tumour")
+    assert channels_of(CLASSES, WITH_CYSTS) == ("background", "kidney", "masses", "tumour")
+    assert maps_of(CLASSES, WITH_CYSTS) == ("kidney", "masses", "tumour")
+    # A recipe of two classes stays one: cysts are kidney to it.
+    assert channels_of("classes", WITH_CYSTS) == ("background", "kidney", "tumour")
+    assert maps_of("classes", WITH_CYSTS) == ("kidney", "tumour")
     assert channels_of("slices", WITH_CYSTS) == maps_of("slices", WITH_CYSTS) == ("kidney",)
     for target in ("masses", ("masses", "tumour")):
         names = (target,) if isinstance(target, str) else target
@@ -182,11 +187,21 @@ def test_regions_of_another_table_become_channels_and_maps(target):
 
 
 def test_classes_of_another_table_become_channels_and_maps():
-    encoded = encode(FOUR, "classes", WITH_CYSTS)
-    assert torch.equal(encoded[0, :, 0, 0], torch.eye(4))
-    found = foreground_maps(encoded, "classes", WITH_CYSTS)
+    encoded = encode(FOUR, CLASSES, WITH_CYSTS)
+    assert torch.equal(encoded[0, :, 0, 0], torch.eye(4)[:, [0, 1, 3, 2]])
+    found = foreground_maps(encoded, CLASSES, WITH_CYSTS)
     assert found.dtype == torch.bool
     assert found[0, :, 0, 0].float().tolist() == list(REGIONS.values())
+
+
+def test_cysts_are_kidney_to_two_classes():
+    encoded = encode(FOUR, "classes", WITH_CYSTS)
+    assert encoded[0, :, 0, 0].tolist() == [[1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
+    found = foreground_maps(encoded, "classes", WITH_CYSTS)[0, :, 0, 0].float().tolist()
+    assert found == [REGIONS["kidney"], REGIONS["tumour"]]
+    maps = probabilities(40 * encoded - 20, "classes", WITH_CYSTS)[0] > 0.5
+    masks = dict(zip(("kidney", "tumour"), maps.numpy(), strict=True))
+    assert WITH_CYSTS.paint(masks).tolist() == [[[0, 1, 2, 1]]]
 
 
 def test_whether_a_slice_of_another_table_holds_anything():
@@ -210,17 +225,19 @@ def test_whether_a_slice_of_another_table_holds_anything():
     ],
 )
 def test_probabilities_of_four_exclusive_classes_by_hand(shares, maps):
-    logits = torch.tensor(shares, dtype=torch.float).log().reshape(1, 4, 1, 1, 1)
-    found = probabilities(logits, "classes", WITH_CYSTS).flatten()
+    background, kidney, tumour, cyst = shares
+    ordered = torch.tensor([background, kidney, cyst, tumour], dtype=torch.float)
+    found = probabilities(ordered.log().reshape(1, 4, 1, 1, 1), CLASSES, WITH_CYSTS).flatten()
     torch.testing.assert_close(found, torch.tensor(maps, dtype=torch.float), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("labels", [KITS19, WITH_CYSTS], ids=["KiTS19", "with cysts"])
 def test_sure_classes_are_painted_as_the_label_that_they_are_of(labels):
     label = torch.arange(float(labels.count)).reshape(1, 1, 1, 1, -1)
-    logits = 40 * encode(label, "classes", labels) - 20
-    maps = probabilities(logits, "classes", labels)[0] > 0.5
-    masks = dict(zip(maps_of("classes", labels), maps.numpy(), strict=True))
+    target = Classes(classes=labels.names)
+    logits = 40 * encode(label, target, labels) - 20
+    maps = probabilities(logits, target, labels)[0] > 0.5
+    masks = dict(zip(maps_of(target, labels), maps.numpy(), strict=True))
     assert labels.paint(masks).tolist() == label[0, 0].tolist()
 
 

@@ -23,6 +23,7 @@ from renal.learn.run import best_epoch
 from renal.learn.run_state import Progress, StopFlag
 from renal.learn.schedules import step
 from renal.learn.targets import encode
+from renal.recipe.schemes import KITS23
 from renal.settings import as_json
 from renal.sources import code_hash, training_components
 from tests.unit.learn.helpers import (
@@ -165,7 +166,7 @@ def test_the_drawing_is_told_the_dice_of_what_was_drawn(prepared, monkeypatch):
         return torch.zeros(()), (torch.cat(maps) - 10,)
 
     monkeypatch.setattr(training, "training_step", perfect_or_not)
-    monkeypatch.setattr(training, "encode", lambda label, _: torch.ones_like(label))
+    monkeypatch.setattr(training, "encode", lambda label, *_: torch.ones_like(label))
     training._epoch(run, examples, StopFlag())
     assert run.drawing.state["dice"].tolist() == [0, 0, 0, 1, 0, 1]
 
@@ -377,7 +378,7 @@ def test_validation_draws_the_same_in_every_epoch(prepared, monkeypatch):
     run, examples = run_of(prepared, training_settings(**VOLUMES))
     seen = []
     monkeypatch.setattr(
-        training, "encode", lambda label, target: seen.append(label) or encode(label, target)
+        training, "encode", lambda label, *how: seen.append(label) or encode(label, *how)
     )
     for _ in range(2):
         torch.rand(1)
@@ -486,7 +487,12 @@ def arguments_of(settings, folder: Path, weights: Path | None) -> Namespace:
     paths = {"prepared": [folder], "output": folder, "weights": weights}
     numbers = {"seed": 5, "threads": 1, "minutes": 1}
     return Namespace(
-        settings=as_json(settings), name="tiny", bfloat16_on_cpu=False, **paths, **numbers
+        settings=as_json(settings),
+        name="tiny",
+        bfloat16_on_cpu=False,
+        labels=KITS23,
+        **paths,
+        **numbers,
     )
 
 
@@ -502,7 +508,7 @@ def test_the_step_hands_over_weights_results_and_code(tmp_path, monkeypatch, met
     weights = tmp_path / "weights.pth" if settings.network.weights else None
     steps.train(arguments_of(settings, tmp_path, weights))()
     (keywords,) = done
-    assert keywords["write"] is write_results
+    assert keywords["write"] is write_results and keywords["labels"] is KITS23
     assert keywords["code"] == code_hash("learn.training", *training_components(settings))
     if weights is None:
         assert keywords["pretrain"] is None

@@ -129,7 +129,7 @@ def test_labels_are_masked_with_their_images(checked, tmp_path, masked_hu):
 
 
 def test_predicted_regions_come_without_labels(checked, tmp_path):
-    crop_roi(checked[:3], region_crop(), true_mask, tmp_path, labels=False)
+    crop_roi(checked[:3], region_crop(), true_mask, tmp_path, labels=None)
     assert names(tmp_path) == expected_names(LABELLED, [], regions=2)
 
 

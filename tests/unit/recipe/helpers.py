@@ -50,6 +50,7 @@ def assert_one_line(error: pytest.ExceptionInfo, *parts: str) -> None:
 
 def recipes_of(*names: str) -> dict[str, recipe.Method]:
     values = {**configuration_values(), "methods": list(names), "overrides": {}}
+    values["data"]["labels"] = "kits23"  # has the regions of all recipes
     return recipe.load_methods(recipe.check_configuration(values))
 
 

@@ -115,7 +115,7 @@ def test_regions_and_a_body_exclude_each_other():
         ("merge.maps.kidney", "nowhere.kidney", "merge.maps.kidney is not a stage"),
         (
             "merge.maps.kidney",
-            "whole.parenchyma",
+            "whole.the_kidney",
             "merge.maps.kidney: String should match pattern",
         ),
     ],
@@ -262,7 +262,7 @@ UNFIT = {
                 "network": {"name": "tunet", "width": 4, "depth": 3, "groups": 2, "pyramid": True}
             }
         },
-        "training: target 'kidney' is 1 channels, but tunet gives 2",
+        "training: target 'kidney': tunet learns a list of regions, outer ones first",
     ),
     "slices told by a network that segments": (
         {

@@ -22,10 +22,7 @@ FAULTS = {
     "stages.whole.training.optimizer.learning_rate": (-1e-3, "greater than 0"),
     "stages.whole.training.network.width": (15, "multiple of 2"),
     "stages.whole.training.network.name": ("unknown_net", "res_vnet_cascade"),
-    "stages.whole.training.target": (
-        "whole",
-        "Input should be 'kidney', 'tumour', 'classes' or 'slices'",
-    ),
+    "stages.whole.training.target": (3, "valid string"),
     "stages.whole.geometry.size": ([128, 160], "Field required"),
     "stages.whole.intensity.window": ([185, -125], "window must be [low, high] with low < high"),
     "stages.whole.training.augmentation": (
@@ -88,8 +85,8 @@ def test_an_unknown_component_is_told_with_those_there_are():
     )
 
 
-@pytest.mark.parametrize("value", [[], ["whole"], ["kidney", "classes"]])
-def test_a_list_of_maps_holds_kidney_and_tumour_alone(value):
+@pytest.mark.parametrize("value", [[], {"classes": []}, {"class": ["kidney"]}])
+def test_a_list_of_maps_holds_regions(value):
     with pytest.raises(InputError) as error:
         recipe.load_method("resvnet", nested("stages.whole.training.target", value))
     assert_one_line(error, "stages.whole.training.target")
@@ -107,11 +104,6 @@ HYSTERESIS = {
 @pytest.mark.parametrize(
     ("merge", "expected"),
     [
-        ({"name": "nested", "maps": {"tumour": "tumour"}}, "maps must say where kidney is"),
-        (
-            {"name": "nested", "maps": {"kidney": "whole", "within": "whole"}},
-            "maps: within: choose from kidney, tumour",
-        ),
         ({**HYSTERESIS, "maps": {"kidney": "whole"}}, "maps must say where tumour, within is"),
         (
             {**HYSTERESIS, "maps": dict.fromkeys(("kidney", "tumour", "within", "all"), "whole")},
@@ -124,14 +116,6 @@ def test_a_merge_has_the_maps_that_it_needs_and_no_others(tmp_path, merge, expec
     with pytest.raises(InputError) as error:
         recipe.load_method("mine", {}, tmp_path)
     assert_one_line(error, f"workflow/methods/mine.yaml: merge: {expected}")
-
-
-def test_published_dice_is_of_regions_and_their_composite(tmp_path):
-    published = {"dice": {"whole": [0.9, None]}, "grid": "native", "where": "Table 1"}
-    write_recipe(tmp_path, "mine", {**recipe_values(), "published": published})
-    with pytest.raises(InputError) as error:
-        recipe.load_method("mine", {}, tmp_path)
-    assert_one_line(error, "published.dice.whole: ", "'kidney', 'tumour' or 'composite'")
 
 
 def test_a_missing_key_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Commands for whoever applies a trained row: export, inspect, segment.
+"""Commands beside the workflow, mostly for whoever applies a trained row.
 
 Each imports what it needs itself, as the steps do, and returns its work.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from renal.errors import InputError
+from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
     from renal.apply.dicom_input import DicomOptions
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("renal")
 
 Work = Callable[[], object]
+
+
+def scheme(text: str) -> Labels:
+    """A table of labels: the name of a published one, or JSON."""
+    from renal.recipe.schemes import read_scheme
+
+    try:
+        return read_scheme(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def export(a: argparse.Namespace) -> Work:
@@ -105,6 +116,34 @@ def segment(a: argparse.Namespace) -> Work:
     return work
 
 
+def compare_labels(a: argparse.Namespace) -> Work:
+    """Score one set of labels against another."""
+    from renal.data.cases import find_labels
+    from renal.data.label_checks import check_place
+    from renal.evaluate.label_versions import compare_labels, shared_scheme
+    from renal.report.label_versions import agreement, write_agreement
+
+    if len(a.schemes) > 2:
+        raise InputError("--labels: name one scheme, or that of the first and of the second")
+    schemes = a.schemes[0], a.schemes[-1]
+
+    def work() -> None:
+        first, second = find_labels(a.first), find_labels(a.second)
+        pairs = {case: (path, second[case]) for case, path in first.items() if case in second}
+        if not pairs:
+            raise InputError(f"{a.first}, {a.second}: no case has a label in both: name others")
+        for folder, own in ((a.first, first), (a.second, second)):
+            if len(own) > len(pairs):
+                log.info("%s: %d cases are not in the other", folder, len(own) - len(pairs))
+        rows = compare_labels(pairs, schemes, check_place=check_place, threads=a.threads)
+        text = agreement(rows, shared_scheme(*schemes))
+        if a.to:
+            write_agreement(rows, text, a.to)
+        print(text)
+
+    return work
+
+
 def series(a: argparse.Namespace) -> Work:
     """List the DICOM series in a folder."""
     from renal.apply.series import series_table
@@ -117,7 +156,7 @@ def label_descriptions(a: argparse.Namespace) -> Work:
     """Write names and colours of labels for Slicer and ITK-SNAP."""
     from renal.apply.label_descriptions import write_label_descriptions
 
-    return lambda: write_label_descriptions(a.to)
+    return lambda: write_label_descriptions(a.to, a.labels)
 
 
 def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
@@ -145,6 +184,7 @@ def _dicom(a: argparse.Namespace, file: "PackageFile") -> "DicomOptions":
         resample_uneven=a.resample_uneven,
         untilt=a.untilt,
         labelmap=a.labelmap,
+        labels=file.package.scheme,
     )
 
 
@@ -199,10 +239,27 @@ def add_commands(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use"
     )
     _add_dicom_arguments(parser)
+    parser = add(compare_labels)
+    parser.add_argument("first", type=Path, help="data set, or folder of label maps, to be scored")
+    parser.add_argument("second", type=Path, help="the same, to score against")
+    parser.add_argument(
+        "--labels",
+        dest="schemes",
+        metavar="SCHEME",
+        type=scheme,
+        nargs="+",
+        default=[KITS19],
+        help="label scheme of both, or of each; default: kits19",
+    )
+    parser.add_argument("--to", type=Path, help="folder for labels.csv and labels.md")
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cases at a time"
+    )
     parser = add(series)
     parser.add_argument("folder", type=Path, help="folder of DICOM files, also nested")
     parser = add(label_descriptions)
     parser.add_argument("--to", type=Path, required=True, help="folder to write")
+    parser.add_argument("--labels", type=scheme, default=KITS19, help="label scheme")
 
 
 def _add_dicom_arguments(parser: argparse.ArgumentParser) -> None:

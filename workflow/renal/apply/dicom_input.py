@@ -11,6 +11,7 @@ from renal.image.dicom_segmentation import Algorithm, write_segmentation
 from renal.image.dicom_series import Series, choose_series, find_series
 from renal.image.dicom_volume import DicomVolume, read_series
 from renal.image.volume import write_like
+from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
     from renal.apply.inputs import Scan
@@ -32,6 +33,8 @@ class DicomOptions:
         What is put right; see `read_series`.
     labelmap : bool
         The kind of object that is written; see `write_segmentation`.
+    labels : Labels
+        What the values of label maps are.
     """
 
     algorithm: Algorithm
@@ -39,6 +42,7 @@ class DicomOptions:
     resample_uneven: bool = False
     untilt: bool = False
     labelmap: bool = False
+    labels: Labels = KITS19
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,14 @@ class DicomInput:
         assert isinstance(scan, DicomVolume)
         options = self.options
         path = folder / f"{self.name}.dcm"
-        if write_segmentation(path, label, scan, options.algorithm, labelmap=options.labelmap):
+        if write_segmentation(
+            path,
+            label,
+            scan,
+            options.algorithm,
+            labels=options.labels,
+            labelmap=options.labelmap,
+        ):
             return path
         path.unlink(missing_ok=True)  # an earlier result of the same series would contradict it
         empty = folder / f"{self.name}.nii.gz"

@@ -19,7 +19,6 @@ from renal.errors import InputError
 from renal.files import read_json
 from renal.handover.checked import CheckedCase, read_checked
 from renal.handover.models import model_file
-from renal.labels import KITS19
 from renal.learn.settings import Prediction
 from renal.recipe import (
     Configuration,
@@ -67,7 +66,8 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
             f"config.yaml: methods: no {row!r} ({', '.join(configuration.methods)}): add it there"
         )
     stages: dict[str, PackedStage] = {}
-    settings = merging(recipes, row)
+    labels = configuration.data.scheme
+    settings = merging(recipes, row, labels)
     merged = {
         stage: tuple(f"{owner}/{stage}" for owner in owners_of(recipes, row, stage))
         for stage in settings.stages
@@ -91,13 +91,14 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
             title=recipes[row].title,
             intended_use=INTENDED_USE,
             licence=LICENCE,
-            labels=dict(KITS19.tissues),
+            labels=dict(labels.tissues),
+            scheme=labels,
             folds=configuration.folds.count,
             bfloat16_on_cpu=configuration.compute.bfloat16_on_cpu,
             stages=stages,
             merged=merged,
             merging=settings,
-            provenance=_provenance(row, results, recipes, models),
+            provenance=_provenance(row, results, recipes, models, settings.regions or labels.names),
             hashes={name: _digest(path) for name, path in models.items()},
         ),
         models,
@@ -140,7 +141,11 @@ def _digest(path: Path) -> str:
 
 
 def _provenance(
-    row: str, results: Path, recipes: dict[str, Method], models: dict[str, Path]
+    row: str,
+    results: Path,
+    recipes: dict[str, Method],
+    models: dict[str, Path],
+    regions: tuple[str, ...],
 ) -> Provenance:
     runs = {name: read_json(path.with_name("run.json")) for name, path in models.items()}
     names = {case for run in runs.values() for case in run["cases"] + run["validation_cases"]}
@@ -158,7 +163,7 @@ def _provenance(
     ]
     return Provenance(
         cases=tuple(sorted(case.checksum for case in cases)),
-        scores=_scores(results / row / "scores.csv"),
+        scores=_scores(results / row / "scores.csv", regions),
         slice_spacing_mm=(min(z for z, _, _ in spacings), max(z for z, _, _ in spacings)),
         field_of_view_mm=(min(fields), max(fields)),
         trainings={name: {key: run[key] for key in TOLD} for name, run in runs.items()},
@@ -175,12 +180,12 @@ def _records(results: Path) -> list[CheckedCase]:
     return [case for path in paths for case in read_checked(path).values()]
 
 
-def _scores(path: Path) -> dict[str, Score]:
+def _scores(path: Path, regions: tuple[str, ...]) -> dict[str, Score]:
     """Mean and SD over folds of the Dice on the scanner's voxels."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = [line for line in csv.DictReader(stream) if line["grid"] == "native"]
-        columns = {name: f"{name}_dice" for name in KITS19.names} | {"composite": "composite"}
+        columns = {name: f"{name}_dice" for name in regions} | {"composite": "composite"}
         scores = {}
         for name, column in columns.items():
             folds: dict[str, list[float]] = {}

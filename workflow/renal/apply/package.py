@@ -18,6 +18,7 @@ from renal.errors import InputError
 from renal.evaluate.settings import Merging
 from renal.files import replacing
 from renal.image.settings import Geometry
+from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.settings import Name, Strict
@@ -107,6 +108,8 @@ class Package(Strict):
         For whoever applies it.
     labels : dict
         What the values of its label maps are.
+    scheme : Labels
+        The regions of its label maps.
     folds : int
         Models of each stage.
     bfloat16_on_cpu : bool
@@ -127,6 +130,7 @@ class Package(Strict):
     intended_use: str
     licence: str
     labels: dict[int, str]
+    scheme: Labels = KITS19
     folds: PositiveInt
     bfloat16_on_cpu: bool
     stages: Annotated[dict[Key, PackedStage], Field(min_length=1)]
@@ -204,7 +208,8 @@ def write_package(path: Path, package: Package, models: dict[str, Path]) -> None
     models : dict
         Member to the file with its weights.
     """
-    description = json.dumps(package.model_dump(mode="json"), indent=1) + "\n"
+    default = {"scheme"} if package.scheme == KITS19 else None  # earlier programs know no other
+    description = json.dumps(package.model_dump(mode="json", exclude=default), indent=1) + "\n"
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(zipfile.ZipInfo(DESCRIPTION, EPOCH), description)
         for name, model in sorted(models.items()):

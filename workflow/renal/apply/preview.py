@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from renal.labels import KITS19, Labels
+
 
 def draw_preview(
     path: Path,
@@ -11,8 +13,11 @@ def draw_preview(
     label: np.ndarray,
     spacing: tuple[float, float, float],
     title: str,
+    labels: Labels = KITS19,
 ) -> None:
     """Draw a CT, (z, y, x) int16 HU, and the outlines of its label map, (z, y, x) uint8."""
     from renal.report.overlays import draw_overlay
 
-    draw_overlay(volume, {"image": None, "segmentation": label}, label, spacing, title, path)
+    draw_overlay(
+        volume, {"image": None, "segmentation": label}, label, spacing, title, path, labels
+    )

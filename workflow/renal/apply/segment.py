@@ -87,12 +87,14 @@ def _segment_one(
     spacing = scan.header.spacing
     label = row.segment(scan.volume, spacing, given.name, progress.stage)
     progress.stage("write")
-    doubts += doubts_of_result(label)
-    measures = measure(label, scan.volume, spacing)
+    doubts += doubts_of_result(label, package.scheme)
+    measures = measure(label, scan.volume, spacing, package.scheme)
     written = given.write(scan, label, output)
     if preview:
         title = f"{given.name}: {package.title}\n{package.intended_use.partition('. ')[0]}"
-        draw_preview(output / f"{given.name}.png", scan.volume, label, spacing, title)
+        draw_preview(
+            output / f"{given.name}.png", scan.volume, label, spacing, title, package.scheme
+        )
     write_json(
         output / f"{given.name}.json",
         {

@@ -52,7 +52,10 @@ class Row:
         for key, stage in self.package.stages.items():
             networks = [_load(file, stage, stage.models[fold]) for fold in folds]
             self._predictors[key] = mean_of(
-                networks, stage.prediction, bfloat16_on_cpu=bfloat16_on_cpu
+                networks,
+                stage.prediction,
+                self.package.scheme,
+                bfloat16_on_cpu=bfloat16_on_cpu,
             )
 
     def segment(
@@ -91,7 +94,7 @@ class Row:
             found[key] = case, [as_stored(region) for region in maps]
         tell("merge")
         stages = {stage: _mean(found, keys) for stage, keys in self.package.merged.items()}
-        return merge_case(stages, self.package.merging)
+        return merge_case(stages, self.package.merging, self.package.scheme)
 
 
 def _load(file: PackageFile, stage: PackedStage, model: str) -> "torch.nn.Module":

@@ -15,6 +15,7 @@ from typing import Any
 from renal.errors import InputError
 
 CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
+NIFTI = ".nii.gz"
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
 
 
@@ -146,6 +147,22 @@ def _unreadable(root: Path, error: OSError) -> InputError:
     return InputError(
         f"{path}: cannot be read ({error.strerror}): mend its permissions or the disk"
     )
+
+
+def find_labels(root: Path) -> dict[str, Path]:
+    """Case to label in a data set, or in a flat folder of label maps, such as segmentations.
+
+    Raises
+    ------
+    InputError
+        If there is none, or as from `find_cases`.
+    """
+    labels = {path.name.removesuffix(NIFTI): path for path in sorted(root.glob(f"*{NIFTI}"))}
+    if not labels:
+        labels = {case.name: case.label for case in find_cases(root) if case.label is not None}
+    if not labels:
+        raise InputError(f"{root}: no case has a label: name a folder of labels")
+    return labels
 
 
 def listed_spacings(root: Path) -> dict[str, Any]:

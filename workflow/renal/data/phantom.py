@@ -154,7 +154,9 @@ def phantom_case(
     return Phantom(image, label, (thickness, pixel, pixel))
 
 
-def write_case(folder: Path, seed: int, size: int, labelled: int, number: int) -> dict[str, Any]:
+def write_case(
+    folder: Path, seed: int, size: int, labelled: int, labels: Labels, number: int
+) -> dict[str, Any]:
     """Write one case, unless its files are there, and return its entry for `kits.json`."""
     name = f"case_{number:05d}"
     image, label = folder / name / IMAGE, folder / name / LABEL
@@ -163,7 +165,11 @@ def write_case(folder: Path, seed: int, size: int, labelled: int, number: int) -
         tumours = {3: 2, 12: 2, 8: 0}.get(number % 17, 1)
         case_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         phantom = phantom_case(
-            case_seed, size=size, tumours=tumours, kidneys=1 if number % 12 == 5 else 2
+            case_seed,
+            size=size,
+            tumours=tumours,
+            kidneys=1 if number % 12 == 5 else 2,
+            labels=labels,
         )
         affine = np.zeros((4, 4))
         affine[[2, 1, 0, 3], [0, 1, 2, 3]] = *(-s for s in phantom.spacing), 1
@@ -182,6 +188,7 @@ def write_phantom(
     unlabelled: int,
     seed: int = 0,
     size: int = 192,
+    labels: Labels = KITS19,
     processes: int = 1,
 ) -> list[str]:
     """Write a folder of phantoms in the layout of KiTS19, `kits.json` included.
@@ -194,6 +201,8 @@ def write_phantom(
         Numbers of cases; the unlabelled ones (no segmentation) have the highest ids.
     seed, size : int
         Case k depends on the seed, its number k and the size (rows and columns) alone.
+    labels : Labels
+        The scheme of the labels: cysts are parenchyma where it has none.
     processes : int
         How many cases are made at the same time.
 
@@ -211,7 +220,7 @@ def write_phantom(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write = partial(write_case, folder, seed, size, labelled)
+    write = partial(write_case, folder, seed, size, labelled, labels)
     numbers = range(labelled + unlabelled)
     if processes > 1:
         with ProcessPoolExecutor(processes) as pool:

@@ -15,7 +15,13 @@ from renal.parallel import for_each
 
 
 def validate(
-    root: Path, names: list[str], output: Path, *, maximum_voxels: int, threads: int = 1
+    root: Path,
+    names: list[str],
+    output: Path,
+    *,
+    maximum_voxels: int,
+    labels: Labels = KITS19,
+    threads: int = 1,
 ) -> None:
     """Check some cases and write what was found, faults included, as JSON.
 
@@ -29,6 +35,8 @@ def validate(
         JSON to write: a `CheckedCase` each.
     maximum_voxels : int
         Largest volume that is read.
+    labels : Labels
+        The label values that there are.
     threads : int
         Cases at a time.
 
@@ -40,7 +48,7 @@ def validate(
     cases = {case.name: case for case in find_cases(root)}
     if gone := [name for name in names if name not in cases]:
         raise InputError(f"{root}: {', '.join(gone)}: no longer there: run the workflow again")
-    work = partial(check_case, maximum_voxels=maximum_voxels)
+    work = partial(check_case, maximum_voxels=maximum_voxels, labels=labels)
     write_checked(output, for_each([cases[name] for name in names], work, threads), root)
 
 

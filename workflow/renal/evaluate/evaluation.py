@@ -1,7 +1,5 @@
 """Scores of a method's segmentations, case by case."""
 
-import csv
-import io
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +8,7 @@ import numpy as np
 
 from renal.evaluate.merge import merge_case
 from renal.evaluate.metrics import case_metrics
-from renal.files import write_text
+from renal.evaluate.scores import write_scores
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import StageProbabilities
 from renal.handover.prepared import PreparedCase, read_index, read_labels
@@ -87,11 +85,7 @@ def evaluate(
     )
     fixed = {"method": name, "family": method.family, "fold": fold}
     rows = [{**fixed, **row} for case_rows in for_each(cases, work, threads) for row in case_rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(output, text.getvalue())
+    write_scores(rows, output)
 
 
 def _cases(folder: Path) -> list[tuple[str, PreparedCase]]:
@@ -130,7 +124,7 @@ def _score_case(
         scores["ceiling"] = case_metrics(merge_case(stages, method, labels), truth, spacing, labels)
     empty = dict.fromkeys(located_columns(labels), "")
     return [
-        {"case": case.name, "grid": grid, **empty, **_looked_for(_rounded(values), method, labels)}
+        {"case": case.name, "grid": grid, **empty, **_looked_for(values, method, labels)}
         for grid, values in scores.items()
     ]
 
@@ -188,9 +182,3 @@ def _truth_as_probability(
             parts = np.any(parts, axis=(2, 3), keepdims=True)
         maps.append(parts.astype(np.float32))
     return case, maps
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: round(value, 6) if isinstance(value, float) else value for key, value in values.items()
-    }

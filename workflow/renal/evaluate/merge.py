@@ -56,6 +56,7 @@ def merge(
     method: "Merging",
     output: Path,
     *,
+    labels: Labels = KITS19,
     threads: int = 1,
 ) -> None:
     """Write ``<case>.nii.gz`` of every case, in exactly the geometry of its image.
@@ -70,17 +71,19 @@ def merge(
         The recipe.
     output : Path
         Folder to write.
+    labels : Labels
+        The scheme of the label maps.
     threads : int
         Cases at a time.
     """
-    label_of = partial(_label_of, predictions=predictions, method=method)
+    label_of = partial(_label_of, predictions=predictions, method=method, labels=labels)
     write_segmentations(cases, label_of, output, threads=threads)
 
 
 def _label_of(
-    case: CheckedCase, predictions: dict[str, list[Path]], method: "Merging"
+    case: CheckedCase, predictions: dict[str, list[Path]], method: "Merging", labels: Labels
 ) -> np.ndarray:
     stages = {
         stage: mean_probabilities(folders, case.name) for stage, folders in predictions.items()
     }
-    return merge_case(stages, method)
+    return merge_case(stages, method, labels)

@@ -13,13 +13,14 @@ References
 .. [2] MONAI, ``monai.metrics.compute_hausdorff_distance`` and
    ``monai.metrics.compute_surface_dice``, https://docs.monai.io/en/stable/metrics.html
 .. [3] S. Nikolov et al., "Deep learning to achieve clinically applicable segmentation of head
-   and neck anatomy for radiotherapy", 2018, https://arxiv.org/abs/1809.04430
+   and neck anatomy for radiotherapy", 2018, https://arxiv.org/abs/1809.04430; its program is
+   https://github.com/google-deepmind/surface-distance
 """
 
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, correlate
 from scipy.spatial import KDTree
 
 from renal.labels import KITS19, Labels, Region
@@ -194,6 +195,62 @@ def surface_dice(
     return float(within / total)
 
 
+def surface_area_dice(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing: tuple[float, float, float],
+    tolerance_mm: float,
+) -> float:
+    """Share of the area of both surfaces within the tolerance of the other, DeepMind's [3]_.
+
+    A surface runs between voxels: where 2x2x2 voxels, those beyond the volume outside, are neither
+    all inside nor all outside, it has an element at their middle, of the area that marching cubes
+    give it. KiTS21 and KiTS23 are scored by this.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray of bool, shape (z, y, x)
+    spacing : tuple of float
+        Distance between neighbouring voxels along (z, y, x), mm.
+    tolerance_mm : float
+        Greatest distance that still counts as agreement, mm.
+
+    Returns
+    -------
+    float
+        Between 0 and 1. 1.0 if both masks are empty, 0.0 if one of them is.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    # The published table of areas. It takes a third of a second to import, and KiTS19 needs none.
+    from surface_distance import lookup_tables
+
+    _require_same_shape(prediction, truth)
+    box = _union_box(prediction, truth)
+    areas = lookup_tables.create_table_neighbour_code_to_surface_area(spacing)
+    elements = []
+    for mask in (prediction[box], truth[box]):
+        codes = correlate(
+            np.pad(mask.view(np.uint8), (0, 1)),
+            lookup_tables.ENCODE_NEIGHBOURHOOD_3D_KERNEL,
+            mode="constant",
+        )
+        surface = (codes != 0) & (codes != 255)
+        elements.append((np.argwhere(surface) * spacing, areas[codes[surface]]))
+    (predicted, predicted_areas), (true, true_areas) = elements
+    total = predicted_areas.sum() + true_areas.sum()
+    if not total:
+        return 1.0
+    within = (
+        predicted_areas[_nearest_distances(predicted, true) <= tolerance_mm].sum()
+        + true_areas[_nearest_distances(true, predicted) <= tolerance_mm].sum()
+    )
+    return float(within / total)
+
+
 def relative_volume_error(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Signed relative error of the segmented volume, (|P| - |T|) / |T|.
 
@@ -263,8 +320,8 @@ def case_metrics(
     -------
     dict
         For each region ``<region>_dice``, and their mean ``composite``; ``<region>_hd95`` in mm;
-        ``<region>_surface_dice`` at the region's tolerance; ``<region>_volume_error``; and for
-        lesions ``<region>_detection``.
+        ``<region>_surface_dice`` at the region's tolerance, of voxels or areas as the region says;
+        ``<region>_volume_error``; and for lesions ``<region>_detection``.
 
     Raises
     ------
@@ -283,8 +340,11 @@ def case_metrics(
     for name, pair in distances.items():
         scores[f"{name}_hd95"] = hausdorff95(*pair)
     for region in labels.regions:
-        pair = distances[region.name]
-        scores[f"{region.name}_surface_dice"] = surface_dice(*pair, region.tolerance_mm)
+        if region.surface == "areas":
+            surface = surface_area_dice(*masks[region.name], spacing, region.tolerance_mm)
+        else:
+            surface = surface_dice(*distances[region.name], region.tolerance_mm)
+        scores[f"{region.name}_surface_dice"] = surface
     for name, pair in masks.items():
         scores[f"{name}_volume_error"] = relative_volume_error(*pair)
     for region in labels.regions:

@@ -1,19 +1,13 @@
 """What merging and scoring need to know of a method, and what makes rows that train nothing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from renal.evaluate.merges.settings import Merge
 from renal.image.settings import Components
-from renal.labels import KITS19
 from renal.settings import Name, Strict
-
-if TYPE_CHECKING:
-    RegionName = str
-else:
-    RegionName = Literal[KITS19.names]
 
 Several = Annotated[tuple[Name, ...], Field(min_length=2)]
 
@@ -26,7 +20,7 @@ class ExternalFile(Strict):
     """
 
     path: str
-    labels: Annotated[dict[Annotated[int, Field(ge=1, le=255)], RegionName], Field(min_length=1)]
+    labels: Annotated[dict[Annotated[int, Field(ge=1, le=255)], Name], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _by_case(self) -> "ExternalFile":
@@ -51,8 +45,8 @@ class External(Strict):
     @property
     def regions(self) -> tuple[str, ...]:
         """The regions that are looked for."""
-        found = {region for file in self.files for region in file.labels.values()}
-        return tuple(name for name in KITS19.names if name in found)
+        named = (region for file in self.files for region in file.labels.values())
+        return tuple(dict.fromkeys(named))
 
 
 class Average(Strict):
@@ -60,7 +54,7 @@ class Average(Strict):
 
     of: Several
     weights: tuple[PositiveFloat, ...] | None = None
-    components: dict[RegionName, Components] = Field(default_factory=dict)
+    components: dict[Name, Components] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _weighted(self) -> "Average":
@@ -87,14 +81,14 @@ class AveragedMap(Strict):
 class Averaging(Strict):
     """The maps whose mean is a region, and how its native mask is cleaned."""
 
-    regions: dict[RegionName, tuple[AveragedMap, ...]]
-    components: dict[RegionName, Components]
+    regions: dict[Name, tuple[AveragedMap, ...]]
+    components: dict[Name, Components]
 
 
 class Voting(Strict):
     """The rows that vote on a region: those that look for it."""
 
-    regions: dict[RegionName, tuple[Name, ...]]
+    regions: dict[Name, tuple[Name, ...]]
     by: Literal["majority", "staple"]
 
 
@@ -125,4 +119,4 @@ class Merging(Strict):
     merge: Merge | None = None
     grid: Name | None = None
     located: Name | None = None
-    regions: tuple[RegionName, ...] | None = None
+    regions: tuple[Name, ...] | None = None

@@ -99,13 +99,17 @@ def numbered_segments(
         return numbers, segments
     part, sides = slices(box), sides[slices(box)]
     for region in labels.regions:
-        own = np.isin(label[part], [v for v in labels.tissues if labels.innermost(v) == region])
-        whole = Segment(region.title, region.colour, region.category, region.type)
+        values = [value for value in labels.tissues if labels.innermost(value) == region]
+        title = region.title
+        if region is not organ and len(values) == 1:  # cysts are the masses that are no tumour
+            title = labels.tissues[values[0]].capitalize()
+        own = np.isin(label[part], values)
+        whole = Segment(title, region.colour, region.category, region.type)
         if region.lesion:
             parts = [(replace(whole, organ=organ.type), own)]
         else:
             parts = [
-                (replace(whole, title=f"{prefix}{region.title.lower()}".capitalize(), side=code),
+                (replace(whole, title=f"{prefix}{title.lower()}".capitalize(), side=code),
                  own & (sides == side))
                 for side, (prefix, code) in SIDES.items()
             ]  # fmt: skip

@@ -304,7 +304,8 @@ def read_label(header: Header, labels: Labels = KITS19) -> np.ndarray:
         if wrong.any():
             raise InputError(
                 f"{header.path}: label values {np.unique(values[wrong])[:3].tolist()}: only "
-                f"{labels.legend} are allowed: mend the label or exclude the case"
+                f"{labels.legend} are allowed: mend the label, exclude the case, or say in "
+                "data.labels what they are"
             )
     return _turned(label, header)
 

@@ -9,6 +9,7 @@ import numpy as np
 from renal.errors import InputError
 from renal.handover.predictions import write_probabilities
 from renal.handover.prepared import read_images, read_index, write_index
+from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ def predict(
     *,
     threads: int,
     bfloat16_on_cpu: bool,
+    labels: Labels = KITS19,
 ) -> None:
     """Predict every case of some prepared folders with the mean of some models.
 
@@ -45,12 +47,14 @@ def predict(
         Cores for torch.
     bfloat16_on_cpu : bool
         Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
+    labels : Labels
+        Which regions lie within which.
     """
     import torch
 
     torch.set_num_threads(threads)
     networks = [_load(path, settings) for path in models]
-    predictor = mean_of(networks, settings, bfloat16_on_cpu=bfloat16_on_cpu)
+    predictor = mean_of(networks, settings, labels, bfloat16_on_cpu=bfloat16_on_cpu)
     indices = [(folder, read_index(folder)) for folder in folders]
     total, done = sum(len(index) for _, index in indices), 0
     for folder, index in indices:
@@ -68,7 +72,11 @@ def predict(
 
 
 def mean_of(
-    networks: list["torch.nn.Module"], settings: "Prediction", *, bfloat16_on_cpu: bool
+    networks: list["torch.nn.Module"],
+    settings: "Prediction",
+    labels: Labels = KITS19,
+    *,
+    bfloat16_on_cpu: bool,
 ) -> "Predictor":
     """The mean probabilities of some networks, on the GPU if there is one; moves them there."""
     import torch
@@ -84,7 +92,7 @@ def mean_of(
         images = images.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = [network(images)[-1] for network in networks]
-        total, *others = (probabilities(one, settings.target) for one in logits)
+        total, *others = (probabilities(one, settings.target, labels) for one in logits)
         return sum(others, start=total) / len(networks)
 
     return mean

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from renal.labels import KITS19, Labels
 from renal.learn.distributed import in_parallel
 from renal.learn.run_state import Progress
 
@@ -31,6 +32,8 @@ class Run:
         Of the run.
     half : bool
         Whether the forward pass is in bfloat16.
+    labels : Labels
+        What the label values mean.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Run:
         settings: "Training",
         seed: int,
         half: bool,
+        labels: Labels = KITS19,
     ) -> None:
         self.network = network
         self.forward = in_parallel(network)
@@ -49,6 +53,7 @@ class Run:
         self.settings = settings
         self.seed = seed
         self.half = half
+        self.labels = labels
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] = {}
 

@@ -20,6 +20,7 @@ import torch
 
 from renal.errors import InputError
 from renal.files import replacing
+from renal.labels import KITS19, Labels
 from renal.learn.datasets import Examples
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ def fingerprint_of(
     folders: list[Path],
     seed: int,
     code: str,
+    labels: Labels = KITS19,
 ) -> str:
     """Hash of all that decides the model: a state with another one is not continued."""
     digest = hashlib.sha256()
     names = [case.name for case in examples.cases]
+    regions = {region.name: region.labels for region in labels.regions}
     # Without defaults, so that a schema that grows by an optional key does not end a run.
     values: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True)
-    digest.update(json.dumps([values, names, seed], sort_keys=True).encode())
+    digest.update(json.dumps([values, names, seed, regions], sort_keys=True).encode())
     digest.update(code.encode())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.

@@ -1,10 +1,9 @@
 """What a recipe may say of how a stage is trained, and what prediction needs to know of it."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from renal.labels import KITS19
 from renal.learn.augmentations.settings import Augmentation
 from renal.learn.drawings.settings import Drawing, UniformDrawing
 from renal.learn.inferers.settings import Inference, WholeInference
@@ -13,19 +12,19 @@ from renal.learn.networks.settings import Network
 from renal.learn.optimizers.settings import Optimizer
 from renal.learn.samplers.settings import Sampler, VolumeSampler
 from renal.learn.schedules.settings import Schedule
-from renal.learn.targets import channels_of
-from renal.settings import Share, Strict
+from renal.learn.targets import channels_of, classes_of
+from renal.settings import Name, Share, Strict
 
-if TYPE_CHECKING:
-    RegionName = str
-    OneTarget = str
-else:
-    RegionName = Literal[KITS19.names]
-    OneTarget = Literal[(*KITS19.names, "classes", "slices")]
 
-# What a stage learns to find: one region or several, exclusive classes, or whether a slice holds
-# anything at all.
-Target = OneTarget | Annotated[tuple[RegionName, ...], Field(min_length=1)]
+class Classes(Strict):
+    """Regions that a softmax tells apart, outer ones first: each without those within it."""
+
+    classes: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+# What a stage learns to find: one region or several, exclusive classes (`classes`: kidney and
+# tumour), or whether a slice holds anything at all (`slices`).
+Target = Name | Classes | Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 class Stopping(Strict):
@@ -79,11 +78,15 @@ class Training(Strict):
                 f"target {self.target!r} is {outputs} channels, "
                 f"but {network.name} gives {network.outputs}"
             )
+        if network.cascaded and not (isinstance(self.target, tuple) and len(self.target) > 1):
+            raise ValueError(
+                f"target {self.target!r}: {network.name} learns a list of regions, outer ones first"
+            )
         if self.gpus > self.batch_size:
             raise ValueError("gpus must not be greater than batch_size, which they share")
         if (self.target == "slices") != network.classifies:
             raise ValueError("target slices goes with a network that tells slices, and it alone")
-        if self.loss.exclusive != (self.target == "classes"):
+        if self.loss.exclusive != bool(classes_of(self.target)):
             raise ValueError("target classes goes with a loss whose activation is softmax")
         if sampler.fresh and self.drawing.remembers_examples:
             raise ValueError("drawing.unit must be case: patches per_case are new ones each time")

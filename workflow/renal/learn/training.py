@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from renal.errors import InputError, Stopped
+from renal.labels import KITS19, Labels
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases, split
 from renal.learn.device import choose_device
@@ -61,6 +62,7 @@ def train(
     pretrain: Callable[[torch.nn.Module], None] | None = None,
     write: WritesResults,
     code: str,
+    labels: Labels = KITS19,
 ) -> None:
     """Train a network and have its results written.
 
@@ -89,6 +91,8 @@ def train(
         another way of writing trains nothing again.
     code : str
         Hash of the code that decides the model: with another one a state is not continued.
+    labels : Labels
+        What the label values mean.
 
     Raises
     ------
@@ -110,8 +114,8 @@ def train(
     learned, watched = split(read_cases(folders, device), settings.validation, seed)
     examples, validation = (Examples(cases, settings, device) for cases in (learned, watched))
     drawing = drawing_of(settings.drawing, examples)
-    run = Run(network, optimizer, drawing, settings, seed, half)
-    fingerprint = fingerprint_of(settings, examples, folders, seed, code)
+    run = Run(network, optimizer, drawing, settings, seed, half, labels)
+    fingerprint = fingerprint_of(settings, examples, folders, seed, code, labels)
     output.mkdir(parents=True, exist_ok=True)
     deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
     writes = rank() == 0
@@ -171,7 +175,7 @@ def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
 
 def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     """One pass over the training cases; returns the epoch's row of history.csv."""
-    settings, history = run.settings, run.progress.history
+    settings, labels, history = run.settings, run.labels, run.progress.history
     epoch = len(history)
     seed = (run.seed << 20) + epoch
     torch.manual_seed(seed)
@@ -186,10 +190,10 @@ def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     for _, image, label in examples.batches(order, seed):
         _stop_if_overdue(stop, epoch)
         image, label = augment(image, label, settings.augmentation)
-        target = encode(label, settings.target)
+        target = encode(label, settings.target, labels)
         loss, outputs = training_step(run, Truth(target, label, image, epoch))
-        found = probabilities(outputs[-1], settings.target) > 0.5
-        there = foreground_maps(target, settings.target)
+        found = probabilities(outputs[-1], settings.target, labels) > 0.5
+        there = foreground_maps(target, settings.target, labels)
         losses.append(loss)
         scores.append(_dice(found, there, (0, 2, 3, 4)).mean())
         of_examples.append(_dice(found, there, (2, 3, 4)).mean(1))
@@ -204,18 +208,19 @@ def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
 
 def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     """Loss and Dice of the watched cases; what is drawn of them is the same in every epoch."""
-    settings, epoch = run.settings, len(run.progress.history)
+    settings, labels, epoch = run.settings, run.labels, len(run.progress.history)
     run.network.eval()
     losses, scores = [], []
     with torch.inference_mode():
         for part, image, label in examples.batches(list(range(len(examples))), run.seed):
             _stop_if_overdue(stop, epoch)
-            truth = Truth(encode(label, settings.target), label, image, epoch)
+            truth = Truth(encode(label, settings.target, labels), label, image, epoch)
             with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
                 outputs = run.forward(image)
             loss = training_loss(outputs, truth, settings)
-            found = probabilities(outputs[-1], settings.target) > 0.5
-            dice = _dice(found, foreground_maps(truth.target, settings.target), (0, 2, 3, 4))
+            found = probabilities(outputs[-1], settings.target, labels) > 0.5
+            there = foreground_maps(truth.target, settings.target, labels)
+            dice = _dice(found, there, (0, 2, 3, 4))
             losses.append(loss * len(part))
             scores.append(dice.mean() * len(part))
     return {

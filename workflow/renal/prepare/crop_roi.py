@@ -41,7 +41,7 @@ def crop_roi(
     mask_of: MaskSource,
     output: Path,
     *,
-    labels: bool = True,
+    labels: Labels | None = KITS19,
     threads: int = 1,
 ) -> list[str]:
     """Cut the regions of interest out of the native images and bring each onto its grid.
@@ -57,8 +57,8 @@ def crop_roi(
         truth for training, the earlier stage's prediction otherwise.
     output : Path
         Folder to write.
-    labels : bool
-        Whether to cut labels too.
+    labels : Labels, optional
+        The scheme of the labels; without it they are not cut.
     threads : int
         Cases at a time.
 
@@ -74,7 +74,11 @@ def crop_roi(
 
 
 def _crop_case(
-    case: CheckedCase, settings: "RegionCrop", mask_of: MaskSource, output: Path, labels: bool
+    case: CheckedCase,
+    settings: "RegionCrop",
+    mask_of: MaskSource,
+    output: Path,
+    labels: Labels | None,
 ) -> PreparedCase:
     regions, spacing = settings.regions, case.spacing_mm
     mask, extent = mask_of(case)
@@ -82,7 +86,9 @@ def _crop_case(
     mask, boxes = locate(mask, extent, spacing, settings)
     if boxes:
         volume = read_volume(read_header(Path(case.image)))
-        label = read_label(read_header(case.label_path)) if labels and case.labelled else None
+        label = None
+        if labels is not None and case.labelled:
+            label = read_label(read_header(case.label_path), labels)
     jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, spacing, strict=True)]
     wide_boxes, slack = [], []
     for number, box in enumerate(boxes):

@@ -13,6 +13,7 @@ from renal.handover.prepared import PreparedCase, image_file, label_file, write_
 from renal.image.boxes import Box, extended_box, three, whole_volume
 from renal.image.grids import grid_size, to_grid
 from renal.image.volume import read_header, read_label, read_volume
+from renal.labels import KITS19, Labels
 from renal.parallel import for_each
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def resample(
     output: Path,
     *,
     boxes: Path | None = None,
+    labels: Labels = KITS19,
     threads: int = 1,
 ) -> None:
     """Resample images (int16 HU) and labels (uint8) of whole volumes onto a stage's grid.
@@ -39,6 +41,8 @@ def resample(
         Folder to write.
     boxes : Path, optional
         What `crop_body` wrote; without it the grid covers the whole volume.
+    labels : Labels
+        The scheme of the labels.
     threads : int
         Cases at a time.
 
@@ -52,7 +56,7 @@ def resample(
         raise InputError(
             f"{boxes}: no box of {', '.join(sorted(missing))}: delete it and run the workflow again"
         )
-    work = partial(_resample_case, settings=settings, output=output, box_of=box_of)
+    work = partial(_resample_case, settings=settings, output=output, box_of=box_of, labels=labels)
     write_index(output, for_each(cases, work, threads))
 
 
@@ -69,13 +73,17 @@ def _read_boxes(path: Path) -> dict[str, Box]:
 
 
 def _resample_case(
-    case: CheckedCase, settings: "Geometry", output: Path, box_of: dict[str, Box]
+    case: CheckedCase,
+    settings: "Geometry",
+    output: Path,
+    box_of: dict[str, Box],
+    labels: Labels,
 ) -> PreparedCase:
     header = read_header(Path(case.image))
     image, box = resampled(read_volume(header), header.spacing, settings, box_of.get(case.name))
     write_array(image_file(output, case.name, 0), image)
     if case.labelled:
-        label = read_label(read_header(case.label_path))
+        label = read_label(read_header(case.label_path), labels)
         write_array(label_file(output, case.name, 0), to_grid(label, box, image.shape, "nearest"))
     return PreparedCase(case.name, header.shape, [box])
 

@@ -20,6 +20,7 @@ from renal.recipe.parts import (
 )
 from renal.recipe.reading import METHODS, load_method, load_methods, merged
 from renal.recipe.rows import averaging, models_of, voting
+from renal.recipe.schemes import label_options
 
 __all__ = [
     "METHODS",
@@ -32,6 +33,7 @@ __all__ = [
     "check_sizes",
     "external_files",
     "imported",
+    "label_options",
     "load_method",
     "load_methods",
     "merged",

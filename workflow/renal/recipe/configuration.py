@@ -1,12 +1,15 @@
 """config.yaml: what a user edits."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from renal.errors import InputError
+from renal.labels import Labels
 from renal.recipe.method import RESERVED
+from renal.recipe.schemes import LabelScheme, Regions, labels_of
 from renal.recipe.validated import validated
 from renal.settings import Name, Strict, UsablePath
 from renal.sources import MODULES, PACKAGE
@@ -17,11 +20,23 @@ TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
 
 
 class Data(Strict):
-    """Where the cases lie, and which of them are left out."""
+    """Where the cases lie, which of them are left out, and what their labels mean."""
 
     root: UsablePath
     exclude: tuple[str, ...] = ()
     maximum_voxels: PositiveInt
+    labels: LabelScheme = "kits19"
+    regions: Regions | None = None
+
+    @cached_property
+    def scheme(self) -> Labels:
+        """The table of labels and regions."""
+        return labels_of(self.labels, self.regions)
+
+    @model_validator(mode="after")
+    def _scheme(self) -> "Data":
+        labels_of(self.labels, self.regions)
+        return self
 
 
 class Folds(Strict):

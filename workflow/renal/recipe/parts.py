@@ -5,7 +5,7 @@ from pathlib import Path
 
 from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
-from renal.labels import KITS19
+from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of
 from renal.prepare.settings import RegionCrop
@@ -72,23 +72,22 @@ def prediction(stage: Stage) -> Prediction:
     )
 
 
-def regions_of(recipes: dict[str, Method], method: str) -> tuple[str, ...]:
+def regions_of(recipes: dict[str, Method], method: str, labels: Labels = KITS19) -> tuple[str, ...]:
     """The regions that a row looks for, outer ones first."""
     recipe = recipes[method]
-    if recipe.external is not None:
-        return recipe.external.regions
     if recipe.nnunet is not None:
-        return KITS19.names
-    found = set(recipe.merge.maps) if recipe.merge else set()
+        return labels.names
+    origin = recipe.merge or recipe.external
+    found = set(origin.regions) if origin else set()
     for row in recipe.rows:
-        found.update(regions_of(recipes, row))
-    return tuple(name for name in KITS19.names if name in found)
+        found.update(regions_of(recipes, row, labels))
+    return tuple(name for name in labels.names if name in found)
 
 
-def merging(recipes: dict[str, Method], method: str) -> Merging:
+def merging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) -> Merging:
     """The part of a recipe that merging and scoring use."""
-    merge, found = recipes[method].merge, regions_of(recipes, method)
-    looked_for = None if found == KITS19.names else found
+    merge, found = recipes[method].merge, regions_of(recipes, method, labels)
+    looked_for = None if found == labels.names else found
     if merge is None:
         return Merging(family=recipes[method].family, regions=looked_for)
     stage_at = {role: place.partition(".")[0] for role, place in merge.maps.items()}
@@ -103,8 +102,7 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
         )
         for name, stage in merged.items()
     }
-    regions = [name for name in KITS19.names if name in stage_at]
-    grid, last = stage_at[regions[0]], stage_at[regions[-1]]
+    grid, last = stage_at[found[0]], stage_at[found[-1]]
     looking = merged[grid]
     while looking.regions is not None:
         grid, looking = looking.regions.stage, stage_of(recipes, method, looking.regions.stage)
@@ -121,11 +119,11 @@ def merging(recipes: dict[str, Method], method: str) -> Merging:
     )
 
 
-def imported(method: Method) -> External:
+def imported(method: Method, labels: Labels = KITS19) -> External:
     """Which files a row takes over, and what they mean: another program's, or nnU-Net's."""
     if method.external is not None:
         return method.external
-    values = {KITS19.own_value(region): region.name for region in KITS19.regions}
+    values = {labels.own_value(region): region.name for region in labels.regions}
     return External(
         files=(ExternalFile(path="{case}.nii.gz", labels=values),), trained_on_these=False
     )
@@ -146,16 +144,22 @@ def planned_on_these(recipes: dict[str, Method], method: str) -> bool:
     return recipe.nnunet is not None or any(planned_on_these(recipes, of) for of in recipe.rows)
 
 
-def row(recipes: dict[str, Method], method: str, labelled: Iterable[str] = ()) -> Row:
+def row(
+    recipes: dict[str, Method],
+    method: str,
+    labelled: Iterable[str] = (),
+    labels: Labels = KITS19,
+) -> Row:
     """The part of a recipe that the tables use, with what is missing of the labelled cases."""
     settings = recipes[method]
+    published = settings.published
     missing = [case for case in labelled if not external_files(recipes, method, case)]
     names = [*settings.stages, *settings.members]
     validated = any(stage_of(recipes, method, name).training.validation for name in names)
     return Row(
         family=settings.family,
         title=settings.title,
-        published=settings.published,
+        published=published if published and published.labels == labels.name else None,
         validated=validated or any(row(recipes, of).validated for of in settings.rows),
         planned_on_these=planned_on_these(recipes, method),
         missing=len(missing) if settings.external else 0,

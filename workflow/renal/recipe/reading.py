@@ -8,10 +8,12 @@ from renal.recipe.checks import check_members
 from renal.recipe.configuration import Configuration, refuse_taken_name
 from renal.recipe.method import Method
 from renal.recipe.rows import check_rows
+from renal.recipe.schemes import check_regions
 from renal.recipe.strict_yaml import read_mapping
 from renal.recipe.validated import validated
+from renal.sources import ROOT
 
-METHODS = Path(__file__).resolve().parents[2] / "methods"
+METHODS = ROOT / "workflow/methods"
 
 
 def load_methods(configuration: Configuration) -> dict[str, Method]:
@@ -43,6 +45,7 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
     for name, method in recipes.items():
         check_members(recipes, name, method)
         check_rows(recipes, name, method)
+    check_regions(recipes, configuration.data.scheme)
     return recipes
 
 

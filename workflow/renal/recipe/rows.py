@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from renal.errors import InputError
 from renal.evaluate.settings import AveragedMap, Averaging, Voting
+from renal.labels import KITS19, Labels
 from renal.learn.nnunet.layout import STAGE
 from renal.learn.targets import maps_of
 from renal.recipe.method import Method
 from renal.recipe.parts import owners_of, regions_of, stage_of
 
 
-def averaging(recipes: dict[str, Method], method: str) -> Averaging:
+def averaging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) -> Averaging:
     """What the average of a row's rows is made of."""
     average = recipes[method].average
     if average is None:
@@ -21,7 +22,7 @@ def averaging(recipes: dict[str, Method], method: str) -> Averaging:
         merge = recipes[row].merge
         if merge is None:
             raise ValueError(f"{row} has no probabilities")  # check_rows tells it
-        for region in regions_of(recipes, row):
+        for region in regions_of(recipes, row, labels):
             stage, _, channel = merge.maps[region].partition(".")
             maps = maps_of(stage_of(recipes, row, stage).training.target)
             number = maps.index(channel) if channel else 0
@@ -33,14 +34,14 @@ def averaging(recipes: dict[str, Method], method: str) -> Averaging:
     )
 
 
-def voting(recipes: dict[str, Method], method: str) -> Voting:
+def voting(recipes: dict[str, Method], method: str, labels: Labels = KITS19) -> Voting:
     """The rows that vote on each region of a row."""
     vote = recipes[method].vote
     if vote is None:
         raise ValueError(f"{method} does not vote")
     voters = {
-        region: tuple(row for row in vote.of if region in regions_of(recipes, row))
-        for region in regions_of(recipes, method)
+        region: tuple(row for row in vote.of if region in regions_of(recipes, row, labels))
+        for region in regions_of(recipes, method, labels)
     }
     return Voting(regions=voters, by=vote.by)
 
@@ -80,7 +81,7 @@ def check_rows(recipes: dict[str, Method], name: str, method: Method) -> None:
                 f"{source}: average.of: {row} has segmentations and no probabilities: "
                 "leave it out, or use a vote"
             )
-        for region in regions_of(recipes, row):
+        for region in merge.regions:
             stage = merge.maps[region].partition(".")[0]
             if stage_of(recipes, row, stage).training.network.classifies:
                 raise InputError(

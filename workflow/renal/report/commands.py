@@ -12,7 +12,7 @@ def draw_comparison(a: Arguments) -> Work:
     """Draw the comparison of rows."""
     from renal.report.comparison_pictures import draw_comparison
 
-    return partial(draw_comparison, a.tables, a.listed, a.output)
+    return partial(draw_comparison, a.tables, a.listed, a.output, a.labels)
 
 
 def draw_overlays(a: Arguments) -> Work:
@@ -22,7 +22,7 @@ def draw_overlays(a: Arguments) -> Work:
 
     def work() -> None:
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        draw_overlays(a.scores, a.segmentations, cases, a.output)
+        draw_overlays(a.scores, a.segmentations, cases, a.output, a.labels)
 
     return work
 
@@ -34,7 +34,7 @@ def draw_gallery(a: Arguments) -> Work:
 
     def work() -> None:
         cases = {case.name: case for case in usable(a.checked, a.data)}
-        draw_gallery(dict(a.scores), dict(a.segmentations), cases, a.output)
+        draw_gallery(dict(a.scores), dict(a.segmentations), cases, a.output, a.labels)
 
     return work
 
@@ -51,4 +51,4 @@ def draw_located(a: Arguments) -> Work:
     """Draw how much of kidney and tumour the located regions hold."""
     from renal.report.located import draw_located
 
-    return partial(draw_located, a.scores, a.name, a.output)
+    return partial(draw_located, a.scores, a.name, a.output, a.labels)

@@ -21,7 +21,7 @@ from renal.labels import KITS19, Labels
 from renal.report.comparison import NOTES as COMPARED
 from renal.report.comparison import comparison_forms, read_comparison
 from renal.report.ranked import RANKS, columns_of, composites, mean_of_rows, ranked_cases
-from renal.report.tables import NOTES, forms, notes_on, notes_on_others
+from renal.report.tables import COLUMNS, forms, notes, notes_on_others
 from renal.report.viewed import TRUTH, read_segmented, viewed
 
 if TYPE_CHECKING:
@@ -86,13 +86,14 @@ def write_page(
         If a file is missing or damaged.
     """
     scored = {row: read_table(scores[row], columns_of(labels)) for row in methods}
-    notes = [NOTES + notes_on(methods)]
+    cv = read_table(tables / "cv.csv", COLUMNS)
+    below = [notes(cv, methods, labels)]
     if len(methods) > 1:
-        notes.append(COMPARED + notes_on_others(methods))
+        below.append(COMPARED + notes_on_others(methods))
     values: dict[str, Any] = {
         "rows": list(methods),
-        "tables": _tables(tables, methods, labels),
-        "notes": notes,
+        "tables": _tables(cv, tables, methods, labels),
+        "notes": below,
         "pictures": [_picture(path, output.parent) for path in pictures],
         "cases": _case_table(scored, labels),
     }
@@ -127,9 +128,10 @@ def _page(**values: Any) -> str:
     return environment.get_template("page.html").render(**values)
 
 
-def _tables(folder: Path, methods: dict[str, "Row"], labels: Labels) -> dict[str, list[list[str]]]:
+def _tables(
+    cv: pd.DataFrame, folder: Path, methods: dict[str, "Row"], labels: Labels
+) -> dict[str, list[list[str]]]:
     """Title to lines of cells, the head before them."""
-    cv = read_table(folder / "cv.csv", ("method", "grid", "metric", "mean", "sd", "published"))
     found = forms(cv, methods, labels)
     if len(methods) > 1:
         found |= {

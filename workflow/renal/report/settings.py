@@ -1,22 +1,20 @@
 """What the tables need to know of a method."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import NonNegativeInt
 
-from renal.labels import KITS19
 from renal.settings import Name, Strict
-
-if TYPE_CHECKING:
-    Scored = str
-else:
-    Scored = Literal[(*KITS19.names, "composite")]
 
 
 class Published(Strict):
-    """Figures from the paper: mean Dice of regions and, where given, its SD over folds."""
+    """Figures from the paper: mean Dice of regions and, where given, its SD over folds.
 
-    dice: dict[Scored, tuple[float, float | None]]
+    `labels` is the scheme that they were scored by: tables by another one leave them out.
+    """
+
+    labels: Name = "kits19"
+    dice: dict[Name, tuple[float, float | None]]
     grid: Literal["native", "resampled"]
     where: str
 

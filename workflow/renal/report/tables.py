@@ -11,17 +11,19 @@ from renal.errors import InputError
 from renal.files import write_text
 from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
+from renal.report.annotators import (
+    ANNOTATORS,
+    annotators_means,
+    notes_on_annotators,
+    with_found,
+)
 
 if TYPE_CHECKING:
     from renal.report.settings import Row
 
-GRIDS = {
-    "native": "Native grid, official KiTS19 Dice",
-    "resampled": "Each method's own grid",
-    "ceiling": "Ceiling: the truth through the method's grids, on the native grid",
-}
-# What others report on the same data, for orientation: mean Dice of regions.
-OTHERS_REACH = {
+GRIDS = ("native", "resampled", "ceiling")
+# What others report by the same scheme of labels, for orientation: mean Dice of regions.
+KITS19_REACHED = {
     "nnU-Net 3d_fullres, five-fold cross-validation, published": {
         "kidney": 0.970,
         "tumour": 0.837,
@@ -39,6 +41,19 @@ OTHERS_REACH = {
         "composite": 0.953,
     },
 }
+KITS23_REACHED = {
+    "nnU-Net, five-fold cross-validation, published": {"composite": 0.860},
+    "nnU-Net ResEnc M, five-fold cross-validation, published": {"composite": 0.868},
+    "nnU-Net ResEnc L, five-fold cross-validation, published": {"composite": 0.882},
+    "nnU-Net ResEnc XL, five-fold cross-validation, published": {"composite": 0.887},
+    "MedNeXt L, five-fold cross-validation, published": {"composite": 0.883},
+    "STU-Net B, five-fold cross-validation, published": {"composite": 0.863},
+    "U-Mamba, five-fold cross-validation, published": {"composite": 0.863},
+    "SwinUNETR, five-fold cross-validation, published": {"composite": 0.813},
+    "Auto3DSeg SegResNet, five-fold cross-validation, published": {"composite": 0.811},
+    "KiTS23 winner, test set, published": {"composite": 0.835},
+}
+OTHERS_REACH = {"kits19": KITS19_REACHED, "kits23": KITS23_REACHED}
 # What is known of other programs' models.
 TRAINED_ON_THESE = {
     True: "whose models were trained on these cases",
@@ -48,13 +63,37 @@ TRAINED_ON_THESE = {
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
 
 NOTES = (
-    'Mean (SD over the folds of the folds\' means). "Kidney" is kidney and tumour together, as in '
-    "the official metric; two empty masks score 1, one empty mask 0. HD95 as MONAI defines it, "
-    "over the cases in which both masks exist. Volume error is (predicted - true) / true. "
+    "Mean (SD over the folds of the folds' means). {regions}; two empty masks score 1, one empty "
+    "mask 0. HD95 as MONAI defines it, over the cases in which both masks exist. {surfaces}"
+    "Volume error is (predicted - true) / true. "
     "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
     "fewer cases than the row has, n says for how many. Our models "
     "predicted every case by the one that had not seen it."
 )
+
+
+def grid_titles(labels: Labels = KITS19) -> dict[str, str]:
+    """Title of the table of each grid."""
+    official = {"kits19": "official KiTS19 ", "kits23": "official KiTS23 "}.get(labels.name, "")
+    return {
+        "native": f"Native grid, {official}Dice",
+        "resampled": "Each method's own grid",
+        "ceiling": "Ceiling: the truth through the method's grids, on the native grid",
+    }
+
+
+def general_notes(labels: Labels = KITS19) -> str:
+    """How the tables are to be read, whatever the methods."""
+    names = {**labels.tissues, labels.own_value(labels.regions[0]): labels.regions[0].name}
+    parts = []
+    for region in labels.regions:
+        *others, last = (names[value] for value in region.labels)
+        if others:
+            parts.append(f'"{region.title}" is {", ".join(others)} and {last} together')
+    official = ", as in the official metric" if labels.name else ""
+    areas = any(region.surface == "areas" for region in labels.regions)
+    surfaces = "Surface Dice as DeepMind defines it, by areas. " if areas else ""
+    return NOTES.format(regions=", ".join(parts) + official, surfaces=surfaces)
 
 
 def dice_titles(labels: Labels) -> dict[str, str]:
@@ -69,7 +108,7 @@ def further_titles(labels: Labels) -> dict[str, str]:
     return (
         {f"{r.name}_hd95": f"{r.title} HD95, mm" for r in regions}
         | {
-            f"{r.name}_surface_dice": f"{r.title} surface Dice, {r.tolerance_mm:g} mm"
+            f"{r.name}_surface_dice": f"{r.title} surface Dice, {r.tolerance_mm:.3g} mm"
             for r in regions
         }
         | {f"{r.name}_volume_error": f"{r.title} volume error" for r in regions}
@@ -79,7 +118,10 @@ def further_titles(labels: Labels) -> dict[str, str]:
 
 
 def cross_validation(
-    scores: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19
+    scores: pd.DataFrame,
+    methods: dict[str, "Row"],
+    labels: Labels = KITS19,
+    annotators: Path | None = None,
 ) -> pd.DataFrame:
     """Mean and SD over the folds' means, for each method, grid and metric.
 
@@ -91,20 +133,17 @@ def cross_validation(
         Method name to its recipe, in the order of the table.
     labels : Labels
         The regions that were scored.
+    annotators : Path, optional
+        Scores of annotators among themselves, which are told by the mean alone.
 
     Returns
     -------
     pandas.DataFrame
         Tidy, with columns `COLUMNS`. `cases` counts those in which the metric is defined.
     """
-    scores = scores.copy()
-    for region in labels.regions:
-        if region.lesion:
-            detection = scores[f"{region.name}_detection"]
-            there = detection.isin(["found", "missed"])
-            scores[f"{region.name}s_found"] = (detection == "found").where(there)
+    scores = with_found(scores, labels)
     metrics = [*dice_titles(labels), *further_titles(labels)]
-    rows = []
+    rows = annotators_means(annotators, metrics, labels) if annotators else []
     for name, method in methods.items():
         for grid in GRIDS:
             part = scores[(scores["method"] == name) & (scores["grid"] == grid)]
@@ -143,12 +182,9 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
     rows = []
     for name, method in methods.items():
         part = table[(table["method"] == name) & (table["grid"] == grid)].set_index("metric")
-        row = {"Method": f"{method.title} (`{name}`)"}
         counts = part[["cases", "folds"]].max()
+        row = {"Method": f"{method.title} (`{name}`)", **_cells(part, metrics)}
         for metric, title in metrics.items():
-            row[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
-            if 0 < part.loc[metric, "cases"] < counts["cases"]:
-                row[title] += f", n={part.loc[metric, 'cases']}"
             figure = _figure(method, metric)
             if figure is not None and pd.notna(part.loc[metric, "published"]):
                 row[title] += (
@@ -162,6 +198,26 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
     return pd.DataFrame(rows)
 
 
+def _cells(part: Any, metrics: dict[str, str]) -> dict[str, str]:
+    """Title to mean and SD, and of how many cases where a metric is defined for fewer."""
+    most = part["cases"].max()
+    cells = {}
+    for metric, title in metrics.items():
+        cases = part.loc[metric, "cases"]
+        cells[title] = _cell(part.loc[metric, "mean"], part.loc[metric, "sd"])
+        cells[title] += f", n={cases}" if 0 < cases < most else ""
+    return cells
+
+
+def _with_annotators(form: pd.DataFrame, table: pd.DataFrame, metrics: Any) -> pd.DataFrame:
+    """A form with a row of annotators among themselves, where there are any."""
+    part = table[table["method"] == ANNOTATORS].set_index("metric")
+    if part.empty:
+        return form
+    row = {"Method": ANNOTATORS.capitalize(), **_cells(part, metrics)}
+    return pd.concat([form, pd.DataFrame([row | {"Cases": str(part["cases"].max()), "Folds": ""}])])
+
+
 def forms(
     table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19
 ) -> dict[str, pd.DataFrame]:
@@ -170,15 +226,18 @@ def forms(
     Papers with several rows, such as an ablation, have tables of their own beside those of all.
     """
     dice = dice_titles(labels)
-    tables = {title: _form(table, methods, grid, dice) for grid, title in GRIDS.items()}
+    titles = grid_titles(labels)
+    tables = {title: _form(table, methods, grid, dice) for grid, title in titles.items()}
     tables = {title: form for title, form in tables.items() if len(form)}
     others = [
         [name, *(_reached(figures, metric) for metric in dice), "", ""]
-        for name, figures in OTHERS_REACH.items()
+        for name, figures in OTHERS_REACH.get(labels.name, {}).items()
     ]
-    native = tables[GRIDS["native"]]
-    tables[GRIDS["native"]] = pd.concat([native, pd.DataFrame(others, columns=native.columns)])
-    tables["Further metrics, native grid"] = _form(table, methods, "native", further_titles(labels))
+    native = _with_annotators(tables[titles["native"]], table, dice)
+    tables[titles["native"]] = pd.concat([native, pd.DataFrame(others, columns=native.columns)])
+    further = further_titles(labels)
+    form = _form(table, methods, "native", further)
+    tables["Further metrics, native grid"] = _with_annotators(form, table, further)
     families = dict.fromkeys(method.family for method in methods.values())
     for family in families if len(families) > 1 else ():
         rows = {name: method for name, method in methods.items() if method.family == family}
@@ -186,7 +245,7 @@ def forms(
             for grid in ("native", "resampled"):
                 form = _form(table, rows, grid, dice)
                 if len(form):
-                    tables[f"{family}: {GRIDS[grid]}"] = form
+                    tables[f"{family}: {titles[grid]}"] = form
     return tables
 
 
@@ -198,7 +257,7 @@ def _reached(figures: dict[str, float], metric: str) -> str:
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as Markdown; a published figure stands in brackets beside ours."""
     tables = markdown_tables(forms(table, methods, labels))
-    return "\n".join(["# Cross-validation", "", *tables, NOTES + notes_on(methods), ""])
+    return "\n".join(["# Cross-validation", "", *tables, notes(table, methods, labels), ""])
 
 
 def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -214,12 +273,13 @@ def markdown_tables(tables: dict[str, pd.DataFrame]) -> list[str]:
 def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """Tables as LaTeX, for booktabs."""
     parts = []
+    below = notes(table, methods, labels)
     for title, form in forms(table, methods, labels).items():
         lines = [" & ".join(_escaped(str(cell)) for cell in row) for row in form.to_numpy()]
         head = " & ".join(_escaped(column) for column in form.columns)
         parts += [
             r"\begin{table}",
-            rf"\caption{{{_escaped(title)}. {_escaped(NOTES + notes_on(methods))}}}",
+            rf"\caption{{{_escaped(title)}. {_escaped(below)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(form.columns) - 1)}}}",
             r"\toprule",
             head + r" \\",
@@ -231,6 +291,11 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS1
             "",
         ]
     return "\n".join(parts)
+
+
+def notes(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
+    """How the tables are to be read."""
+    return general_notes(labels) + notes_on_annotators(table) + notes_on(methods)
 
 
 def notes_on(methods: dict[str, "Row"]) -> str:
@@ -278,7 +343,11 @@ def _escaped(text: str) -> str:
 
 
 def write_tables(
-    scores: list[Path], methods: dict[str, "Row"], output: Path, labels: Labels = KITS19
+    scores: list[Path],
+    methods: dict[str, "Row"],
+    output: Path,
+    labels: Labels = KITS19,
+    annotators: Path | None = None,
 ) -> None:
     """Write cv.csv, cv.md, cv.tex and cv.html into the folder `output`.
 
@@ -289,12 +358,12 @@ def write_tables(
     """
     collected = pd.concat([read_table(path, _columns(labels)) for path in scores])
     _refuse_other_cases(collected, list(methods))
-    table = cross_validation(collected, methods, labels)
+    table = cross_validation(collected, methods, labels, annotators)
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
     write_text(output / "cv.tex", latex(table, methods, labels))
     tables = forms(table, methods, labels)
-    write_text(output / "cv.html", html_page(tables, NOTES + notes_on(methods)))
+    write_text(output / "cv.html", html_page(tables, notes(table, methods, labels)))
 
 
 def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:

@@ -117,7 +117,26 @@ def test_logits_are_not_confined_to_probabilities():
     assert logits.min() < 0
 
 
-@pytest.mark.parametrize("channels_out", [1, 3])
-def test_only_whole_and_tumour_can_be_asked_for(channels_out):
-    with pytest.raises(ValueError, match=f"not {channels_out}"):
-        tunet.Network(1, channels_out, **SMALL)
+def test_one_map_is_no_cascade():
+    with pytest.raises(ValueError, match="not 1"):
+        tunet.Network(1, 1, **SMALL)
+
+
+def test_of_three_maps_each_net_sees_the_image_and_the_map_before():
+    network = tunet.Network(1, 3, **SMALL)
+    (between,) = network.between
+    given = []
+    for net in (between, network.tumour):
+        net.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    image = torch.randn(1, 1, 8, 8, 8)
+    (logits,) = network(image)
+    assert logits.shape == (1, 3, 8, 8, 8)
+    for number, seen in enumerate(given):
+        assert torch.equal(seen, torch.cat([image, logits[:, number : number + 1].sigmoid()], 1))
+    logits[:, 2].square().mean().backward()
+    assert_kernels_learn(network)
+
+
+def test_the_papers_net_has_no_weights_between():
+    names = tunet.Network(1, 2, **SMALL).state_dict()
+    assert {name.partition(".")[0] for name in names} == {"whole", "tumour"}

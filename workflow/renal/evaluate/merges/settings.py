@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from renal.labels import KITS19
 from renal.settings import Name, Share, Strict
 
 # A stage, or one of the maps of a stage that gives several.
-Place = Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]*(\.({'|'.join(KITS19.names)}))?$")]
+Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9]*)?$")]
 
 
 class MergeSettings(Strict):
@@ -16,24 +15,16 @@ class MergeSettings(Strict):
 
     maps: dict[Name, Place]
 
-    def _require(self, needed: set[str], possible: set[str]) -> None:
-        if missing := sorted(needed - set(self.maps)):
-            raise ValueError(f"maps must say where {', '.join(missing)} is")
-        if unknown := sorted(set(self.maps) - possible):
-            raise ValueError(
-                f"maps: {', '.join(unknown)}: choose from {', '.join(sorted(possible))}"
-            )
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that it finds."""
+        return tuple(self.maps)
 
 
 class Nested(MergeSettings):
     """Regions within each other, outermost first; of `maps` each is a region."""
 
     name: Literal["nested"]
-
-    @model_validator(mode="after")
-    def _regions(self) -> "Nested":
-        self._require({KITS19.names[0]}, set(KITS19.names))
-        return self
 
 
 class KidneyGrowth(Strict):
@@ -63,9 +54,18 @@ class Hysteresis(MergeSettings):
     tumour_growth: TumourGrowth
     small_voxels: PositiveInt
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that it finds."""
+        return tuple(role for role in self.maps if role != "within")
+
     @model_validator(mode="after")
     def _roles(self) -> "Hysteresis":
-        self._require({"kidney", "tumour", "within"}, {"kidney", "tumour", "within"})
+        roles = {"kidney", "tumour", "within"}
+        if missing := sorted(roles - set(self.maps)):
+            raise ValueError(f"maps must say where {', '.join(missing)} is")
+        if unknown := sorted(set(self.maps) - roles):
+            raise ValueError(f"maps: {', '.join(unknown)}: choose from {', '.join(sorted(roles))}")
         return self
 
 

@@ -33,6 +33,8 @@ class NetworkSettings(Strict):
     ----------
     outputs : int or None
         How many channels it gives, where that is fixed.
+    cascaded : bool
+        Whether it gives several maps, each found with the help of the one before.
     classifies : bool
         Whether it tells of whole slices whether they hold anything, and not of voxels.
     flat : bool
@@ -51,6 +53,7 @@ class NetworkSettings(Strict):
     """
 
     outputs: ClassVar[int | None] = None
+    cascaded: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
 
     @property
@@ -130,7 +133,10 @@ class UNet(NetworkSettings):
 
 
 class TuNet(NetworkSettings):
-    """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py)."""
+    """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py).
+
+    Of more regions each has a net, outer ones first.
+    """
 
     name: Literal["tunet"]
     width: PositiveInt
@@ -139,7 +145,7 @@ class TuNet(NetworkSettings):
     pyramid: bool
     squeeze: PositiveInt | None = None
 
-    outputs: ClassVar[int | None] = 2
+    cascaded: ClassVar[bool] = True
 
     @property
     def kilobytes(self) -> float:

@@ -9,14 +9,16 @@ from renal.learn.networks.unet import UNet, group_norm
 
 
 class Network(nn.Module):
-    """Two U-Nets end to end: the second sees the image and the first one's probabilities.
+    """U-Nets end to end: each after the first sees the image and the probabilities before it.
+
+    The paper has two. For masses between kidney and tumour another one lies between them.
 
     Parameters
     ----------
     channels_in : int
         Channels of the image: 1.
     channels_out : int
-        2: kidney with tumour, and tumour.
+        2: kidney with tumour, and tumour; more for regions between them.
     width : int
         Channels of the first convolution of each net; they double with every level.
     depth : int
@@ -31,7 +33,7 @@ class Network(nn.Module):
     Raises
     ------
     ValueError
-        If `channels_out` is not 2.
+        If `channels_out` is less than 2.
     """
 
     def __init__(
@@ -45,8 +47,8 @@ class Network(nn.Module):
         squeeze: int | None,
     ) -> None:
         super().__init__()
-        if channels_out != 2:
-            raise ValueError(f"TuNet gives two channels, kidney and tumour, not {channels_out}")
+        if channels_out < 2:
+            raise ValueError(f"TuNet gives two channels or more, not {channels_out}")
         net = partial(
             UNet,
             channels_out=1,
@@ -58,11 +60,13 @@ class Network(nn.Module):
             squeeze=squeeze,
         )
         self.whole = net(channels_in)
+        self.between = nn.ModuleList(net(channels_in + 1) for _ in range(channels_out - 2))
         self.tumour = net(channels_in + 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Logits (batch, 2, z, y, x), kidney and tumour, of an image (batch, 1, z, y, x)."""
-        whole = self.whole(image)
-        # The image comes first, because it is what T-Net's pyramid shrinks.
-        tumour = self.tumour(torch.cat([image, whole.sigmoid()], dim=1))
-        return (torch.cat([whole, tumour], dim=1),)
+        """Logits (batch, channels, z, y, x), outer regions first, of (batch, 1, z, y, x)."""
+        maps = [self.whole(image)]
+        for net in (*self.between, self.tumour):
+            # The image comes first, because it is what the net's pyramid shrinks.
+            maps.append(net(torch.cat([image, maps[-1].sigmoid()], dim=1)))
+        return (torch.cat(maps, dim=1),)

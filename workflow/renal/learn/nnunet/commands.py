@@ -26,7 +26,8 @@ def write_nnunet_dataset(a: Arguments) -> Work:
         for fold, path in a.checked:
             records.setdefault(fold, []).append(path)
         folds = {fold: usable(paths, a.data) for fold, paths in records.items()}
-        write_dataset(folds, a.data, a.output, regions=settings.regions, threads=a.threads)
+        common = {"labels": a.labels, "threads": a.threads}
+        write_dataset(folds, a.data, a.output, regions=settings.regions, **common)
 
     return work
 

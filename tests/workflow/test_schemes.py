@@ -1,0 +1,91 @@
+"""A run on labels with cysts: a row that finds them beside one of two classes."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from renal.data.phantom import write_phantom
+from renal.recipe.schemes import KITS23
+
+from .conftest import Project, demo_on, make_project
+
+pytestmark = pytest.mark.slow
+FOUND = {"tunet_cyst": KITS23.names, "tunet": ("kidney", "tumour")}
+
+
+@pytest.fixture(scope="module")
+def schemes(tmp_path_factory) -> Project:
+    """The smaller method of demos/kits23.yaml, with and without cysts, on four small cases."""
+    folder = tmp_path_factory.mktemp("schemes")
+    write_phantom(folder / "data", labelled=4, unlabelled=0, seed=1, size=64, labels=KITS23)
+    configuration = demo_on(folder / "data", "kits23", {"methods": list(FOUND)})
+    overrides = configuration["overrides"]["tunet_cyst"]
+    overrides["stages"]["segment"]["training"]["epochs"] = 12
+    configuration["overrides"] = dict.fromkeys(FOUND, overrides)
+    project = make_project(folder, configuration)
+    run = project.snakemake()
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return project
+
+
+def label_map(path) -> np.ndarray:
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+@pytest.mark.parametrize("method", FOUND)
+def test_rows_are_scored_for_what_they_look_for_by_the_official_classes(schemes, method):
+    scores = pd.read_csv(schemes.folder / f"results/{method}/scores.csv")
+    native = scores[scores["grid"] == "native"].set_index("case")
+    assert len(native) == 4
+    cysts = 0
+    for case, row in native.iterrows():
+        truth = label_map(schemes.folder / f"data/{case}/segmentation.nii.gz")
+        found = label_map(schemes.folder / f"results/{method}/segmentation/{case}.nii.gz")
+        assert set(np.unique(found)) <= {0, 1, 2} | ({3} if method == "tunet_cyst" else set())
+        assert found.any()
+        cysts += np.count_nonzero(truth == 3)
+        for region in KITS23.regions:
+            if region.name not in FOUND[method]:
+                continue
+            one, other = (np.isin(label, region.labels) for label in (found, truth))
+            total = one.sum() + other.sum()
+            dice = 2 * (one & other).sum() / total if total else 1.0
+            assert row[f"{region.name}_dice"] == pytest.approx(dice, abs=1e-6)
+    assert cysts
+    for name in set(KITS23.names) - set(FOUND[method]):
+        assert scores.filter(like=f"{name}_").isna().all(axis=None)
+    assert scores["composite"].notna().all() == (method == "tunet_cyst")
+
+
+def test_tables_quote_what_was_published_by_these_labels(schemes):
+    text = (schemes.folder / "results/tables/cv.md").read_text()
+    assert "official KiTS23 Dice" in text and "KiTS23 winner, test set, published" in text
+    assert "leaderboard 2020" not in text  # KiTS19's
+    assert "[0.857" not in text  # TuNet's, by KiTS19's labels
+    table = pd.read_csv(schemes.folder / "results/tables/cv.csv")
+    masses = table[table["metric"] == "masses_surface_dice"]
+    assert set(masses.dropna(subset="mean")["method"]) == {"tunet_cyst"}
+    assert table["published"].isna().all()
+
+
+def test_another_colour_draws_and_another_tolerance_scores_and_neither_trains(schemes):
+    assert schemes.plan() == {}
+    keys = ("labels", "title", "colour", "tolerance_mm", "lesion")
+    regions = {r.name: {key: getattr(r, key) for key in keys} for r in KITS23.regions}
+    drawn = {"write_tables", "compare", "write_page"}
+    drawn |= {"draw_comparison", "draw_gallery", "draw_overlays"}
+    for change, again in (
+        ({"colour": "#123456"}, drawn),
+        ({"tolerance_mm": 2.0}, drawn | {"evaluate", "collect_scores"}),
+    ):
+        masses = {"masses": regions["masses"] | change}
+        changed = schemes.plan("--config", f"data={json.dumps({'regions': regions | masses})}")
+        assert set(changed) == again
+
+
+def test_other_labels_are_checked_and_learned_anew(schemes):
+    again = schemes.plan("--config", 'data={"labels": "kits19"}', "methods=[tunet]")
+    assert (again["validate"], again["train"], again["evaluate"]) == (2, 2, 2)

@@ -1,0 +1,48 @@
+"""Steps and commands about data: from arguments to the work to do, as in `renal.steps`.
+
+Each imports what it needs itself.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+Work = Callable[[], object]
+
+
+def phantom(a: argparse.Namespace) -> Work:
+    """Write a procedural data set in KiTS19's layout."""
+    from renal.data.phantom import write_phantom
+
+    numbers = {"labelled": a.labelled, "unlabelled": a.unlabelled, "seed": a.seed, "size": a.size}
+    return partial(write_phantom, a.output, **numbers, labels=a.labels, processes=a.threads)
+
+
+def fetch(a: argparse.Namespace) -> Work:
+    """Download KiTS19 or KiTS23 from the official places."""
+    from renal.data.fetch import fetch
+
+    return lambda: fetch(a.challenge, a.to, accepted=a.accept_licence, cases=a.cases, parts=a.parts)
+
+
+def add_commands(
+    add: Callable[[Callable[[argparse.Namespace], Work]], argparse.ArgumentParser],
+) -> None:
+    """Describe the arguments of every command to a parser that `add` makes of it."""
+    parser = add(fetch)
+    parser.add_argument("challenge", choices=["kits19", "kits23"])
+    parser.add_argument("--to", type=Path, required=True, help="data folder to write")
+    parser.add_argument(
+        "--cases", nargs="+", default=[], help="numbers and ranges such as 0-299; default: all"
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=["images", "labels", "instances"],
+        default=["images", "labels"],
+        help="what to fetch of each; instances are each annotator's outlines, KiTS23 only",
+    )
+    parser.add_argument(
+        "--accept-licence", action="store_true", help="CC BY-NC-SA 4.0, for the data"
+    )
