@@ -277,7 +277,7 @@ class Plan(Cohort):
     def pictures_of(self, method: str) -> list[Path]:
         """Pictures of a method's results."""
         folder = self.results / method / "pictures"
-        curves = [folder / f"curves_{stage}.png" for stage in self.recipes[method].stages]
+        curves = [folder / f"curves_{trained}.png" for trained in self.recipes[method].trained]
         located = [folder / "located.png"] if self.merging(method).located else []
         return [folder / f"{rank}.png" for rank in RANKS] + curves + located
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel
 
 from renal.errors import InputError
 
@@ -232,6 +232,8 @@ def import_segmentations(a: Arguments) -> Work:
     from renal.handover.checked import usable
 
     settings = _settings(External, a)
+    if a.segmentations:
+        settings = settings.model_copy(update={"folder": a.segmentations})
     return lambda: import_segmentations(
         usable(a.checked, a.data), settings, a.output, check_place=check_place, **_common(a)
     )
@@ -374,10 +376,7 @@ def _common(a: Arguments) -> dict[str, Any]:
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:
-    try:
-        return model.model_validate_json(a.settings)
-    except ValidationError as error:
-        raise InputError(f"--settings: {' '.join(str(error).split())}") from error
+    return model.model_validate_json(a.settings)
 
 
 def _grouped(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:
