@@ -5,7 +5,6 @@ that share a step share its files.
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -19,7 +18,7 @@ from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
-from renal.learn.networks.settings import NetworkSettings, Pretrained
+from renal.learn.networks.settings import Pretrained
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.recipe import (
@@ -38,10 +37,12 @@ from renal.recipe import (
     stage_of,
     true_region_crop,
 )
-from renal.settings import Extent, as_json, as_values, settings_hash
+from renal.settings import as_json, as_values, settings_hash
 from renal.sources import MODULES, code_hash, prediction_components, training_components
 
 RANKS = ("best", "median", "worst")
+# Of each process that computes on a GPU: torch with CUDA's and cuDNN's libraries takes 3 to 4 GB.
+GPU_HOST_MB = 6000
 
 
 def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
@@ -276,7 +277,7 @@ class Plan(Cohort):
     def pictures_of(self, method: str) -> list[Path]:
         """Pictures of a method's results."""
         folder = self.results / method / "pictures"
-        curves = [folder / f"curves_{stage}.png" for stage in self.recipes[method].stages]
+        curves = [folder / f"curves_{trained}.png" for trained in self.recipes[method].trained]
         located = [folder / "located.png"] if self.merging(method).located else []
         return [folder / f"{rank}.png" for rank in RANKS] + curves + located
 
@@ -322,22 +323,23 @@ class Plan(Cohort):
             for name, case in self.cases.items()
         }
 
-    def training_memory(self, method: str, stage: str, attempt: int) -> int:
-        """MB of a training on a CPU."""
+    def training_memory(self, method: str, stage: str, attempt: int, *, on_gpu: bool) -> int:
+        """MB of the host for a training, on a CPU with its activations."""
         training = self.training(method, stage)
         size, _ = self.recipes[method].stages[stage].seen
-        activations = activation_memory(training.network, size, training.batch_size)
-        return int((1500 + activations) * attempt)
+        on_cpu = 1500 + training.network.activations(size, training.batch_size)
+        return int((GPU_HOST_MB * training.gpus if on_gpu else on_cpu) * attempt)
 
-    def prediction_memory(self, method: str, stage: str, group: str, attempt: int) -> int:
-        """MB for a patch or some slices, and for the arrays of the volume or region around."""
+    def prediction_memory(
+        self, method: str, stage: str, group: str, attempt: int, *, on_gpu: bool
+    ) -> int:
+        """MB of the host for a patch or some slices, and for the arrays of the volume around."""
         settings = self.recipes[method].stages[stage]
         _, size = settings.seen
-        arrays = self.volume_memory(self.groups[group], 1, 1)
         # Without gradients less than half is needed, measured in 32 bits.
-        network = settings.training.network
-        activations = activation_memory(network, size, settings.inference.at_once) / 2
-        return int((1500 + activations + arrays) * attempt)
+        activations = settings.training.network.activations(size, settings.inference.at_once) / 2
+        needed = GPU_HOST_MB if on_gpu else 1500 + activations
+        return int((needed + self.volume_memory(self.groups[group], 1, 1)) * attempt)
 
 
 def sized(geometry: Geometry, *parts: Any) -> str:
@@ -347,12 +349,6 @@ def sized(geometry: Geometry, *parts: Any) -> str:
         for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
     ]
     return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"
-
-
-def activation_memory(network: NetworkSettings, size: Extent, batch: int) -> float:
-    """MB of activations that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
-    voxels = math.prod(length or 1 for length in (size[1:] if network.flat else size))
-    return 1.5 * network.kilobytes * voxels * batch / 1000
 
 
 def named(paths: dict[str, list[Path]]) -> list[str]:

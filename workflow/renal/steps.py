@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel
 
 from renal.errors import InputError
 
@@ -114,7 +114,8 @@ def train(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
-    from renal.learn.launch import joined, start_processes
+    from renal.learn.launch import joined, only_writer, start_processes, stop_signal
+    from renal.learn.memory import GpuMemory
     from renal.learn.pretrained import load_pretrained
     from renal.learn.results import write_results
     from renal.learn.settings import Training
@@ -133,7 +134,8 @@ def train(a: Arguments) -> Work:
             start_processes(gpus)
 
     def work() -> None:
-        with joined():
+        minutes = minutes_left() if a.minutes is None else a.minutes
+        with joined(), only_writer(a.output), stop_signal(minutes) as stop:
             train(
                 a.prepared,
                 settings,
@@ -142,9 +144,10 @@ def train(a: Arguments) -> Work:
                 threads=a.threads,
                 bfloat16_on_cpu=a.bfloat16_on_cpu,
                 name=a.name,
-                minutes=minutes_left() if a.minutes is None else a.minutes,
+                stop=stop,
                 pretrain=pretrain,
                 write=write_results,
+                memory=GpuMemory,
                 code=code_hash("learn.training", *training_components(settings)),
                 labels=a.labels,
             )
@@ -229,6 +232,8 @@ def import_segmentations(a: Arguments) -> Work:
     from renal.handover.checked import usable
 
     settings = _settings(External, a)
+    if a.segmentations:
+        settings = settings.model_copy(update={"folder": a.segmentations})
     return lambda: import_segmentations(
         usable(a.checked, a.data), settings, a.output, check_place=check_place, **_common(a)
     )
@@ -371,10 +376,7 @@ def _common(a: Arguments) -> dict[str, Any]:
 
 
 def _settings(model: type[Model], a: Arguments) -> Model:
-    try:
-        return model.model_validate_json(a.settings)
-    except ValidationError as error:
-        raise InputError(f"--settings: {' '.join(str(error).split())}") from error
+    return model.model_validate_json(a.settings)
 
 
 def _grouped(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:

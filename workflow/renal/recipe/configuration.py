@@ -61,6 +61,12 @@ class Compute(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
 
 
+class NnUNetEnvironment(Strict):
+    """nnU-Net's own environment; for rows that it trains."""
+
+    python: UsablePath = Path(".venv-nnunet/bin/python")
+
+
 def _or_nothing(overrides: Any) -> Any:
     """What stands under `overrides:`, which may be nothing."""
     return {} if overrides is None else overrides
@@ -75,6 +81,7 @@ class Configuration(Strict):
     folds: Folds
     batch_size: PositiveInt
     compute: Compute
+    nnunet: NnUNetEnvironment = NnUNetEnvironment()
     overrides: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_nothing)] = Field(
         default_factory=dict
     )
