@@ -207,7 +207,7 @@ NOTICED = {
     "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE}
     | {"draw_gallery", "write_page"},
     "image.components": {"validate", "crop_true_roi", "crop_roi", *MERGED, "average"}
-    | {"import_segmentations"},
+    | {"import_segmentations", "score_annotators"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
     "image.volume": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "image.placement": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
