@@ -240,6 +240,7 @@ NOTICED = {
     "report.pictures": DRAW,
     "learn": LEARN,
     "learn.prediction": {"predict"},
+    "learn.shortage": {"predict"},
     "learn.targets": LEARN,
     "learn.arrays": LEARN,
     "learn.device": LEARN,
@@ -250,8 +251,10 @@ NOTICED = {
     "learn.samplers.slices": LEARN,
 }
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
-# What is written at a training's end, and how its processes start, decides no model.
+# What is written at a training's end, how its processes start and where its cases lie, decides no
+# model.
 UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
+UNNOTICED += ("learn.memory",)
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
 # What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.
