@@ -11,7 +11,6 @@ configfile: workflow.source_path("config.yaml")
 
 
 include: "rules/common.smk"
-include: "rules/rows.smk"
 include: "rules/data.smk"
 include: "rules/prepare.smk"
 include: "rules/learn.smk"
@@ -26,8 +25,8 @@ rule all:
     input:
         plan.tables,
         plan.test_tables if plan.tested else [],
-        COMPARED,
-        DRAWN,
+        plan.compared,
+        plan.drawn.values(),
         PAGE,
         RESULTS / "segmented/all.txt",
 

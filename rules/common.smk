@@ -15,7 +15,7 @@ from renal.errors import InputError
 from renal.handover.seals import SEAL
 from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, imported, label_options, models_of, voting
+from renal.recipe import averaging, imported, label_options, models_of, voting
 from renal.settings import as_json, settings_hash
 from renal.sources import INSTALLED
 
@@ -43,13 +43,6 @@ RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
 LABELS = label_options(plan.labels)
-# What compares rows, where there are several.
-COMPARED = [f"compare{name}.csv" for name in ("", "_rows", "_schemes", "_places", "_cases")]
-COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
-COMPARISONS = ("values", "tests", "places", "blobs", "scatter", "size")
-if len(plan.methods) < 2:
-    COMPARED, COMPARISONS = [], ()
-DRAWN = [RESULTS / f"tables/compare_{name}.png" for name in COMPARISONS]
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
 
 

@@ -81,7 +81,7 @@ rule check_segmented:
         results=lambda w: [
             path for method in plan.methods_of(w.scope) for path in plan.results_of(method)
         ]
-        + (plan.tables + COMPARED + DRAWN + PAGE if w.scope == "all" else [])
+        + ([*plan.tables, *plan.compared, *plan.drawn.values(), *PAGE] if w.scope == "all" else [])
         + (plan.test_tables if w.scope == "all" and plan.tested else []),
     output:
         RESULTS / "segmented/{scope}.txt",

@@ -10,7 +10,7 @@ rule merge:
     benchmark:
         benchmark_of("merge", "{method}", "{group}")
     wildcard_constraints:
-        method=rows_with("merge"),
+        method=plan.rows_with("merge"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads

@@ -47,7 +47,7 @@ rule train:
     benchmark:
         benchmark_of("train", "{method}", "{stage}", "fold{fold}")
     wildcard_constraints:
-        method=rows_with("stages"),
+        method=plan.rows_with("stages"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.train_threads
@@ -85,7 +85,7 @@ rule predict:
     benchmark:
         benchmark_of("predict", "{method}", "{stage}", "{group}")
     wildcard_constraints:
-        method=rows_with("stages"),
+        method=plan.rows_with("stages"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.predict_threads

@@ -105,8 +105,8 @@ rule preprocess_nnunet:
 # nnU-Net's checkpoints lie beside the outputs, undeclared, as the running state of `train` does.
 rule train_nnunet:
     input:
-        plans=lambda w: nnunet_plans(w.method),
-        prepared=lambda w: nnunet_cases(w.method),
+        plans=lambda w: plan.nnunet_plans(w.method),
+        prepared=lambda w: plan.nnunet_cases(w.method),
     output:
         model=RESULTS / "{method}" / STAGE / "fold{fold}/model.safetensors",
         history=RESULTS / "{method}" / STAGE / "fold{fold}/history.csv",
@@ -116,7 +116,7 @@ rule train_nnunet:
     benchmark:
         benchmark_of("train", "{method}", STAGE, "fold{fold}")
     wildcard_constraints:
-        method=rows_with("nnunet"),
+        method=plan.rows_with("nnunet"),
     conda:
         "../envs/nnunet.yaml"
     threads: COMPUTE.train_threads
@@ -142,7 +142,7 @@ rule train_nnunet:
 rule predict_nnunet:
     input:
         checked=lambda w: plan.checked(plan.groups[w.group]),
-        plans=lambda w: nnunet_plans(w.method),
+        plans=lambda w: plan.nnunet_plans(w.method),
         models=lambda w: plan.models_for(w.method, STAGE, w.group),
     output:
         directory(RESULTS / "{method}" / STAGE / "prediction/{group}"),
@@ -151,7 +151,7 @@ rule predict_nnunet:
     benchmark:
         benchmark_of("predict", "{method}", STAGE, "{group}")
     wildcard_constraints:
-        method=rows_with("nnunet"),
+        method=plan.rows_with("nnunet"),
     conda:
         "../envs/nnunet.yaml"
     threads: COMPUTE.predict_threads

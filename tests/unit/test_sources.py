@@ -254,6 +254,7 @@ NOTICED = {
     "learn.nnunet.training": {"train_nnunet"},
     "learn.nnunet.prediction": {"predict_nnunet"},
     "learn.prediction": {"predict"},
+    "learn.shortage": {"predict"},
     "learn.targets": LEARN,
     "learn.arrays": LEARN,
     "learn.device": LEARN,
@@ -264,7 +265,8 @@ NOTICED = {
     "learn.samplers.slices": LEARN,
 }
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
-# What is written at a training's end, and how its processes start, decides no model.
+# What is written at a training's end, how its processes start and where its cases lie, decides no
+# model.
 UNNOTICED += (
     "data.folds",
     "data.cohort",
@@ -273,6 +275,7 @@ UNNOTICED += (
     "data.anatomy",
     "learn.results",
     "learn.launch",
+    "learn.memory",
 )
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
 # Seals are compared and corrections kept beside what a step makes.

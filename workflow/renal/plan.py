@@ -19,6 +19,7 @@ from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
 from renal.learn.networks.settings import Pretrained
+from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.recipe import (
@@ -28,6 +29,7 @@ from renal.recipe import (
     check_configuration,
     check_precision,
     check_sizes,
+    external_files,
     load_methods,
     merging,
     owners_of,
@@ -37,6 +39,7 @@ from renal.recipe import (
     stage_of,
     true_region_crop,
 )
+from renal.report.settings import COMPARED, DRAWN
 from renal.settings import as_json, as_values, settings_hash
 from renal.sources import MODULES, code_hash, prediction_components, training_components
 
@@ -220,6 +223,39 @@ class Plan(Cohort):
         """What decides a prediction: another learning rate reaches it through the model."""
         return as_json(prediction(self.recipes[method].stages[stage]))
 
+    # -- rows of other rows, and of other programs -------------------------------------------------
+
+    def rows_with(self, *sections: str) -> str:
+        """A pattern of the rows whose recipes have one of some sections."""
+        names = [name for name, r in self.recipes.items() if any(getattr(r, s) for s in sections)]
+        return "|".join(names) or "(?!)"
+
+    def averaged(self, method: str, group: str) -> dict[str, list[Path]]:
+        """Folders of the predictions that a row averages, by row.stage."""
+        return {
+            f"{row}.{stage}": paths
+            for row in self.recipes[method].rows
+            for stage, paths in self.merged_predictions(row, group).items()
+        }
+
+    def external_inputs(self, method: str, group: str) -> list[Path]:
+        """What another program left; the step tells which cases have none."""
+        if self.recipes[method].nnunet:
+            return [self.predicted(method, STAGE, group)]
+        cases = [case for batch in self.groups[group] for case in self.batches[batch]]
+        return [path for case in cases for path in external_files(self.recipes, method, case)]
+
+    def nnunet_cases(self, method: str) -> Path:
+        """The cases as nnU-Net's plans, which lie beside them, have them prepared for a row."""
+        settings = self.recipes[method].nnunet
+        assert settings is not None
+        planned = planned_folder(self.results, settings_hash(settings.planning))
+        return planned / settings.planning.configuration
+
+    def nnunet_plans(self, method: str) -> Path:
+        """The file of plans that nnU-Net made for a row."""
+        return self.nnunet_cases(method).with_name(f"{PLANS}.json")
+
     # -- segmentations and scores ------------------------------------------------------------------
 
     def merging(self, method: str) -> Merging:
@@ -254,6 +290,17 @@ class Plan(Cohort):
     def test_tables(self) -> list[Path]:
         """The tables of the test set."""
         return [self.results / "tables" / name for name in ("test.csv", "test.md", "test.html")]
+
+    @property
+    def compared(self) -> list[Path]:
+        """The tables that compare rows; none where there is one row."""
+        return [self.results / "tables" / name for name in COMPARED if len(self.methods) > 1]
+
+    @property
+    def drawn(self) -> dict[str, Path]:
+        """The pictures that compare rows, by what they show."""
+        shown = DRAWN if len(self.methods) > 1 else ()
+        return {name: self.results / f"tables/compare_{name}.png" for name in shown}
 
     @property
     def rows(self) -> dict[str, Any]:

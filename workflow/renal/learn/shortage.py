@@ -9,5 +9,5 @@ def too_little(device: torch.device, advice: str) -> InputError:
     """The line that says so, with advice that is not to buy another card."""
     _, total = torch.cuda.mem_get_info(device)
     return InputError(
-        f"the GPU's {total / 1e9:.0f} GB of memory are too little: {advice}, or use a card with more"
+        f"the GPU's {total / 1e9:.0f} GB are too little memory: {advice}, or use a card with more"
     )

@@ -6,6 +6,13 @@ from pydantic import NonNegativeInt
 
 from renal.settings import Name, Strict
 
+# What a comparison of rows writes: tables, and pictures by what they show.
+COMPARED = (
+    *(f"compare{part}.csv" for part in ("", "_rows", "_schemes", "_places", "_cases")),
+    *("compare.md", "compare.html"),
+)
+DRAWN = ("values", "tests", "places", "blobs", "scatter", "size")
+
 
 class Published(Strict):
     """Figures from the paper: mean Dice of regions and, where given, its SD over folds.
