@@ -96,13 +96,13 @@ class Plan(Cohort):
         self.methods = configuration.methods
         self.results = configuration.results
         self.labels = configuration.data.scheme
-        data = configuration.data
+        data, folds = configuration.data, configuration.folds
         super().__init__(
             cases,
             data.root,
             self.results / "folds.csv",
-            folds=configuration.folds.count,
-            seed=configuration.folds.seed,
+            folds=folds.count,
+            seed=folds.seed,
             batch_size=configuration.batch_size,
             groups=read_groups(data.groups, cases, data.exclude),
         )
@@ -227,8 +227,8 @@ class Plan(Cohort):
 
     def rows_with(self, *sections: str) -> str:
         """A pattern of the rows whose recipes have one of some sections."""
-        names = [name for name, r in self.recipes.items() if any(getattr(r, s) for s in sections)]
-        return "|".join(names) or "(?!)"
+        rows = (name for name, r in self.recipes.items() if any(getattr(r, s) for s in sections))
+        return "|".join(rows) or "(?!)"
 
     def averaged(self, method: str, group: str) -> dict[str, list[Path]]:
         """Folders of the predictions that a row averages, by row.stage."""
@@ -242,15 +242,15 @@ class Plan(Cohort):
         """What another program left; the step tells which cases have none."""
         if self.recipes[method].nnunet:
             return [self.predicted(method, STAGE, group)]
-        cases = [case for batch in self.groups[group] for case in self.batches[batch]]
+        cases = (case for batch in self.groups[group] for case in self.batches[batch])
         return [path for case in cases for path in external_files(self.recipes, method, case)]
 
     def nnunet_cases(self, method: str) -> Path:
         """The cases as nnU-Net's plans, which lie beside them, have them prepared for a row."""
-        settings = self.recipes[method].nnunet
-        assert settings is not None
-        planned = planned_folder(self.results, settings_hash(settings.planning))
-        return planned / settings.planning.configuration
+        nnunet = self.recipes[method].nnunet
+        assert nnunet is not None
+        folder = planned_folder(self.results, settings_hash(nnunet.planning))
+        return folder / nnunet.planning.configuration
 
     def nnunet_plans(self, method: str) -> Path:
         """The file of plans that nnU-Net made for a row."""
@@ -299,8 +299,8 @@ class Plan(Cohort):
     @property
     def drawn(self) -> dict[str, Path]:
         """The pictures that compare rows, by what they show."""
-        shown = DRAWN if len(self.methods) > 1 else ()
-        return {name: self.results / f"tables/compare_{name}.png" for name in shown}
+        names = [name for name in DRAWN if len(self.methods) > 1]
+        return {name: self.results / f"tables/compare_{name}.png" for name in names}
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -330,9 +330,8 @@ class Plan(Cohort):
 
     def results_of(self, method: str) -> list[Path]:
         """All that is asked for of a method."""
-        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
-        tests = [self.test_scores_of(method)] if self.tested else []
-        return [self.scores_of(method), *tests, *segmentations, *pictures]
+        scores = [self.scores_of(method), *([self.test_scores_of(method)] if self.tested else [])]
+        return [*scores, *self.segmentations_of(method), *self.pictures_of(method)]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""
@@ -365,10 +364,8 @@ class Plan(Cohort):
     @cached_property
     def _image_mb(self) -> dict[str, float]:
         """Size of each case's compressed image; 0 for files that are missing."""
-        return {
-            name: case.image.stat().st_size / 2**20 if os.path.exists(case.image) else 0
-            for name, case in self.cases.items()
-        }
+        files = {name: case.image for name, case in self.cases.items()}
+        return {n: os.path.getsize(f) / 2**20 if os.path.exists(f) else 0 for n, f in files.items()}
 
     def training_memory(self, method: str, stage: str, attempt: int, *, on_gpu: bool) -> int:
         """MB of the host for a training, on a CPU with its activations."""
