@@ -11,10 +11,10 @@ configfile: workflow.source_path("config.yaml")
 
 
 include: "rules/common.smk"
-include: "rules/rows.smk"
 include: "rules/data.smk"
 include: "rules/prepare.smk"
 include: "rules/learn.smk"
+include: "rules/nnunet.smk"
 include: "rules/combine.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
@@ -24,8 +24,9 @@ rule all:
     default_target: True
     input:
         plan.tables,
-        COMPARED,
-        DRAWN,
+        plan.test_tables if plan.tested else [],
+        plan.compared,
+        plan.drawn.values(),
         PAGE,
         RESULTS / "segmented/all.txt",
 

@@ -3,7 +3,7 @@
 rule average:
     input:
         checked=lambda w: plan.checked(plan.groups[w.group]),
-        predictions=lambda w: sum(averaged(w.method, w.group).values(), []),
+        predictions=lambda w: sum(plan.averaged(w.method, w.group).values(), []),
     output:
         directory(RESULTS / "{method}/merged/{group}"),
     log:
@@ -11,7 +11,7 @@ rule average:
     benchmark:
         benchmark_of("average", "{method}", "{group}")
     wildcard_constraints:
-        method=rows_with("average"),
+        method=plan.rows_with("average"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -23,7 +23,7 @@ rule average:
         data=DATA,
     params:
         labels=LABELS["learned"],
-        predictions=lambda w: named(averaged(w.method, w.group)),
+        predictions=lambda w: named(plan.averaged(w.method, w.group)),
         code=plan.code("average"),
         settings=lambda w: as_json(averaging(plan.recipes, w.method, plan.labels)),
     message:
@@ -47,7 +47,7 @@ rule vote:
     benchmark:
         benchmark_of("vote", "{method}", "{group}")
     wildcard_constraints:
-        method=rows_with("vote"),
+        method=plan.rows_with("vote"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
@@ -76,7 +76,7 @@ rule vote:
 rule import_segmentations:
     input:
         checked=lambda w: plan.checked(plan.groups[w.group]),
-        files=lambda w: external_of(w.method, w.group),
+        files=lambda w: plan.external_inputs(w.method, w.group),
     output:
         directory(RESULTS / "{method}/merged/{group}"),
     log:
@@ -84,7 +84,7 @@ rule import_segmentations:
     benchmark:
         benchmark_of("import_segmentations", "{method}", "{group}")
     wildcard_constraints:
-        method=rows_with("external"),
+        method=plan.rows_with("external", "nnunet"),
     priority: 5
     conda:
         "../envs/renal.yaml"
@@ -98,9 +98,14 @@ rule import_segmentations:
     params:
         labels=LABELS["learned"],
         code=plan.code("import_segmentations"),
-        settings=lambda w: as_json(plan.recipes[w.method].external),
+        settings=lambda w: as_json(imported(plan.recipes[w.method], plan.labels)),
+        # What a step of ours wrote has a seal, which is compared.
+        folder=lambda w, input: (
+            ["--segmentations", input.files] if plan.recipes[w.method].nnunet else []
+        ),
     message:
         "Taking over the segmentations of {wildcards.method} for {wildcards.group}"
     shell:
         "renal import_segmentations --data {resources.data:q} --checked {input.checked:q}"
-        " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} {params.folder:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"

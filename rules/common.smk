@@ -13,9 +13,10 @@ from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.handover.seals import SEAL
+from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, label_options, models_of, voting
-from renal.settings import as_json
+from renal.recipe import averaging, imported, label_options, models_of, voting
+from renal.settings import as_json, settings_hash
 from renal.sources import INSTALLED
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -42,13 +43,6 @@ RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
 LABELS = label_options(plan.labels)
-# What compares rows, where there are several.
-COMPARED = [f"compare{name}.csv" for name in ("", "_rows", "_schemes", "_places", "_cases")]
-COMPARED = [RESULTS / "tables" / name for name in (*COMPARED, "compare.md", "compare.html")]
-COMPARISONS = ("values", "tests", "places", "blobs", "scatter", "size")
-if len(plan.methods) < 2:
-    COMPARED, COMPARISONS = [], ()
-DRAWN = [RESULTS / f"tables/compare_{name}.png" for name in COMPARISONS]
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
 
 
@@ -56,8 +50,8 @@ wildcard_constraints:
     method="|".join(plan.recipes),
     stage=r"[a-z][a-z0-9_]*",
     fold=r"\d+",
-    batch=r"(fold\d+|unlabelled)-\d+",
-    group=r"fold\d+|unlabelled-\d+",
+    batch=r"(fold\d+|test|unlabelled)-\d+",
+    group=r"fold\d+|(test|unlabelled)-\d+",
     hash=r"[0-9a-f]{8}",
     weights="|".join(map(re.escape, plan.pretrained)) or "(?!)",
     region=r"[0-9a-z.]+-[0-9a-f]{8}",
@@ -81,7 +75,8 @@ def begin():
         return
     try:
         if not workflow.local_exec:
-            refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS)
+            nnunet = plan.configuration.nnunet.python
+            refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS, nnunet)
             # While the folder is locked Snakemake itself refuses, and says what comes first.
             if not any(Path(".snakemake/locks").glob("*")):
                 refuse_orphans(Path.cwd())

@@ -46,6 +46,8 @@ rule train:
         log_of("train", "{method}", "{stage}", "fold{fold}"),
     benchmark:
         benchmark_of("train", "{method}", "{stage}", "fold{fold}")
+    wildcard_constraints:
+        method=plan.rows_with("stages"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.train_threads
@@ -82,6 +84,8 @@ rule predict:
         log_of("predict", "{method}", "{stage}", "{group}"),
     benchmark:
         benchmark_of("predict", "{method}", "{stage}", "{group}")
+    wildcard_constraints:
+        method=plan.rows_with("stages"),
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.predict_threads

@@ -1,6 +1,6 @@
 # Tables and pictures for people, and for `snakemake --report`.
 COLLECTED = [RESULTS / method / "segmentation" / SEAL for method in plan.methods]
-GALLERY = [RESULTS / "tables/compare_worst.png"] if COMPARED else []
+GALLERY = [RESULTS / "tables/compare_worst.png"] if plan.compared else []
 SHOWN = [
     path
     for method in plan.methods
@@ -10,15 +10,15 @@ SHOWN = [
 PAGE = [RESULTS / "report/index.html"] if plan.labelled else []
 
 
-if COMPARED:
+if plan.compared:
 
     rule compare:
         input:
             scores=[plan.scores_of(method) for method in plan.methods],
         output:
-            COMPARED[:-1],
+            plan.compared[:-1],
             report(
-                COMPARED[-1],
+                plan.compared[-1],
                 caption="../workflow/report/comparison.rst",
                 category="Comparison",
                 labels={"table": "differences, tests and ranks"},
@@ -51,7 +51,7 @@ if COMPARED:
 
     rule draw_comparison:
         input:
-            tables=COMPARED,
+            tables=plan.compared,
             listed=RESULTS / "cases.csv",
         output:
             *(
@@ -61,9 +61,9 @@ if COMPARED:
                     category="Comparison",
                     labels={"table": name},
                 )
-                for name, path in zip(COMPARISONS, DRAWN)
+                for name, path in plan.drawn.items()
             ),
-            [path.with_suffix(".svg") for path in DRAWN],
+            [path.with_suffix(".svg") for path in plan.drawn.values()],
         log:
             log_of("draw_comparison"),
         benchmark:
@@ -227,8 +227,8 @@ rule write_page:
         checked=plan.checked(plan.labelled),
         scores=[plan.scores_of(method) for method in plan.methods],
         segmentations=COLLECTED,
-        tables=[*plan.tables, *COMPARED],
-        pictures=[*DRAWN, *GALLERY, *SHOWN],
+        tables=[*plan.tables, *plan.compared],
+        pictures=[*plan.drawn.values(), *GALLERY, *SHOWN],
     output:
         RESULTS / "report/index.html",
     log:

@@ -292,3 +292,32 @@ def test_cases_stand_in_where_there_is_no_data(tmp_path):
 
 def test_cases_do_not_stand_in_for_those_that_there_are(folder):
     assert len(read_plan(configuration(folder), stand_in=True).cases) == 15
+
+
+def test_no_test_case_reaches_a_training(folder):
+    """What a training is given lies under its batches alone, and those hold no test case."""
+    data = {"root": str(folder / "data"), "maximum_voxels": 10**9, "test": ["3-5"]}
+    methods = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet_ensemble_post"]
+    plan = read_plan(configuration(folder, data=data, methods=methods))
+    tests = {"case_00003", "case_00004", "case_00005"}
+    assert {n for batch in plan.tested for n in plan.batches[batch]} == tests
+    assert plan.tested == ["test-000", "test-001"] and not set(plan.tested) & set(plan.labelled)
+    for name, recipe in plan.recipes.items():
+        for stage in recipe.stages:
+            for fold in plan.held_out:
+                learned = plan.training_batches(fold)
+                assert not {n for batch in learned for n in plan.batches[batch]} & tests
+                inputs = plan.true_inputs(name, stage, learned)
+                assert {path.name for path in inputs} == set(learned)
+        for batch in plan.tested:
+            for stage in recipe.stages:
+                folds = [plan.model(name, stage, fold) for fold in plan.held_out]
+                assert plan.models_for(name, stage, batch) == folds
+    assert plan.unlabelled == ["unlabelled-000", "unlabelled-001"]
+    assert plan.results_of("resvnet")[1] == plan.test_scores_of("resvnet")
+
+
+def test_files_of_a_batch_lie_within_the_data_folder(plan):
+    images, labels = plan.files_of("unlabelled-000")
+    name = plan.batches["unlabelled-000"][0]
+    assert images[name] == [Path(name) / "imaging.nii.gz"] and labels == {}

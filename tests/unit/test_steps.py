@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from renal.__main__ import STEPS, parser
+from renal.__main__ import STEPS, parser, prepared
 from renal.errors import InputError
 from renal.evaluate import collect, corrections, evaluation, merge
 from renal.evaluate.settings import Merging
@@ -170,7 +170,7 @@ def test_settings_that_do_not_fit_are_told_in_one_line():
         ]
     )
     with pytest.raises(InputError, match=r"--settings: .*size") as error:
-        a.step(a)
+        prepared(a)
     assert "\n" not in str(error.value)
 
 

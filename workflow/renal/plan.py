@@ -11,14 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
-from renal.data.folds import assign, read_assignments, write_assignments
-from renal.data.stamps import outline_stamps, stamps
+from renal.data.cases import Case, listed_spacings, stand_in_cases
+from renal.data.cohort import Cohort
+from renal.data.selection import read_groups, select_cases
 from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
 from renal.learn.networks.settings import Pretrained
+from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.recipe import (
@@ -28,6 +29,7 @@ from renal.recipe import (
     check_configuration,
     check_precision,
     check_sizes,
+    external_files,
     load_methods,
     merging,
     owners_of,
@@ -37,6 +39,7 @@ from renal.recipe import (
     stage_of,
     true_region_crop,
 )
+from renal.report.settings import COMPARED, DRAWN
 from renal.settings import as_json, as_values, settings_hash
 from renal.sources import MODULES, code_hash, prediction_components, training_components
 
@@ -68,11 +71,11 @@ def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
     data = configuration.data
     if stand_in and not data.root.is_dir():
         return Plan(configuration, recipes, stand_in_cases(data.root, configuration.folds.count))
-    refuse_misnamed(data.root, data.exclude)
-    return Plan(configuration, recipes, find_cases(data.root, data.exclude))
+    chosen = data.model_dump(include={"exclude", "layout", "unlabelled", "test"})
+    return Plan(configuration, recipes, select_cases(data.root, **chosen))
 
 
-class Plan:
+class Plan(Cohort):
     """Cases, paths, settings and resources of a run.
 
     Parameters
@@ -93,69 +96,18 @@ class Plan:
         self.methods = configuration.methods
         self.results = configuration.results
         self.labels = configuration.data.scheme
-        self.cases = {case.name: case for case in cases}
-        self._dealt = {"folds": configuration.folds.count, "seed": configuration.folds.seed}
-        known = read_assignments(self.results / "folds.csv", **self._dealt)
-        self._places = assign(
-            cases, known=known, batch_size=configuration.batch_size, **self._dealt
+        data = configuration.data
+        super().__init__(
+            cases,
+            data.root,
+            self.results / "folds.csv",
+            folds=configuration.folds.count,
+            seed=configuration.folds.seed,
+            batch_size=configuration.batch_size,
+            groups=read_groups(data.groups, cases, data.exclude),
         )
         # What the data set's own list says of its cases.
-        self.listed = json.dumps(listed_spacings(configuration.data.root), sort_keys=True)
-
-    # -- cases ---------------------------------------------------------------------------------
-
-    @cached_property
-    def batches(self) -> dict[str, list[str]]:
-        """Batch to its cases."""
-        batches: dict[str, list[str]] = {}
-        for place in self._places:
-            batches.setdefault(place.batch, []).append(place.name)
-        return dict(sorted(batches.items()))
-
-    @cached_property
-    def groups(self) -> dict[str, list[str]]:
-        """Group to its batches.
-
-        The cases that a fold holds out are predicted together, unlabelled ones batch by batch.
-        """
-        groups: dict[str, list[str]] = {}
-        for batch in self.batches:
-            fold, _, _ = batch.partition("-")
-            groups.setdefault(batch if fold == "unlabelled" else fold, []).append(batch)
-        return groups
-
-    @property
-    def labelled(self) -> list[str]:
-        """Batches of labelled cases."""
-        return [batch for batch in self.batches if batch.startswith("fold")]
-
-    @property
-    def unlabelled(self) -> list[str]:
-        """Batches of cases that are only to be segmented."""
-        return [batch for batch in self.batches if not batch.startswith("fold")]
-
-    @property
-    def held_out(self) -> list[str]:
-        """The folds."""
-        return [f"fold{fold}" for fold in range(self.configuration.folds.count)]
-
-    def training_batches(self, fold: str) -> list[str]:
-        """Batches that a training without a fold (``fold0``) learns from."""
-        return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
-
-    def stamps(self, batch: str) -> list[str]:
-        """What tells that a batch's files are others."""
-        files = [path for name in self.batches[batch] for path in self.cases[name].files]
-        return stamps(self.configuration.data.root, files)
-
-    def outlines(self) -> list[str]:
-        """What tells that annotators' outlines of labelled cases are others; empty without any."""
-        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
-        return outline_stamps(self.configuration.data.root, images)
-
-    def store_folds(self) -> None:
-        """Write folds.csv, from which later plans take who is held out with whom."""
-        write_assignments(self.results / "folds.csv", self._places, **self._dealt)
+        self.listed = json.dumps(listed_spacings(data.root), sort_keys=True)
 
     # -- preparation ---------------------------------------------------------------------------
 
@@ -255,7 +207,7 @@ class Plan:
         return model_file(self.results, method, stage, fold)
 
     def models_for(self, method: str, stage: str, group: str) -> list[Path]:
-        """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""
+        """The model that has not seen a fold's cases; for all other cases those of all folds."""
         folds = [group] if group in self.held_out else self.held_out
         return [self.model(method, stage, fold) for fold in folds]
 
@@ -270,6 +222,39 @@ class Plan:
     def prediction_settings(self, method: str, stage: str) -> str:
         """What decides a prediction: another learning rate reaches it through the model."""
         return as_json(prediction(self.recipes[method].stages[stage]))
+
+    # -- rows of other rows, and of other programs -------------------------------------------------
+
+    def rows_with(self, *sections: str) -> str:
+        """A pattern of the rows whose recipes have one of some sections."""
+        names = [name for name, r in self.recipes.items() if any(getattr(r, s) for s in sections)]
+        return "|".join(names) or "(?!)"
+
+    def averaged(self, method: str, group: str) -> dict[str, list[Path]]:
+        """Folders of the predictions that a row averages, by row.stage."""
+        return {
+            f"{row}.{stage}": paths
+            for row in self.recipes[method].rows
+            for stage, paths in self.merged_predictions(row, group).items()
+        }
+
+    def external_inputs(self, method: str, group: str) -> list[Path]:
+        """What another program left; the step tells which cases have none."""
+        if self.recipes[method].nnunet:
+            return [self.predicted(method, STAGE, group)]
+        cases = [case for batch in self.groups[group] for case in self.batches[batch]]
+        return [path for case in cases for path in external_files(self.recipes, method, case)]
+
+    def nnunet_cases(self, method: str) -> Path:
+        """The cases as nnU-Net's plans, which lie beside them, have them prepared for a row."""
+        settings = self.recipes[method].nnunet
+        assert settings is not None
+        planned = planned_folder(self.results, settings_hash(settings.planning))
+        return planned / settings.planning.configuration
+
+    def nnunet_plans(self, method: str) -> Path:
+        """The file of plans that nnU-Net made for a row."""
+        return self.nnunet_cases(method).with_name(f"{PLANS}.json")
 
     # -- segmentations and scores ------------------------------------------------------------------
 
@@ -302,6 +287,22 @@ class Plan:
         return [self.results / "tables" / name for name in ("cv.csv", "cv.md", "cv.tex", "cv.html")]
 
     @property
+    def test_tables(self) -> list[Path]:
+        """The tables of the test set."""
+        return [self.results / "tables" / name for name in ("test.csv", "test.md", "test.html")]
+
+    @property
+    def compared(self) -> list[Path]:
+        """The tables that compare rows; none where there is one row."""
+        return [self.results / "tables" / name for name in COMPARED if len(self.methods) > 1]
+
+    @property
+    def drawn(self) -> dict[str, Path]:
+        """The pictures that compare rows, by what they show."""
+        shown = DRAWN if len(self.methods) > 1 else ()
+        return {name: self.results / f"tables/compare_{name}.png" for name in shown}
+
+    @property
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
         labelled = [name for batch in self.labelled for name in self.batches[batch]]
@@ -311,6 +312,10 @@ class Plan:
         """All scores of a method."""
         return self.results / method / "scores.csv"
 
+    def test_scores_of(self, method: str) -> Path:
+        """A method's scores of the cases that are only tested on."""
+        return self.results / method / "test_scores.csv"
+
     def segmentations_of(self, method: str) -> list[Path]:
         """The seal of a method's segmentations, and the submission where cases have no label."""
         submission = [self.results / method / "submission"] if self.unlabelled else []
@@ -319,13 +324,15 @@ class Plan:
     def pictures_of(self, method: str) -> list[Path]:
         """Pictures of a method's results."""
         folder = self.results / method / "pictures"
-        curves = [folder / f"curves_{stage}.png" for stage in self.recipes[method].stages]
+        curves = [folder / f"curves_{trained}.png" for trained in self.recipes[method].trained]
         located = [folder / "located.png"] if self.merging(method).located else []
         return [folder / f"{rank}.png" for rank in RANKS] + curves + located
 
     def results_of(self, method: str) -> list[Path]:
         """All that is asked for of a method."""
-        return [self.scores_of(method), *self.segmentations_of(method), *self.pictures_of(method)]
+        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
+        tests = [self.test_scores_of(method)] if self.tested else []
+        return [self.scores_of(method), *tests, *segmentations, *pictures]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""

@@ -6,6 +6,13 @@ from pydantic import NonNegativeInt
 
 from renal.settings import Name, Strict
 
+# What a comparison of rows writes: tables, and pictures by what they show.
+COMPARED = (
+    *(f"compare{part}.csv" for part in ("", "_rows", "_schemes", "_places", "_cases")),
+    *("compare.md", "compare.html"),
+)
+DRAWN = ("values", "tests", "places", "blobs", "scatter", "size")
+
 
 class Published(Strict):
     """Figures from the paper: mean Dice of regions and, where given, its SD over folds.
@@ -22,6 +29,7 @@ class Published(Strict):
 class Row(Strict):
     """What the tables say about a method.
 
+    nnU-Net has looked at held-out cases when it planned (`planned_on_these`).
     For segmentations of another program, whether it has learned from these cases, and how many
     labelled cases it left out, which were scored as empty.
     """
@@ -30,6 +38,7 @@ class Row(Strict):
     title: str
     published: Published | None
     validated: bool = False
+    planned_on_these: bool = False
     trained_on_these: bool | Literal["unknown"] | None = None
     missing: NonNegativeInt = 0
 
