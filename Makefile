@@ -1,11 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
+NNUNET := .venv-nnunet
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
 WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
-.PHONY: setup demo check test coverage pictures dist clean
+.PHONY: setup nnunet demo check test coverage pictures dist clean
 
 setup: $(VENV)/ready
 
@@ -14,6 +15,14 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# nnU-Net's own environment, for the rows that it trains.
+nnunet: $(NNUNET)/ready
+
+$(NNUNET)/ready: envs/nnunet.lock
+	$(PYTHON) -m venv $(NNUNET)
+	$(NNUNET)/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/nnunet.lock
 	touch $@
 
 # The main job on an embedded phantom; shows jobs done and left, and how trainings come along.
@@ -53,4 +62,4 @@ dist: $(VENV)/ready
 	$(BIN)/hatchling build
 
 clean:
-	rm -rf $(VENV) dist results/demo
+	rm -rf $(VENV) $(NNUNET) dist results/demo

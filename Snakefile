@@ -15,6 +15,7 @@ include: "rules/rows.smk"
 include: "rules/data.smk"
 include: "rules/prepare.smk"
 include: "rules/learn.smk"
+include: "rules/nnunet.smk"
 include: "rules/combine.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
@@ -24,6 +25,7 @@ rule all:
     default_target: True
     input:
         plan.tables,
+        plan.test_tables if plan.tested else [],
         COMPARED,
         DRAWN,
         PAGE,

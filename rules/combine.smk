@@ -84,7 +84,7 @@ rule import_segmentations:
     benchmark:
         benchmark_of("import_segmentations", "{method}", "{group}")
     wildcard_constraints:
-        method=rows_with("external"),
+        method=rows_with("external", "nnunet"),
     priority: 5
     conda:
         "../envs/renal.yaml"
@@ -98,9 +98,14 @@ rule import_segmentations:
     params:
         labels=LABELS["learned"],
         code=plan.code("import_segmentations"),
-        settings=lambda w: as_json(plan.recipes[w.method].external),
+        settings=lambda w: as_json(imported(plan.recipes[w.method], plan.labels)),
+        # What a step of ours wrote has a seal, which is compared.
+        folder=lambda w, input: (
+            ["--segmentations", input.files] if plan.recipes[w.method].nnunet else []
+        ),
     message:
         "Taking over the segmentations of {wildcards.method} for {wildcards.group}"
     shell:
         "renal import_segmentations --data {resources.data:q} --checked {input.checked:q}"
-        " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} {params.labels:q} {params.folder:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"

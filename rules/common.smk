@@ -13,9 +13,10 @@ from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
 from renal.handover.seals import SEAL
+from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder
 from renal.plan import RANKS, named, read_plan
-from renal.recipe import averaging, external_files, label_options, models_of, voting
-from renal.settings import as_json
+from renal.recipe import averaging, external_files, imported, label_options, models_of, voting
+from renal.settings import as_json, settings_hash
 from renal.sources import INSTALLED
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -56,8 +57,8 @@ wildcard_constraints:
     method="|".join(plan.recipes),
     stage=r"[a-z][a-z0-9_]*",
     fold=r"\d+",
-    batch=r"(fold\d+|unlabelled)-\d+",
-    group=r"fold\d+|unlabelled-\d+",
+    batch=r"(fold\d+|test|unlabelled)-\d+",
+    group=r"fold\d+|(test|unlabelled)-\d+",
     hash=r"[0-9a-f]{8}",
     weights="|".join(map(re.escape, plan.pretrained)) or "(?!)",
     region=r"[0-9a-z.]+-[0-9a-f]{8}",
@@ -65,9 +66,11 @@ wildcard_constraints:
 
 
 # Without a scheduler that hands them out, as many jobs use a GPU at once as there are GPUs.
-if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
-    if gpus := visible_gpus():
-        workflow.register_resource("gpu", len(gpus))
+gpus = visible_gpus() if workflow.local_exec else []
+if workflow.is_main_process and gpus and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(gpus))
+# Jobs that a scheduler gets ask it for one.
+ON_GPU = bool(gpus) or not workflow.local_exec
 
 
 # Not `onstart`, which Snakemake leaves out where this workflow is a module of another one.
@@ -79,7 +82,8 @@ def begin():
         return
     try:
         if not workflow.local_exec:
-            refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS)
+            nnunet = plan.configuration.nnunet.python
+            refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS, nnunet)
             # While the folder is locked Snakemake itself refuses, and says what comes first.
             if not any(Path(".snakemake/locks").glob("*")):
                 refuse_orphans(Path.cwd())

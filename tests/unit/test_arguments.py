@@ -12,21 +12,25 @@ from renal.handover.checked import write_checked
 from renal.handover.prepared import PreparedCase, write_index
 from renal.handover.seals import write_seal
 from renal.recipe import load_method
-from renal.recipe.parts import merging, prediction, region_crop, row
+from renal.recipe.parts import imported, merging, prediction, region_crop, row
 from renal.settings import as_json
 
-RECIPES = {"resvnet": load_method("resvnet", {}), "mrbnet": load_method("mrbnet", {})}
+RECIPES = {name: load_method(name, {}) for name in ("resvnet", "mrbnet", "nnunet")}
 STAGE = RECIPES["resvnet"].stages["whole"]
 LOOKING = next(name for name, stage in RECIPES["mrbnet"].stages.items() if stage.regions)
 SETTINGS = {
     "crop_body": '{"threshold_hu": -300, "opening_mm": 5}',
     "crop_roi": as_json(region_crop(RECIPES, "mrbnet", LOOKING)),
     "evaluate": as_json(merging(RECIPES, "resvnet")),
+    "import_segmentations": as_json(imported(RECIPES["nnunet"])),
     "merge": as_json(merging(RECIPES, "resvnet")),
+    "plan_nnunet": as_json(RECIPES["nnunet"].nnunet.planning),
     "predict": as_json(prediction(STAGE)),
     "resample": '{"size": [8, 8, 8]}',
     "train": as_json(STAGE.training),
+    "train_nnunet": as_json(RECIPES["nnunet"].nnunet.training),
     "window_normalize": as_json(STAGE.intensity),
+    "write_nnunet_dataset": as_json(RECIPES["nnunet"].nnunet.planning),
     "write_tables": json.dumps({"resvnet": row(RECIPES, "resvnet").model_dump(mode="json")}),
 }
 
@@ -53,6 +57,7 @@ SOUND = {
     "--boxes": "boxes.json",
     "--checked": "checked.json",
     "--data": "data",
+    "--dataset": "segmentations",
     "--fold": "0",
     "--histories": "history.csv",
     "--labelled": "1",
@@ -63,10 +68,12 @@ SOUND = {
     "--minutes": "10",
     "--models": "model.safetensors",
     "--name": "name",
+    "--planned": "segmentations",
     "--pictures": "model.safetensors",
     "--prediction": "prepared",
     "--predictions": "prepared",
     "--prepared": "prepared",
+    "--python": "model.safetensors",
     "--results": "segmentations",
     "--scores": "scores.csv",
     "--seed": "0",
@@ -78,7 +85,8 @@ SOUND = {
     "--truths": "prepared",
     "--unlabelled": "0",
     "--weights": "model.safetensors",
-    "cases": "case_00000",
+    "--images": "case_00000/imaging.nii.gz",
+    "--label-files": "case_00000/segmentation.nii.gz",
 }
 PATHS = {name for name in SOUND if command_line.OPTIONS.get(name, {}).get("type") is not None} - {
     "--fold",
@@ -161,8 +169,8 @@ def told(monkeypatch, capsys):
 
 
 STEPS = sorted(command_line.STEPS, key=lambda step: step.__name__)
-# The list of cases is optional there, and all faulty cases are told, a line each.
-LEGAL = {("check_cases", "--data"), ("merge", "--data")}
+# The list of cases is optional there; all faulty cases are recorded, or told, a line each.
+LEGAL = {("check_cases", "--data"), ("validate", "--data"), ("merge", "--data")}
 CASES = [
     pytest.param(step, name, id=f"{step.__name__}{name}")
     for step in STEPS

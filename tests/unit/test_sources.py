@@ -164,24 +164,27 @@ READERS = {"check_cases", "check_segmented", "collect_scores", "collect_segmenta
 READERS |= {"write_submission"}
 PREPARE = {"crop_body", "resample", "crop_true_roi", "crop_roi"}
 MADE = {"merge", "average", "vote", "import_segmentations"}
+LABELLED = {"write_nnunet_dataset"}
+BY_NNUNET = {"plan_nnunet", "preprocess_nnunet", "train_nnunet", "predict_nnunet"}
 SCORE = {*MADE, "evaluate", "score_annotators"}
 MERGED = {"merge", "evaluate"}
 LEARN = {"train", "predict"}
 CASES = {"draw_overlays", "draw_gallery", "write_page"}
 DRAW = {*CASES, "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
-TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, *CASES}
-TABLE |= {"write_tables", "compare", "draw_comparison"}
+TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED}
+TABLE |= {"write_tables", "write_test_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
-    "errors": EVERY,
-    "files": EVERY,
+    "errors": EVERY - BY_NNUNET | {"plan_nnunet", "train_nnunet"},
+    "files": EVERY - BY_NNUNET | {"train_nnunet"},
     "labels": TABLE | {"draw_located"},
-    "parallel": {"validate", "window_normalize", *PREPARE, *SCORE},
+    "parallel": {"validate", "window_normalize", *PREPARE, *SCORE, *LABELLED},
     "data": {"validate", "check_cases", "import_segmentations", "score_annotators"},
     "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
+    "data.posture_checks": {"validate"},
     "data.label_checks": {"validate", "import_segmentations", "score_annotators"},
     "data.listing": {"check_cases"},
     "data.instances": {"score_annotators"},
@@ -191,22 +194,23 @@ NOTICED = {
     "prepare.window_normalize": {"window_normalize"},
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
-    "handover": EVERY,
-    "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, *CASES},
+    "handover": EVERY - BY_NNUNET,
+    "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, *CASES, *LABELLED},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
     "handover.segmentations": READERS - {"check_cases"} | {"evaluate", *CASES, "vote"},
-    "handover.tables": {"write_tables", "compare", *DRAW},
+    "handover.tables": {"write_tables", "write_test_tables", "compare", *DRAW},
     "handover.foreign": {"import_segmentations"},
-    "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, *CASES},
+    "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED},
     "image.body": {"validate", "crop_body"},
     "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE}
     | {"draw_gallery", "write_page"},
-    "image.components": {"crop_true_roi", "crop_roi", *MERGED, "average"},
+    "image.components": {"validate", "crop_true_roi", "crop_roi", *MERGED, "average"}
+    | {"import_segmentations"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
-    "image.volume": {"validate", *PREPARE, *SCORE, *CASES},
-    "image.placement": {"validate", *PREPARE, *SCORE, *CASES},
+    "image.volume": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
+    "image.placement": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "evaluate": {*SCORE, *READERS, "compare"} - {"check_cases"},
     "evaluate.merge": MERGED,
     "evaluate.merges": MERGED,
@@ -225,9 +229,12 @@ NOTICED = {
     "evaluate.collect": READERS - {"check_cases"},
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
-    "report": DRAW | {"write_tables", "compare"},
-    "report.tables": {"write_tables", "compare", "draw_comparison", "write_page"},
-    "report.annotators": {"write_tables", "compare", "draw_comparison", "write_page"},
+    "report": DRAW | {"write_tables", "write_test_tables", "compare"},
+    "report.tables": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
+    | {"write_page"},
+    "report.annotators": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
+    | {"write_page"},
+    "report.tables_of_tests": {"write_test_tables"},
     "report.comparison": {"compare", "write_page"},
     "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": CASES,
@@ -238,7 +245,14 @@ NOTICED = {
     "report.curves": {"draw_curves"},
     "report.located": {"draw_located"},
     "report.pictures": DRAW,
-    "learn": LEARN,
+    "learn": LEARN | BY_NNUNET | LABELLED,
+    "learn.nnunet": BY_NNUNET | LABELLED,
+    "learn.nnunet.layout": BY_NNUNET,
+    "learn.nnunet.dataset": LABELLED,
+    "learn.nnunet.planning": {"plan_nnunet"},
+    "learn.nnunet.preprocessing": {"preprocess_nnunet"},
+    "learn.nnunet.training": {"train_nnunet"},
+    "learn.nnunet.prediction": {"predict_nnunet"},
     "learn.prediction": {"predict"},
     "learn.targets": LEARN,
     "learn.arrays": LEARN,
@@ -251,7 +265,16 @@ NOTICED = {
 }
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
 # What is written at a training's end, and how its processes start, decides no model.
-UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
+UNNOTICED += (
+    "data.folds",
+    "data.cohort",
+    "data.selection",
+    "data.phantom",
+    "data.anatomy",
+    "learn.results",
+    "learn.launch",
+)
+UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
 # What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.
@@ -317,9 +340,26 @@ def test_a_training_notices_its_own_components_and_no_others(plan):
             assert names(*modules) & components() <= files | shared, (method, stage)
 
 
-# What the libraries take to load, they take once: each rule's modules are loaded in a fork.
+# What the libraries take to load, they take once: each rule's modules are loaded in a fork. Of
+# nnU-Net, which is not installed here, every name is an empty class.
 LOADED = """
-import json, os, sys
+import importlib.machinery, json, os, sys, types
+class Any(type):
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Any(name, (), {})
+class Module(types.ModuleType):
+    __getattr__ = Any.__getattr__
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "nnunetv2":
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+    def create_module(self, spec):
+        return Module(spec.name)
+    def exec_module(self, module):
+        pass
+sys.meta_path.append(Absent())
 import SimpleITK, nibabel, numpy, pandas, safetensors.torch, scipy.ndimage, torch
 from renal.sources import PACKAGE
 for rule, modules in json.loads(sys.argv[1]).items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from renal.__main__ import STEPS, parser
+from renal.__main__ import STEPS, parser, prepared
 from renal.errors import InputError
 from renal.evaluate import collect, corrections, evaluation, merge
 from renal.evaluate.settings import Merging
@@ -18,6 +18,7 @@ from renal.handover import checked
 from renal.handover.predictions import native_mask_of
 from renal.labels import KITS19
 from renal.learn import training
+from renal.learn.memory import GpuMemory
 from renal.learn.pretrained import load_pretrained
 from renal.learn.results import write_results
 from renal.prepare import crop_roi
@@ -142,7 +143,8 @@ def test_training_gets_pretrained_weights_where_there_are_any(handed, method, st
     else:
         assert seen["pretrain"] is None
     assert seen["write"] is write_results
-    assert (seen["seed"], seen["minutes"]) == (7, math.inf)
+    assert seen["memory"] is GpuMemory
+    assert (seen["seed"], seen["stop"].since) == (7, math.inf)
     assert re.fullmatch("[0-9a-f]{8}", seen["code"])
 
 
@@ -168,7 +170,7 @@ def test_settings_that_do_not_fit_are_told_in_one_line():
         ]
     )
     with pytest.raises(InputError, match=r"--settings: .*size") as error:
-        a.step(a)
+        prepared(a)
     assert "\n" not in str(error.value)
 
 

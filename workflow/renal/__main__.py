@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from renal import sources, steps
 from renal.apply import commands as applying
 from renal.cluster import commands as machines
@@ -18,13 +20,14 @@ from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
 from renal.labels import KITS19
+from renal.learn.nnunet import commands as nnunet
 from renal.report import commands as drawing
 
 log = logging.getLogger("renal")
 
 
 class Step(Protocol):
-    """A function of `renal.steps`, or of `commands` in `renal.data` or `renal.report`."""
+    """A function of `renal.steps`, or of the `commands` of a room."""
 
     __name__: str
 
@@ -59,9 +62,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
-    "--data": {"type": Path, "help": "KiTS19 folder"},
-    "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
+    "--data": {"type": Path, "help": "folder of the data set"},
+    "--dataset": {"type": Path, "help": "folder that write_nnunet_dataset wrote"},
+    "--fold": {"type": number(0), "help": "fold that held the cases out; not for tests"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
+    "--images": {"help": "images within the data folder, by case"},
+    "--label-files": {"help": "labels within the data folder, by case"},
     "--labels": {"type": applying.scheme, "default": KITS19, "help": "label scheme"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
@@ -73,10 +79,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
     "--name": {"help": "method or run that the output belongs to"},
+    "--planned": {"type": Path, "help": "folder that plan_nnunet wrote"},
     "--pictures": {"type": Path, "nargs": "*", "help": "PNG files to show"},
     "--prediction": {"type": Path, "help": "folder that predict wrote"},
     "--predictions": {"type": Path, "help": "folders that predict wrote, by stage"},
     "--prepared": {"type": Path, "nargs": "+", "help": "folders of prepared cases"},
+    "--python": {"type": Path, "help": "the Python of nnU-Net's environment"},
     "--results": {"type": Path, "help": "folder of results"},
     "--scores": {"type": Path, "help": "scores.csv"},
     "--seed": {"type": number(0, 2**32), "help": "decides all that is random"},
@@ -92,7 +100,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 # Options that name a folder that another step wrote; all other paths of steps are files.
 FOLDERS = {
+    "dataset",
     "located",
+    "planned",
     "prediction",
     "predictions",
     "prepared",
@@ -103,13 +113,13 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "log", "output", "weights"}
+UNCHECKED = {"data", "images", "label_files", "log", "output", "python", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
     about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
-    steps.validate: "--data --maximum-voxels cases [--labels]",
+    about_data.validate: "--data --maximum-voxels --images= [--label-files]= [--labels]",
     steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
@@ -124,14 +134,20 @@ STEPS: dict[Step, str] = {
     steps.merge: "--data --checked --predictions= --settings [--labels]",
     steps.average: "--data --checked --predictions= --settings [--labels]",
     steps.vote: "--data --checked --segmentations= --settings [--labels]",
-    steps.import_segmentations: "--data --checked --settings [--labels]",
-    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
+    steps.import_segmentations: "--data --checked --settings [--segmentations] [--labels]",
+    nnunet.write_nnunet_dataset: "--data --checked= --settings [--labels]",
+    nnunet.plan_nnunet: "--data --dataset --settings --python",
+    nnunet.preprocess_nnunet: "--data --dataset --planned --python",
+    nnunet.train_nnunet: "--planned --prepared --settings --fold --name [--minutes] --python",
+    nnunet.predict_nnunet: "--data --checked --planned --models --python",
+    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name [--fold]"
     " [--located] [--labels]",
     steps.score_annotators: "--data --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings [--annotators] [--labels]",
+    steps.write_test_tables: "--scores... --settings [--labels]",
     steps.compare: "--scores... --settings [--labels]",
     drawing.draw_comparison: "--tables --listed [--labels]",
     drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
@@ -144,7 +160,9 @@ STEPS: dict[Step, str] = {
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = ("data", "listed", "log", "output", "pictures", "results", "tables", "weights")
+NOT_OF_STEPS = {"data", "images", "label_files", "listed", "log", "output", "pictures"} | {
+    *("python", "results", "tables", "weights"),
+}
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     about_data.phantom,
@@ -154,6 +172,7 @@ READ_BY_PEOPLE = (
     steps.seal,
     steps.write_submission,
     steps.write_tables,
+    steps.write_test_tables,
     steps.compare,
     drawing.draw_comparison,
     drawing.draw_gallery,
@@ -179,12 +198,12 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(command)
         for option in options.split():
             name = option.strip("[].=")
-            settings = dict(OPTIONS.get(name, {"nargs": "+", "help": "names of cases"}))
+            settings = dict(OPTIONS[name])
             if option.endswith("..."):
                 settings["nargs"] = "+"
             if option.endswith("="):
                 settings |= {"type": named, "nargs": "+", "metavar": "NAME=PATH"}
-            if name.startswith("--") and not option.startswith("["):
+            if not option.startswith("["):
                 settings["required"] = True
             command.add_argument(name, **settings)
 
@@ -240,7 +259,7 @@ def main() -> int:
             check_inputs(a)
         end_orderly()
         end_with_parent()
-        work = a.step(a)
+        work = prepared(a)
         started = time.monotonic()
         for path in handed_over(a) if of_workflow else ():
             check_seal(path)
@@ -273,6 +292,15 @@ def main() -> int:
         return 1
     _to_log_file(a.log, f"finished after {time.monotonic() - started:.2f} s of work\n")
     return 0
+
+
+def prepared(a: steps.Arguments) -> steps.Work:
+    """The work of a step; an InputError if its settings are not those that it takes."""
+    try:
+        work: steps.Work = a.step(a)
+    except ValidationError as error:
+        raise InputError(f"--settings: {' '.join(str(error).split())}") from error
+    return work
 
 
 def handed_over(a: steps.Arguments) -> list[Path]:

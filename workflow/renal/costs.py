@@ -102,7 +102,7 @@ def pending_files(summary: str) -> set[Path]:
 def gpu_work(pending: set[Path], plan: Plan) -> list[GpuWork]:
     """GPU jobs that make pending files, by method and stage, with the hours of earlier ones."""
     work = []
-    stages = [(method, stage) for method, r in plan.recipes.items() for stage in r.stages]
+    stages = [(method, stage) for method, r in plan.recipes.items() for stage in r.trained]
     for method, stage in stages:
         jobs = sum(plan.model(method, stage, fold) in pending for fold in plan.held_out)
         runs = plan.results.glob(f"{method}/{stage}/fold*/run.json")

@@ -69,7 +69,7 @@ def test_every_recipe_of_the_repository_trains_or_takes_from_elsewhere(everythin
         merging = recipe.merging(everything, name)
         assert merging.family == method.family
         if method.merge is None:
-            assert method.rows or method.external
+            assert method.rows or method.external or method.nnunet
             assert merging.grid is None
         else:
             assert method.stages or method.members

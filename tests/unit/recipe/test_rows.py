@@ -21,6 +21,16 @@ OTHER = {
 }
 
 
+NNUNET = {
+    "family": "nnunet",
+    "title": "nnU-Net",
+    "nnunet": {
+        "planning": {"planner": "ExperimentPlanner", "configuration": "2d"},
+        "training": {"epochs": 3},
+    },
+}
+
+
 def average(*of: str, **values: object) -> dict:
     return {"family": "ensemble", "title": "Mean", "average": {"of": list(of), **values}}
 
@@ -51,6 +61,23 @@ def test_a_region_is_voted_on_by_the_rows_that_look_for_it(methods_in):
     settings = recipe.voting(recipes, "agreed")
     assert settings.regions == {"kidney": ("both", "other"), "tumour": ("both",)}
     assert recipe.models_of(recipes, "agreed") == ("both/only", "other/{case}.nii.gz")
+
+
+def test_a_row_of_nnunet_is_one_model_whose_files_are_taken_over(methods_in):
+    mixed = vote("nnunet", "regions", "other")
+    recipes = methods_in("mixed", mixed=mixed, nnunet=NNUNET, regions=NNUNET, other=OTHER)
+    assert recipe.merging(recipes, "nnunet").regions is None
+    assert recipe.merging(recipes, "nnunet").grid is None
+    assert recipe.models_of(recipes, "nnunet") == ("nnunet/nnunet",)
+    assert recipe.models_of(recipes, "mixed")[:2] == ("nnunet/nnunet", "other/{case}.nii.gz")
+    (file,) = recipe.imported(recipes["nnunet"]).files
+    assert (file.path, file.labels) == ("{case}.nii.gz", {1: "kidney", 2: "tumour"})
+    assert recipe.imported(recipes["other"]) == recipes["other"].external
+    planned = {name for name in recipes if recipe.row(recipes, name).planned_on_these}
+    assert planned == {"mixed", "nnunet", "regions"}
+    assert recipes["nnunet"].trained == ("nnunet",) and recipes["other"].trained == ()
+    with pytest.raises(InputError, match="nnunet has segmentations and no probabilities"):
+        methods_in("mean", mean=average("nnunet", "both"), nnunet=NNUNET, both=BOTH)
 
 
 def test_a_row_is_scored_for_what_it_looks_for(methods_in):
@@ -90,7 +117,7 @@ def test_yes_and_no_of_yaml_are_known(tmp_path):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"family": "a", "title": "A"}, "one of merge, average, vote, external makes"),
+        ({"family": "a", "title": "A"}, "one of merge, average, vote, nnunet, external makes"),
         ({**ONE, **vote("one", "two")}, "(has merge and vote)"),
         ({**vote("one", "two"), "stages": ONE["stages"]}, "vote goes without stages and members"),
         (average("one"), "average.of"),

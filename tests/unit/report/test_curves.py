@@ -49,6 +49,18 @@ def test_curves_of_watched_cases_are_dashed_in_the_folds_colour(tmp_path, monkey
     assert one == dashed != other
 
 
+def test_curves_of_nnunet_which_tells_the_dice_of_held_out_patches_alone(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(curves, "save", lambda figure, _: drawn.update(axes=figure.axes))
+    path = tmp_path / "history.csv"
+    columns = "epoch,learning_rate,loss,validation_loss,validation_dice"
+    path.write_text(f"{columns}\n1,0.1,-0.9,-0.8,0.3\n")
+    draw_curves({"fold0": path}, "tiny", tmp_path / "unused.png")
+    plt.close("all")
+    lines = [[line.get_linestyle() for line in panel.get_lines()] for panel in drawn["axes"]]
+    assert lines == [["-", "--"], ["--"], ["-"]]
+
+
 def test_pictures_repeat_to_the_byte(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,learning_rate,loss,dice\n1,0.1,0.9,0.1\n2,0.1,0.8,0.2\n")

@@ -9,6 +9,7 @@ from renal.recipe.configuration import Configuration, check_configuration
 from renal.recipe.method import Method, Stage
 from renal.recipe.parts import (
     external_files,
+    imported,
     merging,
     owners_of,
     prediction,
@@ -31,6 +32,7 @@ __all__ = [
     "check_precision",
     "check_sizes",
     "external_files",
+    "imported",
     "label_options",
     "load_method",
     "load_methods",

@@ -4,8 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from renal.data.cases import Layout
 from renal.errors import InputError
 from renal.labels import Labels
 from renal.recipe.method import RESERVED
@@ -16,14 +17,18 @@ from renal.sources import MODULES, PACKAGE
 
 # A method is asked for by its name, as rules are, and has a row in tables, in which programs take
 # some words for a missing value.
-TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
+TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", "nan", "null"}
 
 
 class Data(Strict):
-    """Where the cases lie, which of them are left out, and what their labels mean."""
+    """Where the cases lie, which are left out, tested on or of one patient; what labels mean."""
 
     root: UsablePath
+    layout: Layout | None = None
     exclude: tuple[str, ...] = ()
+    test: tuple[str | NonNegativeInt, ...] | UsablePath = ()
+    groups: UsablePath | None = None
+    unlabelled: UsablePath | None = None
     maximum_voxels: PositiveInt
     labels: LabelScheme = "kits19"
     regions: Regions | None = None
@@ -56,6 +61,12 @@ class Compute(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
 
 
+class NnUNetEnvironment(Strict):
+    """nnU-Net's own environment; for rows that it trains."""
+
+    python: UsablePath = Path(".venv-nnunet/bin/python")
+
+
 def _or_nothing(overrides: Any) -> Any:
     """What stands under `overrides:`, which may be nothing."""
     return {} if overrides is None else overrides
@@ -70,6 +81,7 @@ class Configuration(Strict):
     folds: Folds
     batch_size: PositiveInt
     compute: Compute
+    nnunet: NnUNetEnvironment = NnUNetEnvironment()
     overrides: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_nothing)] = Field(
         default_factory=dict
     )

@@ -8,6 +8,8 @@ from renal.evaluate.merges.settings import Merge
 from renal.evaluate.settings import Average, External, Vote
 from renal.image.settings import Components, Geometry, Regions
 from renal.learn.inferers.settings import Inference, WholeInference
+from renal.learn.nnunet.layout import STAGE
+from renal.learn.nnunet.settings import NnUNet
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity
 from renal.report.settings import Published
@@ -15,8 +17,8 @@ from renal.settings import Extent, Name, Strict
 
 # Folders that the results folder and a method's folder hold beside those of methods and stages.
 RESERVED = (
-    *("all", "benchmarks", "body", "cases", "data", "folds", "logs", "normalized", "report"),
-    *("resampled", "segmented", "tables", "true_roi"),
+    *("all", "benchmarks", "body", "cases", "data", "folds", "logs", "normalized", "planned"),
+    *("report", "resampled", "segmented", "tables", "true_roi"),
     *("corrected", "merged", "pictures", "scores", "segmentation", "submission"),
 )
 
@@ -100,8 +102,9 @@ class Member(Strict):
 class Method(Strict):
     """One row of the tables: a recipe from `workflow/methods`.
 
-    Its segmentations come from one of four places: `merge`, from the maps of stages; `average`,
-    from those of other rows; `vote`, from other rows' segmentations; `external`, from files.
+    Its segmentations come from one of five places: `merge`, from the maps of stages; `average`,
+    from those of other rows; `vote`, from other rows' segmentations; `nnunet`, from nnU-Net, which
+    is trained; `external`, from files.
     """
 
     family: Name
@@ -111,6 +114,7 @@ class Method(Strict):
     merge: Merge | None = None
     average: Average | None = None
     vote: Vote | None = None
+    nnunet: NnUNet | None = None
     external: External | None = None
     published: Published | None = None
 
@@ -120,9 +124,14 @@ class Method(Strict):
         combined = self.average or self.vote
         return combined.of if combined else ()
 
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """What it trains, as its folder and its pictures call it."""
+        return (STAGE,) if self.nnunet else tuple(self.stages)
+
     @model_validator(mode="after")
     def _one_origin(self) -> "Method":
-        origins = ("merge", "average", "vote", "external")
+        origins = ("merge", "average", "vote", "nnunet", "external")
         given = [name for name in origins if getattr(self, name) is not None]
         if len(given) != 1:
             told = " and ".join(given) or "none"

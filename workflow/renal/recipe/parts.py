@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from renal.evaluate.settings import MergedStage, Merging
+from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
 from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
@@ -68,6 +68,7 @@ def prediction(stage: Stage) -> Prediction:
         network=training.network,
         target=training.target,
         channels_in=training.sampler.channels,
+        acceleration=training.acceleration,
         inference=stage.inference,
     )
 
@@ -75,6 +76,8 @@ def prediction(stage: Stage) -> Prediction:
 def regions_of(recipes: dict[str, Method], method: str, labels: Labels = KITS19) -> tuple[str, ...]:
     """The regions that a row looks for, outer ones first."""
     recipe = recipes[method]
+    if recipe.nnunet is not None:
+        return labels.names
     origin = recipe.merge or recipe.external
     found = set(origin.regions) if origin else set()
     for row in recipe.rows:
@@ -117,6 +120,16 @@ def merging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) ->
     )
 
 
+def imported(method: Method, labels: Labels = KITS19) -> External:
+    """Which files a row takes over, and what they mean: another program's, or nnU-Net's."""
+    if method.external is not None:
+        return method.external
+    values = {labels.own_value(region): region.name for region in labels.regions}
+    return External(
+        files=(ExternalFile(path="{case}.nii.gz", labels=values),), trained_on_these=False
+    )
+
+
 def external_files(recipes: dict[str, Method], method: str, case: str) -> list[Path]:
     """The files of another program that there are of a case."""
     external = recipes[method].external
@@ -124,6 +137,12 @@ def external_files(recipes: dict[str, Method], method: str, case: str) -> list[P
         return []
     found = (files_of_case(external.folder, file.path, case) for file in external.files)
     return [path for paths in found for path in paths]
+
+
+def planned_on_these(recipes: dict[str, Method], method: str) -> bool:
+    """Whether anything of a row was planned by nnU-Net, which looks at held-out cases, too."""
+    recipe = recipes[method]
+    return recipe.nnunet is not None or any(planned_on_these(recipes, of) for of in recipe.rows)
 
 
 def row(
@@ -143,6 +162,7 @@ def row(
         title=settings.title,
         published=published if published and published.labels == labels.name else None,
         validated=validated or any(row(recipes, of).validated for of in settings.rows),
+        planned_on_these=planned_on_these(recipes, method),
         missing=len(missing) if settings.external else 0,
         trained_on_these=settings.external.trained_on_these if settings.external else None,
     )

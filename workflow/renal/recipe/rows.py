@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from renal.errors import InputError
 from renal.evaluate.settings import AveragedMap, Averaging, Voting
 from renal.labels import KITS19, Labels
+from renal.learn.nnunet.layout import STAGE
 from renal.learn.targets import maps_of
 from renal.recipe.method import Method
 from renal.recipe.parts import owners_of, regions_of, stage_of
@@ -55,6 +56,8 @@ def models_of(recipes: dict[str, Method], method: str) -> tuple[str, ...]:
     }
     if recipe.external is not None:
         own.update(str(recipe.external.folder / file.path) for file in recipe.external.files)
+    if recipe.nnunet is not None:
+        own.add(f"{method}/{STAGE}")
     for row in recipe.rows:
         own.update(models_of(recipes, row))
     return tuple(sorted(own))

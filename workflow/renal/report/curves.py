@@ -24,13 +24,14 @@ def draw_curves(histories: dict[str, Path], title: str, output: Path) -> None:
     """
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     figure.suptitle(title)
-    for name, path in histories.items():
-        history = read_table(path, ("epoch", *COLUMNS))
+    for number, (name, path) in enumerate(histories.items()):
+        history = read_table(path, ("epoch", "loss", "learning_rate"))  # nnU-Net tells no Dice
         for panel, column in zip(axes, COLUMNS, strict=True):
-            (line,) = panel.plot(history["epoch"], history[column], label=name, linewidth=1)
+            style = {"color": f"C{number % 10}", "linewidth": 1}
+            if column in history:
+                panel.plot(history["epoch"], history[column], label=name, **style)
             if f"validation_{column}" in history:
-                watched = history[f"validation_{column}"]
-                panel.plot(history["epoch"], watched, "--", color=line.get_color(), linewidth=1)
+                panel.plot(history["epoch"], history[f"validation_{column}"], "--", **style)
     for panel, name in zip(axes, ("loss", "Dice", "learning rate"), strict=True):
         panel.set_xlabel("epoch")
         panel.set_ylabel(name)

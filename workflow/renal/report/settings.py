@@ -22,6 +22,7 @@ class Published(Strict):
 class Row(Strict):
     """What the tables say about a method.
 
+    nnU-Net has looked at held-out cases when it planned (`planned_on_these`).
     For segmentations of another program, whether it has learned from these cases, and how many
     labelled cases it left out, which were scored as empty.
     """
@@ -30,6 +31,7 @@ class Row(Strict):
     title: str
     published: Published | None
     validated: bool = False
+    planned_on_these: bool = False
     trained_on_these: bool | Literal["unknown"] | None = None
     missing: NonNegativeInt = 0
 

@@ -307,6 +307,12 @@ def notes_on(methods: dict[str, "Row"]) -> str:
             f" Learning rate, stopping or checkpoint of {', '.join(watched)} were steered by cases "
             "split off the training folds, never by the fold that is reported."
         )
+    planned = [name for name, method in methods.items() if method.planned_on_these]
+    if planned:
+        notes += (
+            f" nnU-Net's plans for {', '.join(planned)} follow sizes, spacings and intensities of "
+            "all labelled cases, those of the fold that is reported included."
+        )
     sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
     if sources:
         notes += f" Published figures in brackets: {'; '.join(sources)}."
