@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from renal.data.phantom import write_phantom
 from renal.recipe.schemes import KITS23
@@ -75,7 +76,7 @@ def test_another_colour_draws_and_another_tolerance_scores_and_neither_trains(sc
     assert schemes.plan() == {}
     keys = ("labels", "title", "colour", "tolerance_mm", "lesion")
     regions = {r.name: {key: getattr(r, key) for key in keys} for r in KITS23.regions}
-    drawn = {"write_tables", "compare", "write_page"}
+    drawn = {"write_tables", "compare", "write_page", "check_segmented"}
     drawn |= {"draw_comparison", "draw_gallery", "draw_overlays"}
     for change, again in (
         ({"colour": "#123456"}, drawn),
@@ -87,5 +88,13 @@ def test_another_colour_draws_and_another_tolerance_scores_and_neither_trains(sc
 
 
 def test_other_labels_are_checked_and_learned_anew(schemes):
-    again = schemes.plan("--config", 'data={"labels": "kits19"}', "methods=[tunet]")
+    path = schemes.folder / "run.yaml"
+    configured = path.read_text()
+    configuration = yaml.safe_load(configured)
+    configuration["data"]["labels"] = "kits19"
+    configuration["methods"] = ["tunet"]
+    del configuration["overrides"]["tunet_cyst"]
+    path.write_text(yaml.safe_dump(configuration))
+    again = schemes.plan()
+    path.write_text(configured)
     assert (again["validate"], again["train"], again["evaluate"]) == (2, 2, 2)
