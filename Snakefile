@@ -25,6 +25,7 @@ rule all:
     default_target: True
     input:
         plan.tables,
+        plan.test_tables if plan.tested else [],
         COMPARED,
         DRAWN,
         PAGE,

@@ -12,6 +12,7 @@ import argparse
 import resource
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -23,13 +24,24 @@ from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
+from renal.learn.device import choose_device, place
 from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
 from renal.learn.run import Run
+from renal.learn.settings import Training
 from renal.learn.targets import encode
 from renal.learn.training import training_step
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Medians in seconds, and the peak of memory in GB, of the process on a CPU."""
+
+    data: float
+    resident: float
+    peak: float
 
 
 def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: int) -> None:
@@ -45,6 +57,43 @@ def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: i
     write_index(folder, cases)
 
 
+def timed(prepared: Path, settings: Training, steps: int, *, bfloat16_on_cpu: bool) -> Steps:
+    """Time steps of a training on prepared cases, after one for warming up."""
+    device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    network = build_network(settings.network, settings.sampler.channels, settings.target)
+    place(network, settings, device)
+    optimizer = build_optimizer(network, settings.optimizer)
+    seconds: dict[str, list[float]] = {"data": [], "resident": []}
+    examples = Examples(read_cases([prepared]), settings, device)
+    drawing = drawing_of(settings.drawing, examples)
+    run = Run(network, optimizer, drawing, settings, 0, precision)
+    image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
+    resident = Truth(encode(label, settings.target), label, image, epoch=0)
+    count = settings.batch_size * (steps + 1)
+    batches = examples.batches([index % len(examples) for index in range(count)], seed=0)
+    for step in range(steps + 1):
+        for kind, spent in seconds.items():
+            _wait(device)
+            started = time.perf_counter()
+            truth = resident
+            if kind == "data":
+                _, image, label = next(batches)
+                image, label = augment(image, label, settings.augmentation)
+                truth = Truth(encode(label, settings.target), label, image, epoch=0)
+            training_step(run, truth)
+            _wait(device)
+            if step:
+                spent.append(time.perf_counter() - started)
+    peak = (
+        torch.cuda.max_memory_allocated(device)
+        if device.type == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    return Steps(median(seconds["data"]), median(seconds["resident"]), peak / 1e9)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--method", default="resvnet")
@@ -57,48 +106,17 @@ def main() -> None:
     a = parser.parse_args()
     changes = {"training": {"network": {"width": a.width}}} if a.width else {}
     stage = recipe.load_method(a.method, {"stages": {a.stage: changes}}).stages[a.stage]
-    size = tuple(a.size or stage.geometry.sizes)
-    settings = stage.training
+    size, settings = tuple(a.size or stage.geometry.sizes), stage.training
     torch.set_num_threads(a.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = a.bfloat16 or device.type == "cuda"
-    network = build_network(settings.network, settings.sampler.channels, settings.target)
-    network.to(device)
-    optimizer = build_optimizer(network, settings.optimizer)
-    seconds = {"data": [], "resident": []}
     with tempfile.TemporaryDirectory() as folder:
         regions = stage.regions.count if stage.regions else 1
         write_cases(Path(folder), size, regions, settings.batch_size * 3)
-        examples = Examples(read_cases([Path(folder)], device), settings, device)
-        run = Run(network, optimizer, drawing_of(settings.drawing, examples), settings, 0, half)
-        image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
-        resident = Truth(encode(label, settings.target), label, image, epoch=0)
-        count = settings.batch_size * (a.steps + 1)
-        batches = examples.batches([index % len(examples) for index in range(count)], seed=0)
-        for step in range(a.steps + 1):  # the first is for warming up
-            for kind, spent in seconds.items():
-                _wait(device)
-                started = time.perf_counter()
-                truth = resident
-                if kind == "data":
-                    _, image, label = next(batches)
-                    image, label = augment(image, label, settings.augmentation)
-                    truth = Truth(encode(label, settings.target), label, image, epoch=0)
-                training_step(run, truth)
-                _wait(device)
-                if step:
-                    spent.append(time.perf_counter() - started)
-    data, resident_seconds = median(seconds["data"]), median(seconds["resident"])
-    memory = (
-        torch.cuda.max_memory_allocated() / 2**30
-        if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    )
-    print(f"{a.method} {a.stage}, volumes {size}, batch {settings.batch_size}, {device}")
-    print(f"step with data and augmentation  {data:8.3f} s")
-    print(f"step on a resident batch         {resident_seconds:8.3f} s")
-    print(f"ratio                            {data / resident_seconds:8.3f}")
-    print(f"peak memory                      {memory:8.1f} GB")
+        found = timed(Path(folder), settings, a.steps, bfloat16_on_cpu=a.bfloat16)
+    print(f"{a.method} {a.stage}, volumes {size}, batch {settings.batch_size}")
+    print(f"step with data and augmentation  {found.data:8.3f} s")
+    print(f"step on a resident batch         {found.resident:8.3f} s")
+    print(f"ratio                            {found.data / found.resident:8.3f}")
+    print(f"peak memory                      {found.peak:8.1f} GB")
 
 
 def _wait(device: torch.device) -> None:

@@ -57,8 +57,8 @@ wildcard_constraints:
     method="|".join(plan.recipes),
     stage=r"[a-z][a-z0-9_]*",
     fold=r"\d+",
-    batch=r"(fold\d+|unlabelled)-\d+",
-    group=r"fold\d+|unlabelled-\d+",
+    batch=r"(fold\d+|test|unlabelled)-\d+",
+    group=r"fold\d+|(test|unlabelled)-\d+",
     hash=r"[0-9a-f]{8}",
     weights="|".join(map(re.escape, plan.pretrained)) or "(?!)",
     region=r"[0-9a-z.]+-[0-9a-f]{8}",
@@ -66,9 +66,11 @@ wildcard_constraints:
 
 
 # Without a scheduler that hands them out, as many jobs use a GPU at once as there are GPUs.
-if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
-    if gpus := visible_gpus():
-        workflow.register_resource("gpu", len(gpus))
+gpus = visible_gpus() if workflow.local_exec else []
+if workflow.is_main_process and gpus and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(gpus))
+# Jobs that a scheduler gets ask it for one.
+ON_GPU = bool(gpus) or not workflow.local_exec
 
 
 # Not `onstart`, which Snakemake leaves out where this workflow is a module of another one.

@@ -24,14 +24,20 @@ rule validate:
     params:
         labels=LABELS["learned"],
         code=plan.code("validate"),
-        cases=lambda w: plan.batches[w.batch],
+        images=lambda w: named(plan.files_of(w.batch)[0]),
+        label_files=lambda w: (
+            ["--label-files", *named(plan.files_of(w.batch)[1])]
+            if plan.files_of(w.batch)[1]
+            else []
+        ),
         # Not as inputs: those are compared by age alone, and name the folder that they lie in.
         stamps=lambda w: plan.stamps(w.batch),
     message:
         "Checking the files of {wildcards.batch}"
     shell:
         "renal validate --data {resources.data:q} --maximum-voxels {resources.maximum_voxels}"
-        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q} {params.cases:q}"
+        " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+        " --images {params.images:q} {params.label_files:q}"
 
 
 # All bad cases are listed at once, and stop the run before anything is trained.
@@ -75,7 +81,8 @@ rule check_segmented:
         results=lambda w: [
             path for method in plan.methods_of(w.scope) for path in plan.results_of(method)
         ]
-        + (plan.tables + COMPARED + DRAWN + PAGE if w.scope == "all" else []),
+        + (plan.tables + COMPARED + DRAWN + PAGE if w.scope == "all" else [])
+        + (plan.test_tables if w.scope == "all" and plan.tested else []),
     output:
         RESULTS / "segmented/{scope}.txt",
     log:

@@ -35,42 +35,45 @@ rule merge:
 
 rule evaluate:
     input:
-        checked=lambda w: plan.checked(plan.groups[f"fold{w.fold}"]),
-        segmentations=RESULTS / "{method}/merged/fold{fold}",
-        truths=lambda w: sum(plan.evaluated_truths(w.method, f"fold{w.fold}").values(), []),
-        located=lambda w: plan.located_predictions(w.method, f"fold{w.fold}"),
+        checked=lambda w: plan.checked(plan.groups[w.group]),
+        segmentations=RESULTS / "{method}/merged/{group}",
+        truths=lambda w: sum(plan.evaluated_truths(w.method, w.group).values(), []),
+        located=lambda w: plan.located_predictions(w.method, w.group),
     output:
-        RESULTS / "{method}/scores/fold{fold}.csv",
+        RESULTS / "{method}/scores/{group}.csv",
     log:
-        log_of("evaluate", "{method}", "fold{fold}"),
+        log_of("evaluate", "{method}", "{group}"),
     benchmark:
-        benchmark_of("evaluate", "{method}", "fold{fold}")
+        benchmark_of("evaluate", "{method}", "{group}")
     conda:
         "../envs/renal.yaml"
     threads: COMPUTE.prepare_threads
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory(
-            plan.groups[f"fold{w.fold}"], threads, attempt
+            plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
         data=DATA,
     params:
         labels=LABELS["scored"],
         truths=lambda w, input: (
-            ["--truths", *named(plan.evaluated_truths(w.method, f"fold{w.fold}"))]
-            if input.truths
-            else []
+            ["--truths", *named(plan.evaluated_truths(w.method, w.group))] if input.truths else []
         ),
         code=lambda w: plan.code("evaluate", w.method),
         settings=lambda w: as_json(plan.merging(w.method)),
         located=lambda w, input: ["--located", input.located] if input.located else [],
+        # Tests have no fold: no model has seen them.
+        fold=lambda w: (
+            ["--fold", w.group.removeprefix("fold")] if w.group in plan.held_out else []
+        ),
     message:
-        "Scoring {wildcards.method} on fold {wildcards.fold}"
+        "Scoring {wildcards.method} on {wildcards.group}"
     shell:
         "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
         " --segmentations {input.segmentations:q}"
         " {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
-        " --fold {wildcards.fold} {params.located:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
+        " {params.fold:q} {params.located:q} {params.labels:q} --output {output:q}"
+        " --threads {threads} --log {log:q}"
 
 
 rule collect_scores:
@@ -98,6 +101,36 @@ rule collect_scores:
         code=plan.code("collect_scores"),
     message:
         "Collecting the scores of {wildcards.method}"
+    shell:
+        "renal collect_scores --checked {input.checked:q} --scores {input.scores:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule collect_test_scores:
+    input:
+        checked=plan.checked(plan.tested),
+        scores=[RESULTS / "{method}/scores" / f"{batch}.csv" for batch in plan.tested],
+    output:
+        report(
+            RESULTS / "{method}/test_scores.csv",
+            caption="../workflow/report/scores.rst",
+            category="Scores",
+            labels={"method": "{method}, test set"},
+        ),
+    log:
+        log_of("collect_test_scores", "{method}"),
+    benchmark:
+        benchmark_of("collect_test_scores", "{method}")
+    conda:
+        "../envs/renal.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
+    params:
+        code=plan.code("collect_scores"),
+    message:
+        "Collecting the test scores of {wildcards.method}"
     shell:
         "renal collect_scores --checked {input.checked:q} --scores {input.scores:q}"
         " --output {output:q} --log {log:q}"
@@ -226,4 +259,37 @@ rule write_tables:
         "Writing the cross-validation tables"
     shell:
         "renal write_tables --scores {input.scores:q} {params.annotators:q} --settings {params.settings:q}"
+        " {params.labels:q} --output {params.folder:q} --log {log:q}"
+
+
+rule write_test_tables:
+    input:
+        scores=[plan.test_scores_of(method) for method in plan.methods],
+    output:
+        plan.test_tables[:-1],
+        report(
+            plan.test_tables[-1],
+            caption="../workflow/report/tables.rst",
+            category="Test set",
+            labels={"table": "mean over cases"},
+        ),
+    log:
+        log_of("write_test_tables"),
+    benchmark:
+        benchmark_of("write_test_tables")
+    conda:
+        "../envs/renal.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
+    params:
+        code=plan.code("write_test_tables"),
+        labels=LABELS["shown"],
+        settings=json.dumps(plan.rows),
+        folder=RESULTS / "tables",
+    message:
+        "Writing the tables of the test set"
+    shell:
+        "renal write_test_tables --scores {input.scores:q} --settings {params.settings:q}"
         " {params.labels:q} --output {params.folder:q} --log {log:q}"

@@ -53,7 +53,9 @@ rule train:
     threads: COMPUTE.train_threads
     resources:
         gpu=lambda w: plan.training(w.method, w.stage).gpus,
-        mem_mb=lambda w, attempt: plan.training_memory(w.method, w.stage, min(attempt, 2)),
+        mem_mb=lambda w, attempt: plan.training_memory(
+            w.method, w.stage, min(attempt, 2), on_gpu=ON_GPU
+        ),
         runtime=24 * 60,
     params:
         labels=LABELS["learned"],
@@ -89,7 +91,9 @@ rule predict:
     threads: COMPUTE.predict_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: plan.prediction_memory(w.method, w.stage, w.group, attempt),
+        mem_mb=lambda w, attempt: plan.prediction_memory(
+            w.method, w.stage, w.group, attempt, on_gpu=ON_GPU
+        ),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:
         labels=LABELS["learned"],

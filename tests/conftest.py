@@ -24,6 +24,7 @@ GROUPS = {
     "demo_data": "demo",
     "first_run": "small",
     "ensembled": "small",
+    "rehearsed": "gpu",
     "undisturbed": "slurm",
     "cluster": "slurm",
     "orthanc": "slurm",  # both may install packages, which goes one after the other

@@ -85,7 +85,8 @@ SOUND = {
     "--truths": "prepared",
     "--unlabelled": "0",
     "--weights": "model.safetensors",
-    "cases": "case_00000",
+    "--images": "case_00000/imaging.nii.gz",
+    "--label-files": "case_00000/segmentation.nii.gz",
 }
 PATHS = {name for name in SOUND if command_line.OPTIONS.get(name, {}).get("type") is not None} - {
     "--fold",
@@ -168,8 +169,8 @@ def told(monkeypatch, capsys):
 
 
 STEPS = sorted(command_line.STEPS, key=lambda step: step.__name__)
-# The list of cases is optional there, and all faulty cases are told, a line each.
-LEGAL = {("check_cases", "--data"), ("merge", "--data")}
+# The list of cases is optional there; all faulty cases are recorded, or told, a line each.
+LEGAL = {("check_cases", "--data"), ("validate", "--data"), ("merge", "--data")}
 CASES = [
     pytest.param(step, name, id=f"{step.__name__}{name}")
     for step in STEPS

@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 
 from renal.apply.label_descriptions import write_label_descriptions
 from renal.data.anatomy import Solid
-from renal.data.cases import Case
+from renal.data.cases import Case, find_cases
 from renal.data.listing import check_cases
 from renal.data.phantom import phantom_case, scan
 from renal.data.validation import check_case, validate
@@ -425,7 +425,9 @@ MERGING = {
 @pytest.fixture
 def scores(root, case, tmp_path, one_table) -> Path:
     """Scores of what was found, from the files on; looked at was the half of x below 32."""
-    validate(root / "data", ["case_00000"], tmp_path / "batch.json", maximum_voxels=10**7)
+    validate(
+        root / "data", find_cases(root / "data"), tmp_path / "batch.json", maximum_voxels=10**7
+    )
     cases = list(read_checked(tmp_path / "batch.json", root / "data").values())
     assert cases == [case]  # as with the table handed in
     resample(cases, Geometry(), tmp_path / "grid")

@@ -184,5 +184,5 @@ def test_every_path_is_compared_but_data_and_what_was_fetched():
     assert sorted(merged) == ["c", "d", "one", "two"]
     trained = ("--prepared", "p", "q", "--seed", "1", "--name", "n", "--weights", "w")
     assert sorted(compared("train", *common, *trained)) == ["p", "q"]
-    checked = ("--data", "data", "--maximum-voxels", "9", "case_1")
+    checked = ("--data", "data", "--maximum-voxels", "9", "--images", "a=b", "--label-files", "a=c")
     assert compared("validate", "--output", "out", *checked) == []

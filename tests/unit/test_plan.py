@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from renal.errors import InputError
-from renal.plan import Plan, activation_memory, named, read_plan, sized
+from renal.plan import GPU_HOST_MB, Plan, named, read_plan, sized
 from renal.recipe import METHODS, region_crop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,9 +221,9 @@ def test_everything_can_be_asked_of_every_method(folder):
         for stage, settings in recipe.stages.items():
             told = json.loads(plan.prediction_settings(method, stage))
             assert told["network"]["name"] == settings.training.network.name
-            assert plan.training_memory(method, stage, 1) > 1500
+            assert plan.training_memory(method, stage, 1, on_gpu=False) > 1500
             for group in plan.groups:
-                assert plan.prediction_memory(method, stage, group, 1) > 1500
+                assert plan.prediction_memory(method, stage, group, 1, on_gpu=False) > 1500
                 assert plan.seen_inputs(method, stage, group)
 
 
@@ -245,23 +245,36 @@ def test_memory_by_hand(plan, folder):
     network = stage.training.network
     voxels = 128 * 160 * 160
     activations = 1.5 * network.kilobytes * voxels * 2 / 1000
-    assert activation_memory(network, (128, 160, 160), 2) == pytest.approx(activations)
-    assert plan.training_memory("resvnet", "whole", 1) == int(1500 + activations)
+    assert network.activations((128, 160, 160), 2) == pytest.approx(activations)
+    told = plan.training_memory("resvnet", "whole", 1, on_gpu=False)
+    assert told == int(1500 + activations)
     arrays = plan.volume_memory(plan.groups["fold0"], 1, 1)
-    assert plan.prediction_memory("resvnet", "whole", "fold0", 1) == int(
-        1500 + activations / 2 / 2 + arrays
-    )
+    told = plan.prediction_memory("resvnet", "whole", "fold0", 1, on_gpu=False)
+    assert told == int(1500 + activations / 2 / 2 + arrays)
+
+
+def test_beside_a_gpu_no_memory_is_asked_for_activations(plan):
+    """But for CUDA's libraries in each process, and when predicting for the volume's arrays."""
+    stages = plan.recipes["resvnet"].stages
+    arrays = plan.volume_memory(plan.groups["fold0"], 1, 1)
+    for name in stages:
+        assert plan.training_memory("resvnet", name, 1, on_gpu=True) == GPU_HOST_MB
+        told = plan.prediction_memory("resvnet", name, "fold0", 2, on_gpu=True)
+        assert told == 2 * (GPU_HOST_MB + arrays)
+    shared = stages["whole"].training.model_copy(update={"gpus": 2})
+    stages["whole"] = stages["whole"].model_copy(update={"training": shared})
+    assert plan.training_memory("resvnet", "whole", 1, on_gpu=True) == 2 * GPU_HOST_MB
 
 
 def test_networks_on_slices_take_memory_for_the_slices_that_they_see_at_once(plan):
     stage = plan.recipes["mrbnet"].stages["locate"]
     assert stage.training.network.flat
-    one = activation_memory(stage.training.network, (None, 256, 256), 1)
+    one = stage.training.network.activations((None, 256, 256), 1)
     assert one == pytest.approx(1.5 * stage.training.network.kilobytes * 256 * 256 / 1000)
     arrays = plan.volume_memory(plan.groups["fold0"], 1, 1)
     at_once = stage.inference.at_once
     assert at_once > 1
-    told = plan.prediction_memory("mrbnet", "locate", "fold0", 1)
+    told = plan.prediction_memory("mrbnet", "locate", "fold0", 1, on_gpu=False)
     assert told == int(1500 + at_once * one / 2 + arrays)
 
 
@@ -279,3 +292,32 @@ def test_cases_stand_in_where_there_is_no_data(tmp_path):
 
 def test_cases_do_not_stand_in_for_those_that_there_are(folder):
     assert len(read_plan(configuration(folder), stand_in=True).cases) == 15
+
+
+def test_no_test_case_reaches_a_training(folder):
+    """What a training is given lies under its batches alone, and those hold no test case."""
+    data = {"root": str(folder / "data"), "maximum_voxels": 10**9, "test": ["3-5"]}
+    methods = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet_ensemble_post"]
+    plan = read_plan(configuration(folder, data=data, methods=methods))
+    tests = {"case_00003", "case_00004", "case_00005"}
+    assert {n for batch in plan.tested for n in plan.batches[batch]} == tests
+    assert plan.tested == ["test-000", "test-001"] and not set(plan.tested) & set(plan.labelled)
+    for name, recipe in plan.recipes.items():
+        for stage in recipe.stages:
+            for fold in plan.held_out:
+                learned = plan.training_batches(fold)
+                assert not {n for batch in learned for n in plan.batches[batch]} & tests
+                inputs = plan.true_inputs(name, stage, learned)
+                assert {path.name for path in inputs} == set(learned)
+        for batch in plan.tested:
+            for stage in recipe.stages:
+                folds = [plan.model(name, stage, fold) for fold in plan.held_out]
+                assert plan.models_for(name, stage, batch) == folds
+    assert plan.unlabelled == ["unlabelled-000", "unlabelled-001"]
+    assert plan.results_of("resvnet")[1] == plan.test_scores_of("resvnet")
+
+
+def test_files_of_a_batch_lie_within_the_data_folder(plan):
+    images, labels = plan.files_of("unlabelled-000")
+    name = plan.batches["unlabelled-000"][0]
+    assert images[name] == [Path(name) / "imaging.nii.gz"] and labels == {}

@@ -173,7 +173,7 @@ CASES = {"draw_overlays", "draw_gallery", "write_page"}
 DRAW = {*CASES, "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
 TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED}
-TABLE |= {"write_tables", "compare", "draw_comparison"}
+TABLE |= {"write_tables", "write_test_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
     "errors": EVERY - BY_NNUNET | {"plan_nnunet", "train_nnunet"},
@@ -184,6 +184,7 @@ NOTICED = {
     "data.cases": {"validate", "check_cases"},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
+    "data.posture_checks": {"validate"},
     "data.label_checks": {"validate", "import_segmentations", "score_annotators"},
     "data.listing": {"check_cases"},
     "data.instances": {"score_annotators"},
@@ -199,13 +200,14 @@ NOTICED = {
     | {*MERGED, "average"},
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
     "handover.segmentations": READERS - {"check_cases"} | {"evaluate", *CASES, "vote"},
-    "handover.tables": {"write_tables", "compare", *DRAW},
+    "handover.tables": {"write_tables", "write_test_tables", "compare", *DRAW},
     "handover.foreign": {"import_segmentations"},
     "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED},
     "image.body": {"validate", "crop_body"},
     "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE}
     | {"draw_gallery", "write_page"},
-    "image.components": {"crop_true_roi", "crop_roi", *MERGED, "average"},
+    "image.components": {"validate", "crop_true_roi", "crop_roi", *MERGED, "average"}
+    | {"import_segmentations"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
     "image.volume": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "image.placement": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
@@ -227,9 +229,12 @@ NOTICED = {
     "evaluate.collect": READERS - {"check_cases"},
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
-    "report": DRAW | {"write_tables", "compare"},
-    "report.tables": {"write_tables", "compare", "draw_comparison", "write_page"},
-    "report.annotators": {"write_tables", "compare", "draw_comparison", "write_page"},
+    "report": DRAW | {"write_tables", "write_test_tables", "compare"},
+    "report.tables": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
+    | {"write_page"},
+    "report.annotators": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
+    | {"write_page"},
+    "report.tables_of_tests": {"write_test_tables"},
     "report.comparison": {"compare", "write_page"},
     "report.comparison_pictures": {"draw_comparison"},
     "report.overlays": CASES,
@@ -260,7 +265,15 @@ NOTICED = {
 }
 UNNOTICED = ("steps", "plan", "costs", "sources", "settings", "__main__", "recipe", "cluster")
 # What is written at a training's end, and how its processes start, decides no model.
-UNNOTICED += ("data.folds", "data.phantom", "data.anatomy", "learn.results", "learn.launch")
+UNNOTICED += (
+    "data.folds",
+    "data.cohort",
+    "data.selection",
+    "data.phantom",
+    "data.anatomy",
+    "learn.results",
+    "learn.launch",
+)
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")

@@ -82,7 +82,9 @@ def test_label_values_are_spelt_in_their_table_alone():
     assert set(structure.layout_files()) == {"data.cases", "data.phantom", "data.remote"}
 
 
-@pytest.mark.parametrize("module", ["renal.recipe", "renal.plan", "renal.data.folds"])
+@pytest.mark.parametrize(
+    "module", ["renal.recipe", "renal.plan", "renal.data.folds", "renal.data.selection"]
+)
 def test_planning_loads_no_heavy_library(module):
     program = f"import sys, {module}; print(*sys.modules)"
     run = subprocess.run(

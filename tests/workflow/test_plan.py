@@ -1,5 +1,6 @@
 """What Snakemake plans: every job of a method is counted."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,25 @@ def test_models_by_name(sketch, folds):
     # The second stage learns from true regions, so it does not wait for the first.
     assert planned.jobs.keys() == {"validate", "crop_true_roi", "train"}
     assert planned.trainings == {("resvnet", "tumour", fold) for fold in folds}
+
+
+def test_no_test_case_reaches_a_training(sketch):
+    """In all that Snakemake would make for the models, no test case's file and no batch of them."""
+    methods = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet_ensemble_post"]
+    sketch.configure({"data": {"test": ["2-4"]}, "methods": methods})
+    of_tests = re.compile(r"\btest-\d{3}\b|case_0000[2-4]")
+    everything = sketch.planned("--printshellcmds")
+    assert set(of_tests.findall(everything.text)) == {
+        "test-000",
+        "test-001",
+        *(f"case_0000{number}" for number in (2, 3, 4)),
+    }
+    assert everything.jobs["collect_test_scores"] == everything.jobs["collect_scores"]
+    models = [f"results/{m}/{s}/fold{k}/model.safetensors" for m, s, k in everything.trainings]
+    learned = sketch.planned("--printshellcmds", *models)
+    assert learned.trainings == everything.trainings
+    assert learned.jobs["validate"] == 5  # nine cases in batches of two of one fold
+    assert not of_tests.findall(learned.text)
 
 
 def test_method_by_name(sketch):

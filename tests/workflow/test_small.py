@@ -1,6 +1,7 @@
 """Small runs on the phantom: what bad input does, and what faults leave behind."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import time
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -144,6 +146,67 @@ def test_a_packed_row_gives_the_bytes_of_the_workflow(small, tmp_path):
         assert run.returncode == 0, run.stderr
     expected = results(small) / f"resvnet/segmentation/{case}.nii.gz"
     assert (tmp_path / "imaging.nii.gz").read_bytes() == expected.read_bytes()
+
+
+# -- tests and layouts ----------------------------------------------------------------------------
+
+
+def test_a_test_case_is_scored_by_models_that_have_not_seen_it(ended):
+    """A test that is added to a finished run trains nothing."""
+    folder = results(ended)
+    models = sorted(folder.glob("resvnet/*/fold*/model.safetensors"))
+    before = [path.read_bytes() for path in models]
+    shutil.copytree(folder / "data/case_00001", folder / "data/case_00005")
+    ended.configure({"data": {"test": [5]}})
+    assert "train" not in ended.plan()
+    run = ended.snakemake()
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert [path.read_bytes() for path in models] == before
+    for path in folder.glob("resvnet/*/fold*/run.json"):
+        assert "case_00005" not in json.loads(path.read_text())["cases"]
+    scores = pd.read_csv(folder / "resvnet/test_scores.csv")
+    assert set(scores["case"]) == {"case_00005"} and scores["fold"].isna().all()
+    assert "case_00005" not in set(pd.read_csv(folder / "resvnet/scores.csv")["case"])
+    listed = pd.read_csv(folder / "cases.csv").set_index("case")
+    assert listed.loc["case_00005", "batch"] == "test-000"
+    assert "one is learned from, and the other is a test" in listed.loc["case_00005", "remark"]
+    table = pd.read_csv(folder / "tables/test.csv").set_index(["grid", "metric"])
+    expected = scores.set_index("grid").loc["native", "kidney_dice"]
+    assert table.loc[("native", "kidney_dice"), "mean"] == pytest.approx(expected, abs=1e-6)
+    assert (folder / "resvnet/segmentation/case_00005.nii.gz").exists()
+    assert ended.plan() == {}
+
+
+def test_raw_data_of_nnunet_are_read(fresh):
+    """By name of case, with a test in labelsTs, and a CT of another folder to be segmented."""
+    kits, raw = results(fresh) / "data", fresh.folder / "raw"
+    places = ["Tr/mine 0", "Tr/mine 1", "Ts/mine 2", "Tr/mine 3"]
+    for number, place in enumerate(places):
+        part, _, name = place.partition("/")
+        case = kits / f"case_{number:05d}"
+        for kind, file in (
+            ("images", f"{name}_0000.nii.gz"),
+            ("labels", f"{name}.nii.gz"),
+        ):
+            (raw / f"{kind}{part}").mkdir(parents=True, exist_ok=True)
+            source = "imaging" if kind == "images" else "segmentation"
+            (raw / f"{kind}{part}" / file).symlink_to(case / f"{source}.nii.gz")
+    other = fresh.folder / "other"
+    other.mkdir()
+    (other / "7.nii.gz").symlink_to(kits / "case_00004/imaging.nii.gz")
+    fresh.configure({"data": {"root": "raw", "unlabelled": "other"}})
+    run = fresh.snakemake("results/demo/cases.csv")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    listed = pd.read_csv(results(fresh) / "cases.csv").set_index("case")
+    assert listed["usable"].all()
+    assert listed["image"].to_dict() == {
+        "case_7": "../other/7.nii.gz",
+        "mine_0": "imagesTr/mine 0_0000.nii.gz",
+        "mine_1": "imagesTr/mine 1_0000.nii.gz",
+        "mine_2": "imagesTs/mine 2_0000.nii.gz",
+        "mine_3": "imagesTr/mine 3_0000.nii.gz",
+    }
+    assert listed["batch"]["mine_2"] == "test-000" and listed["batch"]["case_7"] == "unlabelled-000"
 
 
 # -- faults ---------------------------------------------------------------------------------------

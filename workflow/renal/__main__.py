@@ -62,10 +62,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
-    "--data": {"type": Path, "help": "KiTS19 folder"},
+    "--data": {"type": Path, "help": "folder of the data set"},
     "--dataset": {"type": Path, "help": "folder that write_nnunet_dataset wrote"},
-    "--fold": {"type": number(0), "help": "number of the fold that held the cases out"},
+    "--fold": {"type": number(0), "help": "fold that held the cases out; not for tests"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
+    "--images": {"help": "images within the data folder, by case"},
+    "--label-files": {"help": "labels within the data folder, by case"},
     "--labels": {"type": applying.scheme, "default": KITS19, "help": "label scheme"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
@@ -111,13 +113,13 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "log", "output", "python", "weights"}
+UNCHECKED = {"data", "images", "label_files", "log", "output", "python", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
     about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
-    steps.validate: "--data --maximum-voxels cases [--labels]",
+    about_data.validate: "--data --maximum-voxels --images= [--label-files]= [--labels]",
     steps.check_cases: "--data --checked [--labels]",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
@@ -138,13 +140,14 @@ STEPS: dict[Step, str] = {
     nnunet.preprocess_nnunet: "--data --dataset --planned --python",
     nnunet.train_nnunet: "--planned --prepared --settings --fold --name [--minutes] --python",
     nnunet.predict_nnunet: "--data --checked --planned --models --python",
-    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name --fold"
+    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name [--fold]"
     " [--located] [--labels]",
     steps.score_annotators: "--data --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings [--annotators] [--labels]",
+    steps.write_test_tables: "--scores... --settings [--labels]",
     steps.compare: "--scores... --settings [--labels]",
     drawing.draw_comparison: "--tables --listed [--labels]",
     drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
@@ -157,9 +160,12 @@ STEPS: dict[Step, str] = {
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = (
-    *("data", "listed", "log", "output", "pictures", "python", "results", "tables", "weights"),
-)
+NOT_OF_STEPS = {"data", "images", "label_files", "listed", "log", "output", "pictures"} | {
+    "python",
+    "results",
+    "tables",
+    "weights",
+}
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     about_data.phantom,
@@ -169,6 +175,7 @@ READ_BY_PEOPLE = (
     steps.seal,
     steps.write_submission,
     steps.write_tables,
+    steps.write_test_tables,
     steps.compare,
     drawing.draw_comparison,
     drawing.draw_gallery,
@@ -194,12 +201,12 @@ def parser() -> argparse.ArgumentParser:
         _add_shared(command)
         for option in options.split():
             name = option.strip("[].=")
-            settings = dict(OPTIONS.get(name, {"nargs": "+", "help": "names of cases"}))
+            settings = dict(OPTIONS[name])
             if option.endswith("..."):
                 settings["nargs"] = "+"
             if option.endswith("="):
                 settings |= {"type": named, "nargs": "+", "metavar": "NAME=PATH"}
-            if name.startswith("--") and not option.startswith("["):
+            if not option.startswith("["):
                 settings["required"] = True
             command.add_argument(name, **settings)
 

@@ -5,21 +5,20 @@ that share a step share its files.
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from renal.data.cases import Case, find_cases, listed_spacings, refuse_misnamed, stand_in_cases
-from renal.data.folds import assign, read_assignments, write_assignments
-from renal.data.stamps import outline_stamps, stamps
+from renal.data.cases import Case, listed_spacings, stand_in_cases
+from renal.data.cohort import Cohort
+from renal.data.selection import read_groups, select_cases
 from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
-from renal.learn.networks.settings import NetworkSettings, Pretrained
+from renal.learn.networks.settings import Pretrained
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.recipe import (
@@ -38,10 +37,12 @@ from renal.recipe import (
     stage_of,
     true_region_crop,
 )
-from renal.settings import Extent, as_json, as_values, settings_hash
+from renal.settings import as_json, as_values, settings_hash
 from renal.sources import MODULES, code_hash, prediction_components, training_components
 
 RANKS = ("best", "median", "worst")
+# Of each process that computes on a GPU: torch with CUDA's and cuDNN's libraries takes 3 to 4 GB.
+GPU_HOST_MB = 6000
 
 
 def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
@@ -67,11 +68,11 @@ def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
     data = configuration.data
     if stand_in and not data.root.is_dir():
         return Plan(configuration, recipes, stand_in_cases(data.root, configuration.folds.count))
-    refuse_misnamed(data.root, data.exclude)
-    return Plan(configuration, recipes, find_cases(data.root, data.exclude))
+    chosen = data.model_dump(include={"exclude", "layout", "unlabelled", "test"})
+    return Plan(configuration, recipes, select_cases(data.root, **chosen))
 
 
-class Plan:
+class Plan(Cohort):
     """Cases, paths, settings and resources of a run.
 
     Parameters
@@ -92,69 +93,18 @@ class Plan:
         self.methods = configuration.methods
         self.results = configuration.results
         self.labels = configuration.data.scheme
-        self.cases = {case.name: case for case in cases}
-        self._dealt = {"folds": configuration.folds.count, "seed": configuration.folds.seed}
-        known = read_assignments(self.results / "folds.csv", **self._dealt)
-        self._places = assign(
-            cases, known=known, batch_size=configuration.batch_size, **self._dealt
+        data = configuration.data
+        super().__init__(
+            cases,
+            data.root,
+            self.results / "folds.csv",
+            folds=configuration.folds.count,
+            seed=configuration.folds.seed,
+            batch_size=configuration.batch_size,
+            groups=read_groups(data.groups, cases, data.exclude),
         )
         # What the data set's own list says of its cases.
-        self.listed = json.dumps(listed_spacings(configuration.data.root), sort_keys=True)
-
-    # -- cases ---------------------------------------------------------------------------------
-
-    @cached_property
-    def batches(self) -> dict[str, list[str]]:
-        """Batch to its cases."""
-        batches: dict[str, list[str]] = {}
-        for place in self._places:
-            batches.setdefault(place.batch, []).append(place.name)
-        return dict(sorted(batches.items()))
-
-    @cached_property
-    def groups(self) -> dict[str, list[str]]:
-        """Group to its batches.
-
-        The cases that a fold holds out are predicted together, unlabelled ones batch by batch.
-        """
-        groups: dict[str, list[str]] = {}
-        for batch in self.batches:
-            fold, _, _ = batch.partition("-")
-            groups.setdefault(batch if fold == "unlabelled" else fold, []).append(batch)
-        return groups
-
-    @property
-    def labelled(self) -> list[str]:
-        """Batches of labelled cases."""
-        return [batch for batch in self.batches if batch.startswith("fold")]
-
-    @property
-    def unlabelled(self) -> list[str]:
-        """Batches of cases that are only to be segmented."""
-        return [batch for batch in self.batches if not batch.startswith("fold")]
-
-    @property
-    def held_out(self) -> list[str]:
-        """The folds."""
-        return [f"fold{fold}" for fold in range(self.configuration.folds.count)]
-
-    def training_batches(self, fold: str) -> list[str]:
-        """Batches that a training without a fold (``fold0``) learns from."""
-        return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
-
-    def stamps(self, batch: str) -> list[str]:
-        """What tells that a batch's files are others."""
-        files = [path for name in self.batches[batch] for path in self.cases[name].files]
-        return stamps(self.configuration.data.root, files)
-
-    def outlines(self) -> list[str]:
-        """What tells that annotators' outlines of labelled cases are others; empty without any."""
-        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
-        return outline_stamps(self.configuration.data.root, images)
-
-    def store_folds(self) -> None:
-        """Write folds.csv, from which later plans take who is held out with whom."""
-        write_assignments(self.results / "folds.csv", self._places, **self._dealt)
+        self.listed = json.dumps(listed_spacings(data.root), sort_keys=True)
 
     # -- preparation ---------------------------------------------------------------------------
 
@@ -254,7 +204,7 @@ class Plan:
         return model_file(self.results, method, stage, fold)
 
     def models_for(self, method: str, stage: str, group: str) -> list[Path]:
-        """The model that has not seen a fold's cases; for unlabelled cases those of all folds."""
+        """The model that has not seen a fold's cases; for all other cases those of all folds."""
         folds = [group] if group in self.held_out else self.held_out
         return [self.model(method, stage, fold) for fold in folds]
 
@@ -301,6 +251,11 @@ class Plan:
         return [self.results / "tables" / name for name in ("cv.csv", "cv.md", "cv.tex", "cv.html")]
 
     @property
+    def test_tables(self) -> list[Path]:
+        """The tables of the test set."""
+        return [self.results / "tables" / name for name in ("test.csv", "test.md", "test.html")]
+
+    @property
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
         labelled = [name for batch in self.labelled for name in self.batches[batch]]
@@ -309,6 +264,10 @@ class Plan:
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""
         return self.results / method / "scores.csv"
+
+    def test_scores_of(self, method: str) -> Path:
+        """A method's scores of the cases that are only tested on."""
+        return self.results / method / "test_scores.csv"
 
     def segmentations_of(self, method: str) -> list[Path]:
         """The seal of a method's segmentations, and the submission where cases have no label."""
@@ -324,7 +283,9 @@ class Plan:
 
     def results_of(self, method: str) -> list[Path]:
         """All that is asked for of a method."""
-        return [self.scores_of(method), *self.segmentations_of(method), *self.pictures_of(method)]
+        segmentations, pictures = self.segmentations_of(method), self.pictures_of(method)
+        tests = [self.test_scores_of(method)] if self.tested else []
+        return [self.scores_of(method), *tests, *segmentations, *pictures]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""
@@ -362,22 +323,23 @@ class Plan:
             for name, case in self.cases.items()
         }
 
-    def training_memory(self, method: str, stage: str, attempt: int) -> int:
-        """MB of a training on a CPU."""
+    def training_memory(self, method: str, stage: str, attempt: int, *, on_gpu: bool) -> int:
+        """MB of the host for a training, on a CPU with its activations."""
         training = self.training(method, stage)
         size, _ = self.recipes[method].stages[stage].seen
-        activations = activation_memory(training.network, size, training.batch_size)
-        return int((1500 + activations) * attempt)
+        on_cpu = 1500 + training.network.activations(size, training.batch_size)
+        return int((GPU_HOST_MB * training.gpus if on_gpu else on_cpu) * attempt)
 
-    def prediction_memory(self, method: str, stage: str, group: str, attempt: int) -> int:
-        """MB for a patch or some slices, and for the arrays of the volume or region around."""
+    def prediction_memory(
+        self, method: str, stage: str, group: str, attempt: int, *, on_gpu: bool
+    ) -> int:
+        """MB of the host for a patch or some slices, and for the arrays of the volume around."""
         settings = self.recipes[method].stages[stage]
         _, size = settings.seen
-        arrays = self.volume_memory(self.groups[group], 1, 1)
         # Without gradients less than half is needed, measured in 32 bits.
-        network = settings.training.network
-        activations = activation_memory(network, size, settings.inference.at_once) / 2
-        return int((1500 + activations + arrays) * attempt)
+        activations = settings.training.network.activations(size, settings.inference.at_once) / 2
+        needed = GPU_HOST_MB if on_gpu else 1500 + activations
+        return int((needed + self.volume_memory(self.groups[group], 1, 1)) * attempt)
 
 
 def sized(geometry: Geometry, *parts: Any) -> str:
@@ -387,12 +349,6 @@ def sized(geometry: Geometry, *parts: Any) -> str:
         for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
     ]
     return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"
-
-
-def activation_memory(network: NetworkSettings, size: Extent, batch: int) -> float:
-    """MB of activations that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
-    voxels = math.prod(length or 1 for length in (size[1:] if network.flat else size))
-    return 1.5 * network.kilobytes * voxels * batch / 1000
 
 
 def named(paths: dict[str, list[Path]]) -> list[str]:

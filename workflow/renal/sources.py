@@ -45,6 +45,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "collect_segmentations": ("evaluate.collect",),
     "write_submission": ("evaluate.collect",),
     "write_tables": ("report.tables",),
+    "write_test_tables": ("report.tables_of_tests",),
     "compare": ("evaluate.comparison", "report.comparison"),
     "draw_comparison": ("report.comparison_pictures",),
     "draw_gallery": ("report.gallery",),

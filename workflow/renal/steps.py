@@ -26,15 +26,6 @@ Model = TypeVar("Model", bound=BaseModel)
 Paths = TypeVar("Paths")
 
 
-def validate(a: Arguments) -> Work:
-    """Read and check every file of some cases."""
-    from renal.data.validation import validate
-
-    return partial(
-        validate, a.data, a.cases, a.output, maximum_voxels=a.maximum_voxels, **_common(a)
-    )
-
-
 def check_cases(a: Arguments) -> Work:
     """Index all cases; stop if a labelled one is bad."""
     from renal.data.listing import check_cases
@@ -76,10 +67,8 @@ def resample(a: Arguments) -> Work:
     from renal.image.settings import Geometry
     from renal.prepare.resample import resample
 
-    settings = _settings(Geometry, a)
-    return lambda: resample(
-        usable(a.checked, a.data), settings, a.output, boxes=a.boxes, **_common(a)
-    )
+    settings, more = _settings(Geometry, a), _common(a) | {"boxes": a.boxes}
+    return lambda: resample(usable(a.checked, a.data), settings, a.output, **more)
 
 
 def window_normalize(a: Arguments) -> Work:
@@ -125,7 +114,8 @@ def train(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
-    from renal.learn.launch import joined, start_processes
+    from renal.learn.launch import joined, only_writer, start_processes, stop_signal
+    from renal.learn.memory import GpuMemory
     from renal.learn.pretrained import load_pretrained
     from renal.learn.results import write_results
     from renal.learn.settings import Training
@@ -144,7 +134,8 @@ def train(a: Arguments) -> Work:
             start_processes(gpus)
 
     def work() -> None:
-        with joined():
+        minutes = minutes_left() if a.minutes is None else a.minutes
+        with joined(), only_writer(a.output), stop_signal(minutes) as stop:
             train(
                 a.prepared,
                 settings,
@@ -153,9 +144,10 @@ def train(a: Arguments) -> Work:
                 threads=a.threads,
                 bfloat16_on_cpu=a.bfloat16_on_cpu,
                 name=a.name,
-                minutes=minutes_left() if a.minutes is None else a.minutes,
+                stop=stop,
                 pretrain=pretrain,
                 write=write_results,
+                memory=GpuMemory,
                 code=code_hash("learn.training", *training_components(settings)),
                 labels=a.labels,
             )
@@ -330,6 +322,15 @@ def write_tables(a: Arguments) -> Work:
 
     methods = _settings(RootModel[dict[str, Row]], a).root
     return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
+
+
+def write_test_tables(a: Arguments) -> Work:
+    """Write the tables of the test set."""
+    from renal.report.settings import Row
+    from renal.report.tables_of_tests import write_test_tables
+
+    methods = _settings(RootModel[dict[str, Row]], a).root
+    return partial(write_test_tables, a.scores, methods, a.output, a.labels)
 
 
 def compare(a: Arguments) -> Work:

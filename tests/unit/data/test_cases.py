@@ -12,7 +12,6 @@ from renal.data.cases import (
     find_cases,
     find_labels,
     listed_spacings,
-    refuse_misnamed,
     stand_in_cases,
 )
 from renal.errors import InputError
@@ -64,7 +63,7 @@ def test_cases_are_found_with_whether_they_are_labelled(tmp_path):
 )
 def test_names_that_a_shell_or_a_path_would_act_on_are_no_cases(tmp_path, name):
     make_case(tmp_path, "case_00000")
-    make_case(tmp_path, name)
+    (tmp_path / name).mkdir()
     make_case(tmp_path, "case_../outside")
     assert names(find_cases(tmp_path)) == ["case_00000"]
 
@@ -142,13 +141,12 @@ def test_an_image_in_a_folder_that_is_no_case_is_told(tmp_path, name):
     make_case(tmp_path, "case_00000")
     (tmp_path / "notes").mkdir()
     make_case(tmp_path, ".trash")
-    refuse_misnamed(tmp_path)
+    assert names(find_cases(tmp_path)) == ["case_00000"]
     make_case(tmp_path, name)
     with pytest.raises(InputError, match=r"imaging.nii.gz lies there, but no case") as told:
-        refuse_misnamed(tmp_path)
+        find_cases(tmp_path)
     message = str(told.value)
     assert repr(name) in message and "data.exclude" in message and "\n" not in message
-    refuse_misnamed(tmp_path, [name])
     assert names(find_cases(tmp_path, [name])) == ["case_00000"]
 
 
@@ -167,6 +165,152 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch, closed):
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)") as told:
         find_cases(tmp_path / "data")
     assert str(told.value).startswith(f"{tmp_path / closed}: ") and "\n" not in str(told.value)
+
+
+# -- layouts ------------------------------------------------------------------------------------
+
+
+def touch(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+def as_text(root, cases):
+    """Case to its files within the folder, and whether it is a test."""
+    return {
+        c.name: (
+            str(c.image.relative_to(root)),
+            c.label and str(c.label.relative_to(root)),
+            c.test,
+        )
+        for c in cases
+    }
+
+
+def test_folders_of_other_names_are_cases_where_none_is_named_as_kits_has_it(tmp_path):
+    make_case(tmp_path, "patient 7")
+    make_case(tmp_path, "0042", labelled=False)
+    make_case(tmp_path, "nan", labelled=False)
+    touch(tmp_path, "notes/read me.txt")
+    assert as_text(tmp_path, find_cases(tmp_path)) == {
+        "case_0042": (f"0042/{IMAGE}", None, False),
+        "case_nan": (f"nan/{IMAGE}", None, False),
+        "patient_7": (f"patient 7/{IMAGE}", f"patient 7/{LABEL}", False),
+    }
+
+
+def test_labels_of_kits21_are_found_and_two_labels_are_told(tmp_path):
+    make_case(tmp_path, "case_00000", labelled=False)
+    touch(tmp_path, "case_00000/aggregated_MAJ_seg.nii.gz", "case_00000/aggregated_OR_seg.nii.gz")
+    (case,) = find_cases(tmp_path)
+    assert case.label.name == "aggregated_MAJ_seg.nii.gz"
+    touch(tmp_path, f"case_00000/{LABEL}")
+    with pytest.raises(InputError, match="take one away"):
+        find_cases(tmp_path)
+
+
+@pytest.fixture
+def nnunet(tmp_path):
+    touch(tmp_path, "imagesTr/kid_1_0000.nii.gz", "labelsTr/kid_1.nii.gz")
+    touch(tmp_path, "imagesTs/kid_2_0000.nii.gz", "imagesTs/kid_3_0000.nii.gz")
+    touch(tmp_path, "labelsTs/kid_3.nii.gz")
+    (tmp_path / "dataset.json").write_text(
+        '{"file_ending": ".nii.gz", "channel_names": {"0": "CT"}}'
+    )
+    return tmp_path
+
+
+def test_raw_data_of_nnunet_are_found(nnunet):
+    assert as_text(nnunet, find_cases(nnunet)) == {
+        "kid_1": ("imagesTr/kid_1_0000.nii.gz", "labelsTr/kid_1.nii.gz", False),
+        "kid_2": ("imagesTs/kid_2_0000.nii.gz", None, False),
+        "kid_3": ("imagesTs/kid_3_0000.nii.gz", "labelsTs/kid_3.nii.gz", True),
+    }
+    touch(nnunet, "labelsTr/kid_4.nii.gz")  # validation tells that its image is not there
+    assert find_cases(nnunet)[-1].files == [nnunet / "labelsTr/kid_4.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "about"),
+    [
+        ("imagesTr/kid_5_0000.nii.gz", "", "labelsTr: no label of kid_5"),
+        ("imagesTr/kid_1_0001.nii.gz", "", "with one channel"),
+        ("imagesTr/kid_1.nii.gz", "", "with one channel"),
+        ("imagesTs/kid_1_0000.nii.gz", "", "would both be case kid_1"),
+        ("dataset.json", '{"file_ending": ".nrrd"}', "file_ending is .nrrd"),
+        ("dataset.json", '{"channel_names": {"0": "CT", "1": "PET"}}', "2 channels"),
+        ("dataset.json", "[", "cannot be read"),
+        ("cases.csv", "image\n", "laid out as nnunet and as table: name one as data.layout"),
+        ("case_00000/imaging.nii.gz", "", "laid out as kits and as nnunet"),
+    ],
+)
+def test_raw_data_of_nnunet_that_are_not_whole_are_refused(nnunet, path, text, about):
+    touch(nnunet, path)
+    (nnunet / path).write_text(text)
+    with pytest.raises(InputError, match=about) as told:
+        find_cases(nnunet)
+    assert "\n" not in str(told.value)
+
+
+def test_the_layout_can_be_named(nnunet):
+    (nnunet / "cases.csv").write_text("image\nimagesTr/kid_1_0000.nii.gz\n")
+    assert names(find_cases(nnunet, layout="table")) == ["kid_1_0000"]
+    assert names(find_cases(nnunet, layout="nnunet")) == ["kid_1", "kid_2", "kid_3"]
+
+
+def test_images_in_one_folder_are_only_to_be_segmented(tmp_path):
+    touch(tmp_path, "a b.nii.gz", "7.nii.gz", "list.txt", ".hidden.nii.gz")
+    assert as_text(tmp_path, find_cases(tmp_path)) == {
+        "a_b": ("a b.nii.gz", None, False),
+        "case_7": ("7.nii.gz", None, False),
+    }
+    touch(tmp_path, "a+b.nii.gz")
+    with pytest.raises(InputError, match=r"a b.nii.gz and a\+b.nii.gz would both be case a_b|a_b"):
+        find_cases(tmp_path)
+
+
+def test_a_table_lists_images_and_labels(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    rows = [
+        "case,age,image,label",
+        ",64,ct/x.nii.gz,seg/x.nii.gz",
+        f"Jane,7,{tmp_path}/other/imaging.nii.gz,",
+        "",
+    ]
+    (root / "cases.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    assert as_text(root, find_cases(root)) == {
+        "Jane": ("../other/imaging.nii.gz", None, False),
+        "x": ("ct/x.nii.gz", "seg/x.nii.gz", False),
+    }
+
+
+def test_a_file_elsewhere_is_found_from_a_folder_that_is_a_link(tmp_path):
+    (tmp_path / "deep/er/data").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "deep/er/data")
+    touch(tmp_path, "x.nii.gz")
+    (tmp_path / "data/cases.csv").write_text(f"image\n{tmp_path}/x.nii.gz\n")
+    (case,) = find_cases(tmp_path / "data")
+    assert case.files and case.image.samefile(tmp_path / "x.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("file\nx.nii.gz\n", "no column image"),
+        ("image,label\n,y.nii.gz\n", "line 2: no image"),
+        ("image,label\nx.nii.gz\n", "line 2: other columns"),
+        ("image\nx.nii.gz,y.nii.gz\n", "line 2: other columns"),
+        ("image\nx.nii.gz\nz/x.nii.gz\n", "would both be case x"),
+        ("", "no column image"),
+    ],
+)
+def test_a_table_that_is_not_whole_is_refused(tmp_path, text, about):
+    (tmp_path / "cases.csv").write_text(text)
+    with pytest.raises(InputError, match=about) as told:
+        find_cases(tmp_path)
+    assert "\n" not in str(told.value)
 
 
 # -- kits.json ----------------------------------------------------------------------------------

@@ -310,3 +310,57 @@ def test_results_that_are_no_folder_are_told(tmp_path):
         assert str(told.value).startswith(str(tmp_path / results.partition("/")[0]))
     with pytest.raises(InputError, match="File name too long"):
         read_assignments(tmp_path / ("a" * 300) / "folds.csv", **DEALT)
+
+
+# -- groups and tests ---------------------------------------------------------------------------
+
+
+def found(names, tests=()):
+    return [Case(n, Path(n) / IMAGE, Path(n) / LABEL, test=n in tests) for n in names]
+
+
+def test_a_group_is_held_out_as_a_whole_and_folds_stay_balanced():
+    names = list(numbered(40))
+    groups = {name: f"P{number // 4}" for number, name in enumerate(names[:20])}
+    places = assign(found(names), groups=groups, **SETTINGS)
+    check_rules(places, 5, 4)
+    folds = {place.name: place.fold for place in places}
+    for group in set(groups.values()):
+        assert len({folds[name] for name in names if groups.get(name) == group}) == 1
+    assert max(fold_sizes(places, 5)) - min(fold_sizes(places, 5)) <= 4
+    # A case that is new joins its group.
+    groups["case_00099"] = "P2"
+    more = assign(found([*names, "case_00099"]), known=places, groups=groups, **SETTINGS)
+    assert {p.name: p.fold for p in more} == folds | {"case_00099": folds["case_00008"]}
+
+
+def test_groups_that_contradict_stored_folds_are_refused():
+    places = assign(found(numbered(10)), **SETTINGS)
+    groups = {place.name: "P" for place in places}
+    with pytest.raises(InputError, match="P has cases in folds"):
+        assign(found(numbered(10)), known=places, groups=groups, **SETTINGS)
+
+
+def test_tests_have_no_fold_and_keep_their_batches(tmp_path):
+    names = list(numbered(20))
+    tests = names[15:]
+    places = assign(found(names, tests), **SETTINGS)
+    assert {place.batch for place in places[15:]} == {"test-000", "test-001"}
+    assert all(place.fold is None for place in places[15:])
+    write_assignments(tmp_path / "folds.csv", places, **DEALT)
+    stored = read_assignments(tmp_path / "folds.csv", **DEALT)
+    assert assign(found(names, tests), known=stored, **SETTINGS) == places
+
+
+def test_a_case_that_models_have_learned_from_is_no_test():
+    places = assign(found(numbered(10)), **SETTINGS)
+    with pytest.raises(InputError, match=r"case_00003: folds.csv .* models have learned from it"):
+        assign(found(numbered(10), ["case_00003"]), known=places, **SETTINGS)
+
+
+def test_a_case_that_was_only_segmented_becomes_a_test():
+    places = deal(numbered(10, 2), **SETTINGS)
+    names = list(numbered(12))
+    later = assign(found(names, names[10:]), known=places, **SETTINGS)
+    assert later[:10] == places[:10]
+    assert [place.batch for place in later[10:]] == ["test-000"] * 2

@@ -34,7 +34,10 @@ def test_a_ct_has_no_remarks(phantom):
     ("change", "about"),
     [
         (beside_padding(-1024, lambda a: a + 1024), "above 400"),  # a lost intercept
-        (lambda a: a + 1024, "values 0 to"),
+        (lambda a: a + 1024, "as if shifted by 1024"),
+        (lambda a: ((a + 1024) / 2000).round(), "as if scaled to 0..1 or normalized"),
+        (lambda a: ((a - a.mean()) / a.std()).round(), "as if scaled to 0..1 or normalized"),
+        (lambda a: ((a + 1024) / 10).clip(0, 255), "as if scaled to 8 bits"),
         (beside_padding(-1024, lambda a: a + 500), "above 400"),
         (lambda a: -a, "above 400"),  # a slope of -1
         (lambda a: (-a - 1024).clip(-1500), "below -1100"),

@@ -1,6 +1,8 @@
 """Labels: what lies on no kidney is refused or remarked, and its voxels are counted right."""
 
+import re
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import pytest
 from renal.data import label_checks
 from renal.data.label_checks import check_content
 from renal.errors import InputError
+from renal.image.boxes import bounding_box
 from renal.image.volume import read_header, read_label, read_volume
-from renal.labels import KITS19
+from renal.labels import KITS19, Labels
 
 
 @pytest.fixture(scope="module", params=["case_00000", "case_00001", "case_00002"])
@@ -94,6 +97,80 @@ def test_a_lesion_of_fat_is_no_wrong_label(phantom):
     header, label, volume = phantom
     fatty = np.where(label == 2, -90, volume)
     assert not any("soft" in r for r in check_content(header, label, fatty, KITS19).remarks)
+
+
+def moved_to(label, volume, axis, low):
+    """The kidneys, and what they lie on, moved to an edge."""
+    box = bounding_box(label)
+    by = [0, 0, 0]
+    by[axis] = -box[axis][0] if low else label.shape[axis] - box[axis][1]
+    return np.roll(label, by, (0, 1, 2)), np.roll(volume, by, (0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("axis", "low", "edge"),
+    [
+        (0, True, "upper"),
+        (0, False, "lower"),
+        (1, True, "front"),
+        (1, False, "back"),
+        (2, True, "right"),
+        (2, False, "left"),
+    ],
+)
+def test_a_kidney_that_the_scan_cuts_off_is_told(phantom, axis, low, edge):
+    header, label, volume = phantom
+    remarks = check_content(header, *moved_to(label, volume, axis, low), KITS19).remarks
+    assert f"the kidney touches the {edge} edge of the scan: what lies beyond is missing" in remarks
+
+
+def kidney_and(tumour, gap_mm, spacing, size=(40, 60, 60)):
+    """A kidney, a tumour on it, and another one some mm below the first tumour; (z, y, x) uint8."""
+    label = np.zeros(size, np.uint8)
+    label[5:15, 10:40, 10:40] = 1
+    label[15:18, 10:40, 10:40] = 2
+    first = 18 + round(gap_mm / spacing[0]) - 1
+    label[first : first + 4, 20:30, 20:30] = tumour
+    return label
+
+
+@pytest.mark.parametrize("spacing", [(2.5, 1.5, 1.5), (1.0, 0.7, 0.7), (5.0, 0.8, 0.8)])
+@pytest.mark.parametrize(("gap_mm", "told"), [(5, False), (20, True), (45, True)])
+def test_a_tumour_off_all_kidneys_is_told_with_its_place_and_distance(
+    shared_kits19, spacing, gap_mm, told
+):
+    header = read_header(shared_kits19 / "case_00000/segmentation.nii.gz")
+    header = replace(header, affine=np.diag([*spacing[::-1], 1.0]))
+    size = (20 + 8 + round(gap_mm / spacing[0]), 60, 60)
+    label = kidney_and(2, gap_mm, header.spacing, size)
+    found = check_content(header, label, np.full(label.shape, 40, np.int16), KITS19).remarks
+    apart = [remark for remark in found if "from any kidney" in remark]
+    assert len(apart) == told
+    if told:
+        assert apart[0].startswith("tumour of ")
+        millimetres = float(re.search(r"lies (\d+) mm", apart[0])[1])
+        assert millimetres == pytest.approx(gap_mm, abs=2.5 + header.spacing[0])
+        z, y, x = map(int, re.search(r"voxel \((\d+), (\d+), (\d+)\)", apart[0]).groups())
+        assert label[z, y, x] == 2 and z > 18
+
+
+def test_a_cyst_off_all_kidneys_is_told_by_its_name(shared_kits19):
+    header = read_header(shared_kits19 / "case_00000/segmentation.nii.gz")
+    header = replace(header, affine=np.diag([1.5, 1.5, 2.5, 1.0]))
+    kidney, tumour = KITS19.regions
+    masses = replace(tumour, name="masses", labels=(2, 3))
+    regions = (replace(kidney, labels=(1, 2, 3)), masses, tumour)
+    with_cysts = Labels({**KITS19.tissues, 3: "cyst"}, regions)
+    label = kidney_and(3, 30, header.spacing)
+    found = check_content(header, label, np.full(label.shape, 40, np.int16), with_cysts).remarks
+    assert any(remark.startswith("cyst of ") for remark in found)
+
+
+def test_a_second_kidney_is_not_off_the_first(shared_kits19):
+    header = read_header(shared_kits19 / "case_00000/segmentation.nii.gz")
+    label = kidney_and(1, 40, header.spacing)
+    found = check_content(header, label, np.full(label.shape, 40, np.int16), KITS19).remarks
+    assert not any("from any kidney" in remark for remark in found)
 
 
 def test_a_label_of_everything_is_counted_without_eight_bytes_a_voxel(shared_kits19):

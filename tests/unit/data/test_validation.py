@@ -22,6 +22,11 @@ def check(root, name=NAME, **changed):
     return check_case(cases[name], **arguments)
 
 
+def named(root, *names):
+    cases = {case.name: case for case in find_cases(root)}
+    return [cases[name] for name in names]
+
+
 def rewrite(path, change=None, change_affine=None):
     """Store a volume anew after `change` of its array and `change_affine` of its affine."""
     image = nib.load(path)
@@ -224,8 +229,8 @@ def test_all_cases_are_recorded_the_bad_ones_too(kits19, image, tmp_path):
     rewrite(kits19 / "case_00002" / "segmentation.nii.gz", np.zeros_like)
     names = [f"case_0000{number}" for number in range(4)]
     records = [tmp_path / "one.json", tmp_path / "two.json"]
-    validate(kits19, names[:1], records[0], maximum_voxels=LIMIT)
-    validate(kits19, names[1:], records[1], maximum_voxels=LIMIT, threads=2)
+    validate(kits19, named(kits19, *names[:1]), records[0], maximum_voxels=LIMIT)
+    validate(kits19, named(kits19, *names[1:]), records[1], maximum_voxels=LIMIT, threads=2)
     found = {**read_checked(records[1], kits19), **read_checked(records[0], kits19)}
     assert sorted(found) == names
     fault_of(found["case_00000"], "every voxel is 0")
@@ -238,15 +243,27 @@ def test_all_cases_are_recorded_the_bad_ones_too(kits19, image, tmp_path):
 def test_bad_case_without_label_is_left_out(kits19, image, tmp_path):
     rewrite(image, np.zeros_like)
     (image.parent / "segmentation.nii.gz").unlink()
-    validate(
-        kits19, ["case_00003", "case_00000", "case_00001"], tmp_path / "a", maximum_voxels=LIMIT
-    )
+    cases = named(kits19, "case_00003", "case_00000", "case_00001")
+    validate(kits19, cases, tmp_path / "a", maximum_voxels=LIMIT)
     assert [case.name for case in usable([tmp_path / "a"])] == ["case_00001", "case_00003"]
 
 
 def test_a_case_that_went_away_since_the_plan_is_told(kits19, tmp_path):
-    with pytest.raises(InputError, match=r"case_00009: no longer there: run the workflow again"):
-        validate(kits19, ["case_00000", "case_00009"], tmp_path / "out.json", maximum_voxels=10**7)
+    cases = named(kits19, "case_00000", "case_00001", "case_00003")
+    for file in (cases[0].label, cases[1].image, cases[2].image):
+        file.unlink()
+    validate(kits19, cases, tmp_path / "out.json", maximum_voxels=10**7)
+    found = read_checked(tmp_path / "out.json").values()
+    gone = ("case_00000/segmentation", "case_00001/imaging", "case_00003/imaging")
+    for case, path in zip(found, gone, strict=True):
+        assert case.fault.startswith(path)
+
+
+def test_a_data_folder_that_is_not_there_is_told(kits19, tmp_path):
+    cases = find_cases(kits19)
+    kits19.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"no such folder: set data\.root"):
+        validate(kits19, cases, tmp_path / "out.json", maximum_voxels=LIMIT)
     assert not (tmp_path / "out.json").exists()
 
 
@@ -254,9 +271,9 @@ def test_records_are_the_same_wherever_the_data_lie(kits19, image, tmp_path):
     (kits19 / "case_00001" / "imaging.nii.gz").write_bytes(b"not an image")
     names = ["case_00000", "case_00001", "case_00003"]
     first, second = tmp_path / "first.json", tmp_path / "second.json"
-    validate(kits19, names, first, maximum_voxels=LIMIT)
+    validate(kits19, named(kits19, *names), first, maximum_voxels=LIMIT)
     moved = kits19.rename(tmp_path / "moved")
-    validate(moved, names, second, maximum_voxels=LIMIT)
+    validate(moved, named(moved, *names), second, maximum_voxels=LIMIT)
     assert first.read_bytes() == second.read_bytes()
     assert str(tmp_path) not in first.read_text()
     case = read_checked(first, moved)["case_00000"]

@@ -15,6 +15,8 @@ from renal.handover.prepared import PreparedCase, write_index
 from renal.learn import training
 from renal.learn.datasets import Examples, read_cases
 from renal.learn.drawings import drawing_of
+from renal.learn.launch import only_writer, stop_signal
+from renal.learn.memory import GpuMemory
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
 from renal.learn.results import write_results
@@ -82,10 +84,10 @@ def write_blocks(folder: Path, count: int, seed: int) -> Path:
 def run_of(prepared: Path, settings: Training) -> tuple[Run, Examples]:
     """A run that has not begun, and its examples."""
     network = build_network(settings.network, settings.sampler.channels, settings.target)
-    examples = Examples(read_cases([prepared], CPU), settings, CPU)
+    examples = Examples(read_cases([prepared]), settings, CPU)
     optimizer = build_optimizer(network, settings.optimizer)
     drawing = drawing_of(settings.drawing, examples)
-    return Run(network, optimizer, drawing, settings, 0, False), examples
+    return Run(network, optimizer, drawing, settings, 0, torch.float32), examples
 
 
 def train(
@@ -100,10 +102,14 @@ def train(
     train_with(settings, prepared, output, minutes=minutes, code=code, seed=seed)
 
 
-def train_with(settings: Training, prepared: Path, output: Path, **keywords: object) -> None:
+def train_with(
+    settings: Training, prepared: Path, output: Path, minutes: float = math.inf, **keywords: object
+) -> None:
+    """As the step does it."""
     defaults = {"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny"}
-    defaults |= {"write": write_results, "code": ""}
-    training.train([prepared], settings, output, **{**defaults, **keywords})
+    defaults |= {"write": write_results, "memory": GpuMemory, "code": ""}
+    with only_writer(output), stop_signal(minutes) as stop:
+        training.train([prepared], settings, output, stop=stop, **{**defaults, **keywords})
 
 
 def trained(prepared: Path, output: Path, **changes: object) -> Path:

@@ -49,7 +49,7 @@ def training(sampler: dict | None = None, batch_size: int = 1) -> Training:
 
 
 def examples_of(folder: Path, sampler: dict | None = None, batch_size: int = 1) -> Examples:
-    return Examples(read_cases([folder], CPU), training(sampler, batch_size), CPU)
+    return Examples(read_cases([folder]), training(sampler, batch_size), CPU)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -88,19 +88,19 @@ def test_cases_of_all_folders_in_order(tmp_path):
         write_prepared(tmp_path / "one", {"case_2": 1, "case_0": 1}),
         write_prepared(tmp_path / "two", {"case_1": 1}),
     ]
-    assert names(read_cases(folders, CPU)) == ["case_2", "case_0", "case_1"]
+    assert names(read_cases(folders)) == ["case_2", "case_0", "case_1"]
 
 
 def test_cases_without_a_region_are_left_out(tmp_path):
     folder = write_prepared(tmp_path, {"case_0": 1, "case_1": 0, "case_2": 1})
-    assert names(read_cases([folder], CPU)) == ["case_0", "case_2"]
+    assert names(read_cases([folder])) == ["case_0", "case_2"]
 
 
 @pytest.mark.parametrize("regions", [{}, {"case_0": 0}])
 def test_no_case_at_all(tmp_path, regions):
     folder = write_prepared(tmp_path / "batch", regions)
     with pytest.raises(InputError, match="no case with a region to train on") as error:
-        read_cases([folder], CPU)
+        read_cases([folder])
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -120,24 +120,24 @@ def test_more_cases_than_a_process_may_open_files(tmp_path):
 def test_missing_label(tmp_path):
     folder = write_prepared(tmp_path, {"case_0": 1}, labelled=False)
     with pytest.raises(InputError, match=r"case_0\.0\.label\.npy: missing"):
-        read_cases([folder], CPU)
+        read_cases([folder])
 
 
 def test_missing_image(tmp_path):
     folder = write_prepared(tmp_path, {"case_0": 1})
     (folder / "case_0.0.image.npy").unlink()
     with pytest.raises(InputError, match=r"case_0\.0\.image\.npy: missing or damaged"):
-        read_cases([folder], CPU)
+        read_cases([folder])
 
 
 def test_missing_index(tmp_path):
     with pytest.raises(InputError, match=r"cases\.json"):
-        read_cases([tmp_path], CPU)
+        read_cases([tmp_path])
 
 
 def test_arrays_stay_in_their_files_on_the_cpu(tmp_path):
     folder = write_prepared(tmp_path, {"case_0": 2})
-    (case,) = read_cases([folder], CPU)
+    (case,) = read_cases([folder])
     assert all(isinstance(array, np.memmap) for array in (*case.images, *case.labels))
 
 
@@ -145,7 +145,7 @@ def test_the_slack_of_regions_comes_along(tmp_path):
     slack = [((1, 0), (0, 0), (0, 1))]
     folder = write_prepared(tmp_path, {"case_0": 1})
     write_index(folder, [PreparedCase("case_0", SIZE, [((0, 9),) * 3], slack)])
-    assert read_cases([folder], CPU)[0].slack == slack
+    assert read_cases([folder])[0].slack == slack
 
 
 # -- the split ------------------------------------------------------------------------------------

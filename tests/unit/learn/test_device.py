@@ -3,24 +3,41 @@
 import pytest
 import torch
 
-from renal.learn.device import choose_device
+from renal.learn.device import choose_device, forward_pass
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_without_a_gpu_half_precision_is_as_asked(monkeypatch, asked):
+@pytest.mark.parametrize(("asked", "expected"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_without_a_gpu_half_precision_is_as_asked(monkeypatch, asked, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device(bfloat16_on_cpu=asked) == (torch.device("cpu"), asked)
+    assert choose_device(bfloat16_on_cpu=asked) == (torch.device("cpu"), expected)
 
 
 @pytest.mark.parametrize("asked", [False, True])
-@pytest.mark.parametrize("in_hardware", [False, True])
-def test_a_gpu_computes_in_half_precision_where_it_has_it_in_hardware(
-    monkeypatch, asked, in_hardware
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [  # P100, V100, T4, A100
+        ((6, 0), torch.float32),
+        ((7, 0), torch.float16),
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+    ],
+)
+def test_a_gpu_computes_in_the_half_precision_that_it_has_in_hardware(
+    monkeypatch, asked, capability, expected
 ):
     def is_supported(including_emulation=True):
-        return including_emulation or in_hardware
+        return including_emulation or capability >= (8, 0)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    assert choose_device(bfloat16_on_cpu=asked) == (torch.device("cuda", 1), in_hardware)
+    assert choose_device(bfloat16_on_cpu=asked) == (torch.device("cuda", 1), expected)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_forward_pass_computes_in_its_precision(precision, recwarn):
+    weights = torch.ones(2, 2)
+    with forward_pass(torch.device("cpu"), precision):
+        assert (weights @ weights).dtype == precision
+    assert not recwarn

@@ -1,6 +1,5 @@
 """Tests of the running state: trainings repeat, and survive being stopped and killed."""
 
-import errno
 import itertools
 import logging
 import os
@@ -18,7 +17,7 @@ import torch
 import renal
 from renal.errors import InputError, Stopped
 from renal.files import write_array
-from renal.learn import run_state, training
+from renal.learn import launch, run_state, training
 from renal.learn.datasets import Examples
 from renal.learn.optimizers import build_optimizer
 from renal.learn.settings import Training
@@ -185,7 +184,7 @@ def test_an_epoch_that_takes_too_long_to_end_is_given_up(
     uninterrupted, prepared, tmp_path, monkeypatch, state_every_epoch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(run_state, "SECONDS_TO_END_AN_EPOCH", -1.0)
+        patch.setattr(launch, "SECONDS_TO_END_AN_EPOCH", -1.0)
         if state_every_epoch:
             patch.setattr(training, "SECONDS_BETWEEN_STATES", 0.0)
         stop_in_batch(patch, 4)  # the first of two in the third epoch
@@ -207,7 +206,7 @@ def test_an_epoch_within_its_time_is_ended(prepared, tmp_path, monkeypatch):
 
 
 def test_a_run_stops_before_its_time_is_over_and_goes_on(tmp_path, monkeypatch, prepared):
-    monkeypatch.setattr(training, "SECONDS_BEFORE_THE_LIMIT", 60.0)
+    monkeypatch.setattr(launch, "SECONDS_BEFORE_THE_LIMIT", 60.0)
     with pytest.raises(Stopped, match="after epoch 1"):
         train(prepared, tmp_path / "model", minutes=1)
     assert (tmp_path / "model/state.pt").exists()
@@ -216,26 +215,12 @@ def test_a_run_stops_before_its_time_is_over_and_goes_on(tmp_path, monkeypatch, 
     assert epochs == [1, 2, 3]
 
 
-def test_a_stop_is_overdue_once_its_time_has_passed(monkeypatch):
-    now = 1000.0
-    monkeypatch.setattr(run_state.time, "monotonic", lambda: now)
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with run_state.stop_signal() as stop:
-        assert not stop.is_set and not stop.is_overdue
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.is_set and not stop.is_overdue
-        now += run_state.SECONDS_TO_END_AN_EPOCH
-        signal.raise_signal(signal.SIGINT)  # being told again gives no more time
-        assert stop.since == 1000.0 and not stop.is_overdue
-        now += 0.1
-        assert stop.is_set and stop.is_overdue
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-
-
 KILLED = """
 import json, logging, os, signal, sys
 from pathlib import Path
 from renal.learn import training
+from renal.learn.launch import StopFlag
+from renal.learn.memory import GpuMemory
 from renal.learn.results import write_results
 from renal.learn.settings import Training
 
@@ -251,7 +236,8 @@ def killed(*arguments):
 training._epoch = killed
 settings = Training.model_validate_json(sys.argv[3])
 training.train([Path(sys.argv[1])], settings, Path(sys.argv[2]), seed=5, threads=1,
-               bfloat16_on_cpu=False, name="tiny", write=write_results, code="")
+               bfloat16_on_cpu=False, name="tiny", stop=StopFlag(), write=write_results,
+               memory=GpuMemory, code="")
 """
 
 
@@ -283,11 +269,13 @@ def test_a_state_of_another_precision_is_continued_and_told(
 ):
     """As on a GPU of another kind: nobody's work is begun anew for that."""
     stopped_run(prepared, tmp_path / "stopped", monkeypatch)
-    monkeypatch.setattr(training, "choose_device", lambda **_: (torch.device("cpu"), True))
+    monkeypatch.setattr(
+        training, "choose_device", lambda **_: (torch.device("cpu"), torch.bfloat16)
+    )
     epochs = count_epochs(monkeypatch)
     train(prepared, tmp_path / "stopped")
     assert epochs[0] > 0
-    assert "begun in float32, going on in bfloat16" in caplog.text
+    assert "begun in torch.float32, going on in torch.bfloat16" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
@@ -295,7 +283,7 @@ def test_steps_of_the_optimizer_stay_on_the_host(prepared, tmp_path):
     """On a GPU each would be waited for in every update."""
     settings = training_settings()
     run, examples = helpers.run_of(prepared, settings)
-    training._epoch(run, examples, run_state.StopFlag())
+    training._epoch(run, examples, launch.StopFlag())
     run_state.write_state(tmp_path / "state.pt", "print", run.state())
     state = run_state.read_state(tmp_path / "state.pt", "print")
     other, _ = helpers.run_of(prepared, settings)
@@ -398,37 +386,6 @@ def test_states_are_not_written_more_often_than_they_are_worth(prepared, tmp_pat
 # -- faults ---------------------------------------------------------------------------------------
 
 
-HOLD_LOCK = """
-import fcntl, sys
-stream = open(sys.argv[1], "w")
-fcntl.flock(stream, fcntl.LOCK_EX)
-print("locked", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_second_process_in_the_same_folder_is_refused(prepared, tmp_path):
-    command = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "state.lock")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"locked\n"
-        with pytest.raises(InputError, match="another process is training here") as error:
-            train(prepared, tmp_path)
-        assert str(tmp_path) in str(error.value)
-        assert not (tmp_path / "model.safetensors").exists()
-        other.stdin.close()
-    train(prepared, tmp_path, epochs=1)  # the lock went with the process
-
-
-def test_without_locks_it_trains_and_says_so(prepared, tmp_path, monkeypatch, caplog):
-    def flock(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(run_state.fcntl, "flock", flock)
-    train(prepared, tmp_path, epochs=1)
-    assert "locks are not known here" in caplog.text
-    assert (tmp_path / "model.safetensors").exists()
-
-
 @pytest.mark.parametrize("between", [0.0, 60.0], ids=["state.pt", "model.safetensors"])
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     prepared, tmp_path, monkeypatch, uninterrupted, between, request
@@ -445,17 +402,3 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     assert {path.name for path in tmp_path.iterdir()} <= {"state.lock"}
     train(prepared, tmp_path)
     assert_same_bytes(uninterrupted, tmp_path)
-
-
-def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
-    original = training._epoch
-
-    def second_start(*arguments):
-        with pytest.raises(InputError, match="another process"), training.only_writer(tmp_path):
-            pass
-        return original(*arguments)
-
-    monkeypatch.setattr(training, "_epoch", second_start)
-    train(prepared, tmp_path, epochs=1)
-    with training.only_writer(tmp_path):
-        pass

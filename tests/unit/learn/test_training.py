@@ -15,12 +15,13 @@ from renal.handover.prepared import read_index, write_index
 from renal.learn import pretrained, schedules, training
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
+from renal.learn.launch import StopFlag
 from renal.learn.losses import Truth, dice, training_loss, weight_of
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
 from renal.learn.results import write_results
 from renal.learn.run import best_epoch
-from renal.learn.run_state import Progress, StopFlag
+from renal.learn.run_state import Progress
 from renal.learn.schedules import step
 from renal.learn.targets import encode
 from renal.recipe.schemes import KITS23
@@ -334,7 +335,7 @@ def test_the_validation_loss_is_that_of_the_kept_model_on_the_watched_cases(rest
     settings = training_settings(**RESTLESS)
     network = build_network(settings.network, 1, "kidney")
     network.load_state_dict(load_file(restless / "model.safetensors"))
-    cases = [case for case in read_cases([prepared], CPU) if case.name in run["validation_cases"]]
+    cases = [case for case in read_cases([prepared]) if case.name in run["validation_cases"]]
     ((_, image, label),) = Examples(cases, settings, CPU).batches([0], 0)
     target = encode(label, "kidney")
     with torch.inference_mode():

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from renal.data.intensity_checks import check_intensities
+from renal.data.posture_checks import check_posture
 from renal.image.boxes import bounding_box, slices
 from renal.image.components import TOUCHING
 from renal.labels import KITS19, Labels
@@ -28,12 +29,14 @@ def doubts_of_scan(scan: "Scan", provenance: "Provenance") -> list[str]:
     """
     header = scan.header
     values = check_intensities(header.path, scan.volume, scan.padding, header.spacing)
+    posture = check_posture(scan.volume, header.spacing)
     field = min(
         length * step for length, step in zip(header.shape[1:], header.spacing[1:], strict=True)
     )
     return [
         *scan.remarks,
         *values,
+        *posture,
         *_outside("slices", "apart", header.spacing[0], provenance.slice_spacing_mm),
         *_outside("the field of view is", "wide", field, provenance.field_of_view_mm),
     ]

@@ -4,19 +4,30 @@ Read while the workflow is planned, so everything here is a look at file names: 
 This is the only module that knows how a data set is laid out.
 """
 
+import csv
+import io
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from renal.errors import InputError
+from renal.files import read_text
 
+Layout = Literal["kits", "nnunet", "flat", "table"]
 CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
+SAFE_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+# What programs that read tables take for something else than a name.
+MISTAKEN = {"na", "nan", "null", "none", "inf", "infinity", "true", "false"}
 NIFTI = ".nii.gz"
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
+MAJORITY = "aggregated_MAJ_seg.nii.gz"  # KiTS21's label
+TABLE = "cases.csv"
+CHANNEL = re.compile(r"(.+)_(\d{4})\.nii\.gz")
 
 
 @dataclass(frozen=True)
@@ -26,17 +37,20 @@ class Case:
     Attributes
     ----------
     name : str
-        Such as ``case_00012``.
+        Such as ``case_00012``: a letter, then letters, digits, ``_`` and ``-``.
     image : Path
         The CT, which may be missing: validation names it together with all other bad ones.
     label : Path or None
         None for a case that is only to be segmented. A link to a label that is not there counts as
         a label, and validation names it.
+    test : bool
+        Whether the case is only to be tested on, and never learned from.
     """
 
     name: str
     image: Path
     label: Path | None = None
+    test: bool = False
 
     @property
     def labelled(self) -> bool:
@@ -50,84 +64,247 @@ class Case:
         return [path for path in paths if os.path.exists(path)]
 
 
-def find_cases(root: Path, exclude: Iterable[str] = ()) -> list[Case]:
-    """List the cases in a KiTS19 folder.
+def find_cases(root: Path, exclude: Iterable[str] = (), layout: Layout | None = None) -> list[Case]:
+    """List the cases in a folder.
 
     Parameters
     ----------
     root : Path
-        Folder of ``case_XXXXX/imaging.nii.gz`` and, where labelled, ``segmentation.nii.gz``.
+        The data set. ``kits``: folders with ``imaging.nii.gz`` and, where labelled,
+        ``segmentation.nii.gz`` (KiTS21: ``aggregated_MAJ_seg.nii.gz``). ``nnunet``: nnU-Net's raw
+        ``imagesTr``, ``labelsTr`` and ``imagesTs``; what ``labelsTs`` has is a test.
+        ``flat``: images, to be segmented. ``table``: ``cases.csv`` with a column image and, where
+        there are any, label and case; its paths are absolute or relative to the folder.
     exclude : iterable of str
-        Names of cases to leave out.
+        Names of cases, or of folders as KiTS has them, to leave out.
+    layout : str, optional
+        One of these; told by what is there if it is not given.
 
     Returns
     -------
     list of Case
-        In order of name.
+        In order of name. Names that are not safe as they are were made so.
 
     Raises
     ------
     InputError
-        If the folder is missing, cannot be read or holds no case, an excluded name is not that of
-        a folder, or a label is not compressed.
+        If the folder is missing, cannot be read or holds no case or several layouts, an excluded
+        name is not there, two cases have one name, or a file is not where or as it must be.
     """
-    root = Path(root)
+    root, exclude = Path(root), set(exclude)
     try:
-        folders = _folders(root)
-        # A folder without an image is kept: validation names it together with all other bad ones.
-        names = [name for name in folders if CASE_NAME.fullmatch(name)]
-        if not names:
-            raise InputError(
-                f"{root}: no cases: folders named case_00000 with {IMAGE} in each are needed"
-            )
-        unknown = sorted(set(exclude) - set(folders))
-        if unknown:
+        _refuse_missing(root)
+        # Hidden folders are nobody's cases, and what is excluded may be anything.
+        entries = sorted(path for path in root.iterdir() if path.name not in exclude)
+        layout = layout or _layout_of(root, entries)
+        cases = LAYOUTS[layout](root, entries)
+        names = {case.name for case in cases}
+        if unknown := sorted(n for n in exclude - names if not os.path.lexists(root / n)):
             raise InputError(
                 f"config.yaml: data.exclude names {', '.join(unknown)}, not in {root}: remove them"
             )
-        kept = sorted(set(names) - set(exclude))
-        return [Case(name, root / name / IMAGE, _label_in(root / name)) for name in kept]
+        _refuse_twins(root, cases)
+        return sorted((c for c in cases if c.name not in exclude), key=lambda case: case.name)
     except OSError as error:
         raise _unreadable(root, error) from error
 
 
-def refuse_misnamed(root: Path, exclude: Iterable[str] = ()) -> None:
-    """Raise an InputError if an image lies in a folder that is not named as a case is.
-
-    It would be left out without a word. Hidden folders are nobody's cases.
-    """
-    try:
-        misnamed = [
-            name
-            for name in _folders(root)
-            if not CASE_NAME.fullmatch(name) and not name.startswith(".") and name not in exclude
-            if os.path.lexists(root / name / IMAGE)
-        ]
-    except OSError as error:
-        raise _unreadable(root, error) from error
-    if misnamed:
-        raise InputError(
-            f"{root}: {', '.join(map(repr, misnamed))}: {IMAGE} lies there, but no case has such a "
-            "name: name it case_ with letters and digits, or name it under data.exclude in "
-            "config.yaml"
-        )
-
-
-def _folders(root: Path) -> list[str]:
-    """Names of the folders in a data set, and of links to some that are not there."""
+def _refuse_missing(root: Path) -> None:
     if not root.is_dir():
         raise InputError(
             f"{root}: no such folder: put the KiTS19 cases there "
             f"({root}/case_00000/{IMAGE}, ...) or set data.root in config.yaml; "
             "`make demo` needs no data"
         )
-    return sorted(path.name for path in root.iterdir() if path.is_dir() or not path.exists())
+
+
+def _layout_of(root: Path, entries: list[Path]) -> Layout:
+    """The layout by what is there; an InputError if that is several, or nothing."""
+    files = {path.name for path in entries}
+    there: dict[Layout, bool] = {
+        "kits": any(_is_of_kits(path) for path in entries),
+        "nnunet": bool(files & {"imagesTr", "imagesTs"}),
+        "table": TABLE in files,
+    }
+    found = [layout for layout, is_there in there.items() if is_there]
+    if len(found) > 1:
+        raise InputError(
+            f"{root}: laid out as {' and as '.join(found)}: name one as data.layout in config.yaml"
+        )
+    if found:
+        return found[0]
+    if any(name.endswith(NIFTI) for name in files):
+        return "flat"
+    raise InputError(
+        f"{root}: no cases: folders named case_00000 with {IMAGE} in each are needed, nnU-Net's "
+        f"imagesTr and labelsTr, files *{NIFTI}, or {TABLE}"
+    )
+
+
+def _is_of_kits(path: Path) -> bool:
+    """Whether a path is a case's folder, or a link to one that is not there."""
+    if path.is_dir():
+        return bool(CASE_NAME.fullmatch(path.name)) or _has_image(path)
+    return bool(CASE_NAME.fullmatch(path.name)) and not path.exists()
+
+
+def _has_image(folder: Path) -> bool:
+    return not folder.name.startswith(".") and os.path.lexists(folder / IMAGE)
+
+
+def _in_folders(root: Path, entries: list[Path]) -> list[Case]:
+    """KiTS's layout: either all folders are named case_..., or none is."""
+    folders = [path for path in entries if _is_of_kits(path)]
+    named = [path for path in folders if CASE_NAME.fullmatch(path.name)]
+    misnamed = [path.name for path in folders if path not in named]
+    if named and misnamed:
+        raise InputError(
+            f"{root}: {', '.join(map(repr, misnamed))}: {IMAGE} lies there, but no case has such a "
+            "name where others are named case_00000: name it case_ with letters and digits, or "
+            "name it under data.exclude in config.yaml"
+        )
+    # A folder without an image is kept: validation names it together with all other bad ones.
+    return [Case(_safe(path.name), path / IMAGE, _label_in(path)) for path in folders]
+
+
+def _of_nnunet(root: Path, entries: list[Path]) -> list[Case]:
+    """nnU-Net's raw data; nothing of it is left out without a word."""
+    _refuse_other_formats(root / "dataset.json")
+    images = {part: _channels(root / f"images{part}") for part in ("Tr", "Ts")}
+    labels = {part: _nifti_in(root / f"labels{part}") for part in ("Tr", "Ts")}
+    if lost := sorted(images["Tr"].keys() - labels["Tr"].keys()):
+        raise InputError(
+            f"{root / 'labelsTr'}: no label of {', '.join(lost)}, which imagesTr has: put it back, "
+            "or put the image into imagesTs to have it segmented only"
+        )
+    cases = []
+    for part in ("Tr", "Ts"):
+        for stem in sorted(images[part].keys() | labels[part].keys()):
+            image = root / f"images{part}" / f"{stem}_0000{NIFTI}"
+            label = labels[part].get(stem)
+            cases.append(Case(_safe(stem), image, label, test=part == "Ts" and label is not None))
+    return cases
+
+
+def _refuse_other_formats(description: Path) -> None:
+    if not description.exists():
+        return
+    try:
+        values = json.loads(description.read_text(encoding="utf-8-sig"))
+        ending = values.get("file_ending", NIFTI)
+        channels = values.get("channel_names", values.get("modality", {}))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{description}: cannot be read ({error}): restore it") from error
+    if ending != NIFTI:
+        raise InputError(f"{description}: file_ending is {ending}: images must be *{NIFTI}")
+    if len(channels) > 1:
+        raise InputError(f"{description}: {len(channels)} channels: one CT a case is expected")
+
+
+def _nifti_in(folder: Path) -> dict[str, Path]:
+    """Name without ending to each file of a folder, which may be missing."""
+    if not folder.is_dir():
+        return {}
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return {p.name.removesuffix(NIFTI): p for p in paths if p.name.endswith(NIFTI)}
+
+
+def _channels(folder: Path) -> dict[str, Path]:
+    """Case to its image in a folder of nnU-Net's."""
+    found = {}
+    for path in _nifti_in(folder).values():
+        matched = CHANNEL.fullmatch(path.name)
+        if not matched or matched[2] != "0000":
+            raise InputError(
+                f"{path}: an image of nnU-Net with one channel ends in _0000{NIFTI}: rename it"
+            )
+        found[matched[1]] = path
+    return found
+
+
+def _in_one_folder(root: Path, entries: list[Path]) -> list[Case]:
+    """A flat folder of images that are only to be segmented."""
+    return [Case(_safe(stem), path) for stem, path in _nifti_in(root).items()]
+
+
+def _in_table(root: Path, entries: list[Path]) -> list[Case]:
+    """What cases.csv lists."""
+    table = root / TABLE
+    cases = []
+    for number, row in read_rows(table, "image"):
+        image, label = row["image"], row.get("label")
+        if not image:
+            raise InputError(f"{table}: line {number}: no image: name one or take the line out")
+        name = row.get("case") or Path(image).name.removesuffix(NIFTI)
+        cases.append(
+            Case(_safe(name), _beside(root, image), _beside(root, label) if label else None)
+        )
+    return cases
+
+
+def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
+    """Number and cells of each line of a CSV file that has some columns.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a column or cell is missing.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff")))
+        rows = [(reader.line_num, row) for row in reader]
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}): restore it") from error
+    if missing:
+        raise InputError(f"{path}: no column {missing[0]}: name the columns, parted by commas")
+    for number, row in rows:
+        if None in row or None in row.values():
+            raise InputError(f"{path}: line {number}: other columns than the first line: mend it")
+    return [(number, {k: v.strip() for k, v in row.items()}) for number, row in rows]
+
+
+def _beside(root: Path, text: str) -> Path:
+    """A path as one within `root`, since records know no other: with .. where it lies elsewhere."""
+    path = Path(text).expanduser()
+    return root / (os.path.relpath(path, os.path.realpath(root)) if path.is_absolute() else path)
+
+
+def _safe(name: str) -> str:
+    """A name that is good for a file, a command and a table."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")
+    if not safe:
+        raise InputError(f"{name!r}: a case's name needs letters or digits: rename it")
+    return safe if SAFE_NAME.fullmatch(safe) and safe.lower() not in MISTAKEN else f"case_{safe}"
+
+
+def _refuse_twins(root: Path, cases: list[Case]) -> None:
+    images: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        images[case.name].append(str(case.image.relative_to(root)))
+    for name, paths in images.items():
+        if len(paths) > 1:
+            raise InputError(
+                f"{root}: {' and '.join(paths)} would both be case {name}: rename one, or name "
+                f"cases in a column case of {TABLE}"
+            )
+
+
+LAYOUTS = {
+    "kits": _in_folders,
+    "nnunet": _of_nnunet,
+    "flat": _in_one_folder,
+    "table": _in_table,
+}
 
 
 def _label_in(folder: Path) -> Path | None:
     label, plain = folder / LABEL, folder / LABEL.removesuffix(".gz")
-    if _is_there(label):
-        return label
+    found = [path for path in (label, folder / MAJORITY) if _is_there(path)]
+    if len(found) > 1:
+        raise InputError(f"{folder}: {LABEL} and {MAJORITY}: take one away")
+    if found:
+        return found[0]
     if _is_there(plain):
         raise InputError(f"{plain}: a label is looked for in {LABEL}: compress it with gzip")
     return None

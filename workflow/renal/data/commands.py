@@ -19,6 +19,17 @@ def phantom(a: argparse.Namespace) -> Work:
     return partial(write_phantom, a.output, **numbers, labels=a.labels, processes=a.threads)
 
 
+def validate(a: argparse.Namespace) -> Work:
+    """Read and check every file of some cases."""
+    from renal.data.cases import Case
+    from renal.data.validation import validate
+
+    labels = {name: a.data / path for name, path in a.label_files or []}
+    cases = [Case(name, a.data / path, labels.get(name)) for name, path in a.images]
+    common = {"labels": a.labels, "threads": a.threads}
+    return partial(validate, a.data, cases, a.output, maximum_voxels=a.maximum_voxels, **common)
+
+
 def fetch(a: argparse.Namespace) -> Work:
     """Download KiTS19 or KiTS23 from the official places."""
     from renal.data.fetch import fetch

@@ -9,11 +9,11 @@ import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from renal.data.cases import CASE_NAME, Case
+from renal.data.cases import SAFE_NAME, Case
 from renal.errors import InputError
 from renal.files import read_text, write_text
 
@@ -27,7 +27,7 @@ class Place:
     name : str
         The case.
     fold : int or None
-        The fold that holds the case out; None for an unlabelled case.
+        The fold that holds the case out; None for a test and for an unlabelled case.
     batch : str
         The batch that prepares it. A batch never crosses folds.
     """
@@ -44,6 +44,7 @@ def assign(
     seed: int,
     batch_size: int,
     known: Iterable[Place] = (),
+    groups: Mapping[str, str] | None = None,
 ) -> list[Place]:
     """Give every case its fold and batch, keeping what was given before.
 
@@ -56,6 +57,8 @@ def assign(
     known : iterable of Place
         Earlier assignments. They stand, whatever `batch_size` was then: adding a case moves no
         other, and another `batch_size` none at all.
+    groups : mapping, optional
+        Case name to its group, such as a patient: one fold holds out all cases of a group.
 
     Returns
     -------
@@ -65,13 +68,23 @@ def assign(
     Raises
     ------
     InputError
-        If there are fewer labelled cases than folds, a case with a fold has no label any more, or
-        a fold has lost all of its cases.
+        If there are fewer labelled cases than folds, a case with a fold has no label any more or
+        is a test now, a group lies in several folds, or a fold has lost all of its cases.
     """
-    has_label = {case.name: case.labelled for case in cases}
+    cases = list(cases)
+    tests = {case.name for case in cases if case.test}
+    is_labelled = {case.name: case.labelled for case in cases}
+    has_label = {name: is_labelled[name] and name not in tests for name in is_labelled}
     placed = {place.name: place for place in known}
     shared = has_label.keys() & placed.keys()
-    lost = sorted(n for n in shared if placed[n].fold is not None and not has_label[n])
+    dealt = {name for name in shared if placed[name].fold is not None}
+    if learned := sorted(dealt & tests):
+        raise InputError(
+            f"config.yaml: data.test: {', '.join(learned)}: folds.csv in the results folder has a "
+            "fold of it, and models have learned from it: take it out of data.test, name another "
+            "results folder, or take its line out of folds.csv to train without it"
+        )
+    lost = sorted(name for name in dealt if not has_label[name])
     if lost:
         raise InputError(
             f"{', '.join(lost)}: labelled when folds.csv in the results folder was written, but "
@@ -79,7 +92,10 @@ def assign(
             "folds.csv to have it segmented only"
         )
     for name in shared:
-        if has_label[name] and placed[name].fold is None:
+        prefix = _batch_prefix(placed[name].fold, name in tests)
+        if placed[name].fold is None and (
+            has_label[name] or not placed[name].batch.startswith(prefix)
+        ):
             del placed[name]
     labelled = sum(has_label.values())
     if labelled < folds:
@@ -96,13 +112,17 @@ def assign(
     new = [name for name in sorted(has_label) if name not in placed]
     random.Random(seed).shuffle(new)
     fold_of: dict[str, int | None] = dict.fromkeys(new)
+    fold_of_group = _folds_of_groups(placed, groups or {})
+    # A group is dealt as a whole when its first case is; a case without one is a group by itself.
     for name in new:
         if has_label[name]:
+            group = (groups or {}).get(name, "")
             smallest = min(fold_sizes, key=lambda fold: (fold_sizes[fold], fold))
-            fold_of[name] = smallest
-            fold_sizes[smallest] += 1
+            fold = fold_of_group.setdefault(group, smallest) if group else smallest
+            fold_of[name] = fold
+            fold_sizes[fold] += 1
     for name in sorted(new):
-        batch = _batch_with_room(fold_of[name], batch_sizes, batch_size)
+        batch = _batch_with_room(fold_of[name], name in tests, batch_sizes, batch_size)
         batch_sizes[batch] += 1
         placed[name] = Place(name, fold_of[name], batch)
     assigned = [placed[name] for name in sorted(has_label)]
@@ -114,15 +134,31 @@ def assign(
     return assigned
 
 
-def _batch_with_room(fold: int | None, sizes: dict[str, int], batch_size: int) -> str:
-    prefix, number = _batch_prefix(fold), 0
+def _folds_of_groups(placed: Mapping[str, Place], groups: Mapping[str, str]) -> dict[str, int]:
+    """The folds that groups have already; an InputError if one has several."""
+    found: dict[str, int] = {}
+    for name, place in placed.items():
+        group = groups.get(name)
+        if group and place.fold is not None and found.setdefault(group, place.fold) != place.fold:
+            raise InputError(
+                f"config.yaml: data.groups: {group} has cases in folds {found[group]} and "
+                f"{place.fold} of folds.csv in the results folder: mend data.groups, or delete "
+                "folds.csv to deal the folds, and train every model, anew"
+            )
+    return found
+
+
+def _batch_with_room(fold: int | None, test: bool, sizes: dict[str, int], batch_size: int) -> str:
+    prefix, number = _batch_prefix(fold, test), 0
     while sizes[f"{prefix}-{number:03d}"] >= batch_size:
         number += 1
     return f"{prefix}-{number:03d}"
 
 
-def _batch_prefix(fold: int | None) -> str:
-    return "unlabelled" if fold is None else f"fold{fold}"
+def _batch_prefix(fold: int | None, test: bool = False) -> str:
+    if fold is not None:
+        return f"fold{fold}"
+    return "test" if test else "unlabelled"
 
 
 def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
@@ -170,8 +206,9 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
 def _place_from(row: dict[str, str], folds: int) -> Place:
     """The place in a row of the stored table; ValueError or the like if it cannot be one."""
     fold = int(row["fold"]) if row["fold"] else None
-    batch = re.fullmatch(rf"{_batch_prefix(fold)}-\d+", row["batch"])
-    if not CASE_NAME.fullmatch(row["case"]) or fold not in (None, *range(folds)) or not batch:
+    test = fold is None and (row["batch"] or "").startswith("test")
+    batch = re.fullmatch(rf"{_batch_prefix(fold, test)}-\d+", row["batch"])
+    if not SAFE_NAME.fullmatch(row["case"]) or fold not in (None, *range(folds)) or not batch:
         raise ValueError(f"row {','.join(row.values())}")
     return Place(row["case"], fold, row["batch"])
 

@@ -30,6 +30,7 @@ DENSE_LIMIT, DENSE_REMARK = 0.25, 0.15  # of the tissue
 MEDIAN_LIMIT, MEDIAN_REMARK = 200, 130  # of the tissue, on both sides of 0
 # Soft metal is at 8,000; 12 bits end at 3071.
 METAL_HU = 20000
+NORMALIZED = 20  # standard deviations, which no voxel is beyond
 SAMPLED = 128  # voxels along an axis, at least
 
 
@@ -56,9 +57,11 @@ def check_intensities(
     """
     smallest, largest = int(volume.min()), int(volume.max())
     if smallest == largest:
-        raise InputError(f"{path}: every voxel is {smallest}: export the image again")
+        raise InputError(
+            f"{path}: every voxel is {smallest} in whole HU: export the CT again, without rescaling"
+        )
     if smallest > TISSUE_HU or largest < TISSUE_HU:
-        raise _not_hounsfield(path, f"values {smallest} to {largest}")
+        raise _not_hounsfield(path, f"values {smallest} to {largest}{_likeness(smallest, largest)}")
     remarks = []
     if padding.scattered > SCATTERED_LIMIT * volume.size:
         raise _not_hounsfield(
@@ -73,6 +76,15 @@ def check_intensities(
         remarks.append(f"values up to {largest} HU: metal?")
     remarks += _scale(path, volume)
     return remarks + _body(path, volume, spacing)
+
+
+def _likeness(smallest: int, largest: int) -> str:
+    """What a range of values without air or tissue looks like."""
+    if max(-smallest, largest) <= NORMALIZED:
+        return ", as if scaled to 0..1 or normalized"
+    if smallest >= 0 and largest <= 255:
+        return ", as if scaled to 8 bits"
+    return ", as if shifted by 1024" if smallest >= 0 and largest > -AIR_HU else ""
 
 
 def _not_hounsfield(path: Path, why: str) -> InputError:

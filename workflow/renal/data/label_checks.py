@@ -6,9 +6,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from renal.errors import InputError
-from renal.image.boxes import bounding_box, slices
+from renal.image.boxes import Box, bounding_box, slices, three
+from renal.image.components import TOUCHING
 from renal.image.volume import Header
 from renal.labels import Labels
 
@@ -17,6 +19,9 @@ AFFINE_TOLERANCE_MM = 1e-3
 SOFT_HU = (-50, 500)
 SOFT_LIMIT, SOFT_REMARK = 0.7, 0.92
 KIDNEY_LIMIT_ML, KIDNEY_REMARK_ML = (1, 6000), (60, 3000)
+ENDS = (("upper", "lower"), ("front", "back"), ("right", "left"))  # of the axes z, y and x
+APART_MM = 10  # of a lesion from the nearest kidney, from which it is told
+PIECES_MM = 2  # the grid on which pieces are looked for
 CHUNK = 1 << 22  # voxels counted at a time: a count makes eight bytes of each
 
 
@@ -99,7 +104,65 @@ def check_content(header: Header, label: np.ndarray, volume: np.ndarray, labels:
             )
         if share < SOFT_REMARK:
             remarks.append(f"only {words}: is the label in its place?")
+    remarks += _cut_off(box, label.shape, kidney.name)
+    remarks += _apart(label, box, header.spacing, parenchyma, labels)
     return Content(regions, remarks)
+
+
+def _cut_off(box: Box, shape: tuple[int, ...], kidney: str) -> list[str]:
+    """A remark, if the kidneys' bounding box reaches an edge of the scan."""
+    touched = [
+        end
+        for ends, sides, length in zip(ENDS, box, shape, strict=True)
+        for end, touches in zip(ends, (sides[0] == 0, sides[1] == length), strict=True)
+        if touches
+    ]
+    if not touched:
+        return []
+    edges = f"{' and '.join(touched)} edge{'s' if len(touched) > 1 else ''}"
+    return [f"the {kidney} touches the {edges} of the scan: what lies beyond is missing"]
+
+
+def _apart(
+    label: np.ndarray,
+    box: Box,
+    spacing: tuple[float, float, float],
+    parenchyma: int,
+    labels: Labels,
+) -> list[str]:
+    """A remark for each connected piece of lesions that lies off all kidneys.
+
+    A kidney is a piece with parenchyma. Pieces are those of a coarse grid: what it parts wrongly
+    is nearer than the limit.
+    """
+    every = [max(1, int(PIECES_MM // step)) for step in spacing]
+    start = [low for low, _ in box]
+    coarse = label[slices(box)][tuple(slice(None, None, step) for step in every)]
+    pieces, count = ndimage.label(coarse > 0, TOUCHING)
+    kidneys = np.zeros(count + 1, bool)
+    kidneys[pieces[coarse == parenchyma]] = True
+    others = [number for number in range(1, count + 1) if not kidneys[number]]
+    if not others or not kidneys.any():
+        return []
+    steps = three(n * step for n, step in zip(every, spacing, strict=True))
+    gaps = ndimage.minimum(
+        ndimage.distance_transform_edt(~kidneys[pieces], sampling=steps), pieces, others
+    )
+    remarks = []
+    for number, gap in zip(others, gaps, strict=True):
+        if gap > APART_MM:
+            piece = pieces == number
+            tissue = labels.tissues[int(np.bincount(coarse[piece]).argmax())]
+            millilitres = piece.sum() * np.prod(steps) / 1000
+            place = [
+                round(low + step * float(where.mean()))
+                for low, step, where in zip(start, every, np.nonzero(piece), strict=True)
+            ]
+            remarks.append(
+                f"{tissue} of {millilitres:.2g} ml about voxel {tuple(place)} (z, y, x) lies "
+                f"{gap:.0f} mm from any kidney: is it one?"
+            )
+    return remarks
 
 
 def _count(

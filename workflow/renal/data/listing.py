@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from renal.labels import KITS19, Labels
 log = logging.getLogger(__name__)
 
 PLACE = ("case", "fold", "batch")
+FILES = ("image", "label")
 GEOMETRY = ("slices", "rows", "columns", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm")
 SPACING_TOLERANCE_MM = 1e-2
 
@@ -69,7 +71,7 @@ def check_cases(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     volumes = [f"{name}_ml" for name in labels.names]
-    writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark"])
+    writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark", *FILES])
     for batch, case in cases:
         fold = batch.partition("-")[0].removeprefix("fold") if case.labelled else ""
         shape: Sequence[int | str] = case.shape or [""] * 3
@@ -78,7 +80,20 @@ def check_cases(
         remark = case.fault or "; ".join(notes)
         volumes = [str(case.volumes_ml.get(name, "")) for name in labels.names]
         usable = not case.fault
-        writer.writerow([case.name, fold, batch, *shape, *spacing, *volumes, usable, remark])
+        writer.writerow(
+            [
+                case.name,
+                fold,
+                batch,
+                *shape,
+                *spacing,
+                *volumes,
+                usable,
+                remark,
+                case.image,
+                case.label,
+            ]
+        )
     write_text(output, text.getvalue())
     return [case.fault for _, case in cases if case.fault]
 
@@ -121,7 +136,14 @@ def _same_images(cases: list[tuple[str, CheckedCase]]) -> dict[str, str]:
             remarks[name] = "same image as " + ", ".join(f"{n} ({b})" for n, b in others)
             if any(_in_other_folds(batch, b) for _, b in others):
                 remarks[name] += ", which is learned from while this one is held out"
+            elif any(_learned_and_tested(batch, b) for _, b in others):
+                remarks[name] += ": one is learned from, and the other is a test"
     return remarks
+
+
+def _learned_and_tested(first: str, second: str) -> bool:
+    """Whether one of two batches is of a fold and the other of tests."""
+    return {re.sub(r"[\d-]+", "", batch) for batch in (first, second)} == {"fold", "test"}
 
 
 def _in_other_folds(first: str, second: str) -> bool:

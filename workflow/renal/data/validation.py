@@ -4,9 +4,10 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from renal.data.cases import Case, find_cases
+from renal.data.cases import Case
 from renal.data.intensity_checks import check_intensities
 from renal.data.label_checks import check_content, check_place
+from renal.data.posture_checks import check_posture
 from renal.errors import InputError
 from renal.handover.checked import CheckedCase, write_checked
 from renal.image.volume import read_header, read_label, read_padded
@@ -16,7 +17,7 @@ from renal.parallel import for_each
 
 def validate(
     root: Path,
-    names: list[str],
+    cases: list[Case],
     output: Path,
     *,
     maximum_voxels: int,
@@ -29,8 +30,8 @@ def validate(
     ----------
     root : Path
         The data set's folder.
-    names : list of str
-        Case names.
+    cases : list of Case
+        The cases, whose files lie in it.
     output : Path
         JSON to write: a `CheckedCase` each.
     maximum_voxels : int
@@ -43,13 +44,12 @@ def validate(
     Raises
     ------
     InputError
-        If a case is no longer there.
+        If the data set's folder is not there.
     """
-    cases = {case.name: case for case in find_cases(root)}
-    if gone := [name for name in names if name not in cases]:
-        raise InputError(f"{root}: {', '.join(gone)}: no longer there: run the workflow again")
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder: set data.root in config.yaml")
     work = partial(check_case, maximum_voxels=maximum_voxels, labels=labels)
-    write_checked(output, for_each([cases[name] for name in names], work, threads), root)
+    write_checked(output, for_each(cases, work, threads), root)
 
 
 def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> CheckedCase:
@@ -72,6 +72,7 @@ def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> C
         volume, padding = read_padded(header)
         checked.notes += header.remarks
         checked.notes += check_intensities(header.path, volume, padding, header.spacing)
+        checked.notes += check_posture(volume, header.spacing)
         if case.label is not None:
             label_header = read_header(case.label, maximum_voxels)
             checked.notes += (f"label: {remark}" for remark in label_header.remarks)

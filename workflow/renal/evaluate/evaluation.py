@@ -36,7 +36,7 @@ def evaluate(
     output: Path,
     *,
     name: str,
-    fold: int,
+    fold: int | None = None,
     located: Path | None = None,
     labels: Labels = KITS19,
     threads: int = 1,
@@ -62,7 +62,7 @@ def evaluate(
     output : Path
         CSV to write.
     name, fold : str, int
-        The method's name and the fold that held the cases out.
+        The method's name and the fold that held the cases out; None for cases that are tests.
     located : Path, optional
         Predictions of the stage that looked at boxes alone: which part of each region was in
         them is a score too, because the rest was lost before it was looked at.
@@ -83,7 +83,8 @@ def evaluate(
         looked_at=read_index(located) if located else {},
         labels=labels,
     )
-    fixed = {"method": name, "family": method.family, "fold": fold}
+    held_out = "" if fold is None else fold
+    fixed = {"method": name, "family": method.family, "fold": held_out}
     rows = [{**fixed, **row} for case_rows in for_each(cases, work, threads) for row in case_rows]
     write_scores(rows, output)
 

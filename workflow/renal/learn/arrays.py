@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def as_tensor(array: np.ndarray | Tensor) -> Tensor:
@@ -28,13 +27,16 @@ def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, 
     place : tuple of slice
         Where the volume lies in it.
     """
-    pads, place = [], []
+    sides: list[int] = []
+    place: list[slice] = []
     for length, wanted in zip(volume.shape[-3:], size, strict=True):
-        missing = max(0, wanted - length)
-        pads.append((missing // 2, missing - missing // 2))
-        place.append(slice(missing // 2, missing // 2 + length))
-    if any(before or behind for before, behind in pads):
-        # torch counts the axes from the last one.
-        flat = [pad for pair in reversed(pads) for pad in pair]
-        volume = functional.pad(volume, flat, value=volume.min().item())
-    return volume, tuple(place)
+        before = max(0, wanted - length) // 2
+        sides.append(max(length, wanted))
+        place.append(slice(before, before + length))
+    inner = tuple(place)
+    if sides == list(volume.shape[-3:]):
+        return volume, inner
+    # The smallest value stays where it is, on a GPU too.
+    whole = volume.min().expand(*volume.shape[:-3], *sides).clone()
+    whole[..., inner[0], inner[1], inner[2]] = volume
+    return whole, inner

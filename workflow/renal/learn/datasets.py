@@ -1,11 +1,11 @@
 """Prepared cases as training examples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from renal.errors import InputError
 from renal.files import read_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, read_index
 from renal.image.boxes import Box
+from renal.learn.device import on_device, work_on
 from renal.learn.samplers import Place, sampler_of
 
 if TYPE_CHECKING:
@@ -65,11 +66,8 @@ class Case:
     slack: list[Box]
 
 
-def read_cases(folders: list[Path], device: torch.device) -> list[Case]:
+def read_cases(folders: list[Path]) -> list[Case]:
     """The cases of some prepared folders, without those that have no region.
-
-    They are moved to a GPU where they fit into half of its free memory. On the CPU the page cache
-    serves mapped files as fast, and counts for no job's memory.
 
     Raises
     ------
@@ -87,11 +85,9 @@ def read_cases(folders: list[Path], device: torch.device) -> list[Case]:
             f"{', '.join(map(str, folders))}: no case with a region to train on: add cases, or "
             "lower components.minimum_voxels of the stage before"
         )
-    size = sum(array.nbytes for case in cases for array in (*case.images, *case.labels))
-    if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] / 2:
-        for case in cases:
-            case.images = [torch.from_numpy(np.array(a)).to(device) for a in case.images]
-            case.labels = [torch.from_numpy(np.array(a)).to(device) for a in case.labels]
+    for case in cases:
+        for _ in (*case.images, *case.labels):
+            pass  # each is mapped once: a file that is missing or damaged is told now
     return cases
 
 
@@ -138,12 +134,21 @@ class Examples:
         The recipe's training section.
     device : torch.device
         Where batches are wanted.
+    spared : callable
+        Calls a function with arguments, and sees to memory for it.
     """
 
-    def __init__(self, cases: list[Case], settings: "Training", device: torch.device) -> None:
+    def __init__(
+        self,
+        cases: list[Case],
+        settings: "Training",
+        device: torch.device,
+        spared: Callable[..., Any] = lambda function, *arguments: function(*arguments),
+    ) -> None:
         self.cases = cases
         self.settings = settings
         self.device = device
+        self.spared = spared
         self._sampler = sampler_of(settings.sampler)
         self.entries: list[tuple[int, Place]] = [
             (number, place)
@@ -168,8 +173,8 @@ class Examples:
             number, place = self.entries[index]
             pairs.append(self._sampler.cut(self.cases[number], place, generator))
         images, labels = zip(*pairs, strict=True)
-        image = torch.stack(images).to(self.device, non_blocking=True)
-        label = torch.stack(labels).to(self.device, non_blocking=True)
+        image = on_device(torch.stack(images), self.device)
+        label = on_device(torch.stack(labels), self.device)
         return image.float()[:, None], label.float()[:, None]
 
     def batches(self, order: list[int], seed: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
@@ -181,12 +186,14 @@ class Examples:
         size = self.settings.batch_size
         generator = torch.Generator().manual_seed(seed)
         parts = [order[start : start + size] for start in range(0, len(order), size)]
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            following = [reader.submit(self.batch, part, generator) for part in parts[:1]]
+        with ThreadPoolExecutor(1, initializer=work_on, initargs=(self.device,)) as reader:
+            following = [
+                reader.submit(self.spared, self.batch, part, generator) for part in parts[:1]
+            ]
             for part, ahead in zip_longest(parts, parts[1:]):
                 image, label = following.pop().result()
                 if ahead is not None:
-                    following.append(reader.submit(self.batch, ahead, generator))
+                    following.append(reader.submit(self.spared, self.batch, ahead, generator))
                 yield part, image, label
 
     def has_foreground(self, index: int) -> bool:

@@ -81,17 +81,21 @@ def mean_of(
     """The mean probabilities of some networks, on the GPU if there is one; moves them there."""
     import torch
 
-    from renal.learn.device import choose_device
+    from renal.learn.device import choose_device, forward_pass, on_device, place
+    from renal.learn.memory import too_little
     from renal.learn.targets import probabilities
 
-    device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
+    device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     for network in networks:
-        network.to(device).eval()
+        place(network.eval(), settings, device)
 
     def mean(images: torch.Tensor) -> torch.Tensor:
-        images = images.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = [network(images)[-1] for network in networks]
+        images = on_device(images, device)
+        try:
+            with forward_pass(device, precision):
+                logits = [network(images)[-1] for network in networks]
+        except torch.OutOfMemoryError as error:
+            raise too_little(device, "prediction") from error
         total, *others = (probabilities(one, settings.target, labels) for one in logits)
         return sum(others, start=total) / len(networks)
 

@@ -53,8 +53,9 @@ def write_results(
             f"{output}: the network's parameters are not numbers after the last update: "
             "lower the learning rate in config.yaml's overrides"
         )
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     with replacing(output / "model.safetensors") as temporary:
-        temporary.write_bytes(save(network.state_dict()))
+        temporary.write_bytes(save(weights))
     rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
     _write_csv(output / "history.csv", rows)
     drawn = run.drawing.table()

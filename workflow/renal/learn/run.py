@@ -30,8 +30,8 @@ class Run:
         The recipe's training section.
     seed : int
         Of the run.
-    half : bool
-        Whether the forward pass is in bfloat16.
+    precision : torch.dtype
+        Of the forward pass. In float16 gradients are scaled, of which small ones would be 0.
     labels : Labels
         What the label values mean.
     """
@@ -43,7 +43,7 @@ class Run:
         drawing: "Drawing",
         settings: "Training",
         seed: int,
-        half: bool,
+        precision: torch.dtype,
         labels: Labels = KITS19,
     ) -> None:
         self.network = network
@@ -52,7 +52,8 @@ class Run:
         self.drawing = drawing
         self.settings = settings
         self.seed = seed
-        self.half = half
+        self.precision = precision
+        self.scaler = torch.amp.GradScaler("cuda", enabled=precision == torch.float16)
         self.labels = labels
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] = {}
@@ -65,15 +66,21 @@ class Run:
             "drawing": self.drawing.state,
             "best": self.best,
             "progress": vars(self.progress),
-            "half": self.half,
+            "precision": str(self.precision),
+            "scaler": self.scaler.state_dict(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave, also on a device that computes in another precision."""
-        if state["half"] != self.half:
-            kinds = {True: "bfloat16", False: "float32"}
-            before, now = kinds[state["half"]], kinds[self.half]
+        before, now = state["precision"], str(self.precision)
+        if before == now:
+            self.scaler.load_state_dict(state["scaler"])
+        else:
             log.warning("begun in %s, going on in %s: the model is of both", before, now)
+        for group, own in zip(
+            state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True
+        ):
+            group["fused"] = own["fused"]  # as this device has it
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}

@@ -1,24 +1,16 @@
 """The running state of a training: what a stopped run needs to go on as if it had not stopped."""
 
-import errno
-import fcntl
 import hashlib
 import io
 import json
 import logging
-import math
-import signal
-import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from renal.errors import InputError
 from renal.files import replacing
 from renal.labels import KITS19, Labels
 from renal.learn.datasets import Examples
@@ -27,10 +19,6 @@ if TYPE_CHECKING:
     from renal.learn.settings import Training
 
 log = logging.getLogger(__name__)
-
-SECONDS_TO_END_AN_EPOCH = 10.0
-# What file systems say that were mounted without locks, as some clusters' are.
-WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @dataclass
@@ -97,54 +85,3 @@ def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
     torch.save({"fingerprint": fingerprint, **state}, content)
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
-
-
-@contextmanager
-def only_writer(output: Path) -> Iterator[None]:
-    """Refuse to train where another process does: both would write the same state."""
-    with (output / "state.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{output}: another process is training here: wait for it, or stop it"
-            ) from error
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-            log.warning("%s: locks are not known here: start no second run beside this", output)
-        yield
-
-
-@dataclass
-class StopFlag:
-    """When the run has to stop, in seconds of the monotonic clock."""
-
-    since: float = math.inf
-
-    @property
-    def is_set(self) -> bool:
-        return time.monotonic() >= self.since
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether the epoch has had its time to end: schedulers kill after some 30 seconds."""
-        return time.monotonic() > self.since + SECONDS_TO_END_AN_EPOCH
-
-
-@contextmanager
-def stop_signal(deadline: float = math.inf) -> Iterator[StopFlag]:
-    """A flag that a signal or the deadline sets, so that the state can be stored first."""
-    flag = StopFlag(deadline)
-
-    def set_flag(*_: object) -> None:
-        flag.since = min(flag.since, time.monotonic())
-
-    ending = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    numbers = [n for n in ending if signal.getsignal(n) is not signal.SIG_IGN]  # as below nohup
-    previous = [signal.signal(number, set_flag) for number in numbers]
-    try:
-        yield flag
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, handler)

@@ -45,6 +45,19 @@ class Validation(Strict):
     keep: Literal["best", "last"]
 
 
+class Acceleration(Strict):
+    """What a GPU is told to do for speed; a CPU computes as it does without.
+
+    `benchmark` has cuDNN try its algorithms for each size. `channels_last` lays channels out last;
+    null: as is right for the network. `compile` has torch.compile fuse operators, which takes
+    minutes for each training and needs a compiler on the node.
+    """
+
+    benchmark: bool = True
+    channels_last: bool | None = None
+    compile: bool = False
+
+
 class Training(Strict):
     """Everything that decides a trained model, apart from the data.
 
@@ -64,6 +77,7 @@ class Training(Strict):
     validation: Validation | None = None
     batch_size: PositiveInt
     gpus: PositiveInt = 1
+    acceleration: Acceleration = Acceleration()
     augmentation: tuple[Augmentation, ...] = ()
 
     @model_validator(mode="after")
@@ -99,4 +113,5 @@ class Prediction(Strict):
     network: Network
     target: Target
     channels_in: PositiveInt = 1
+    acceleration: Acceleration = Acceleration()
     inference: Inference = WholeInference(name="whole")

@@ -8,17 +8,16 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from renal.errors import InputError, Stopped
 from renal.labels import KITS19, Labels
 from renal.learn.augmentations import augment
-from renal.learn.datasets import Examples, read_cases, split
-from renal.learn.device import choose_device
+from renal.learn.datasets import Case, Examples, read_cases, split
+from renal.learn.device import choose_device, forward_pass, place
 from renal.learn.distributed import agreed, processes, rank
 from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth, training_loss
@@ -27,26 +26,24 @@ from renal.learn.optimizers import build_optimizer
 from renal.learn.run import Run, best_epoch
 from renal.learn.run_state import (
     Progress,
-    StopFlag,
     fingerprint_of,
-    only_writer,
     read_state,
-    stop_signal,
     write_state,
 )
 from renal.learn.schedules import learning_rate
 from renal.learn.targets import encode, foreground_maps, probabilities
 
 if TYPE_CHECKING:
+    from renal.learn.launch import StopFlag
     from renal.learn.settings import Training
 
 log = logging.getLogger(__name__)
 
 WritesResults = Callable[[Path, Run, Examples, Examples, str, torch.device], None]
+ManagesMemory = Callable[[list[Case], torch.device], Any]
 
 SECONDS_BETWEEN_STATES = 60.0
 SECONDS_BETWEEN_LINES = 10.0
-SECONDS_BEFORE_THE_LIMIT = 120.0
 
 
 def train(
@@ -58,9 +55,10 @@ def train(
     threads: int,
     bfloat16_on_cpu: bool,
     name: str = "train",
-    minutes: float = math.inf,
+    stop: "StopFlag",
     pretrain: Callable[[torch.nn.Module], None] | None = None,
     write: WritesResults,
+    memory: ManagesMemory,
     code: str,
     labels: Labels = KITS19,
 ) -> None:
@@ -82,13 +80,15 @@ def train(
         Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
     name : str
         What progress lines call this run.
-    minutes : float
-        How long the run may take. It stops in time to store its state.
+    stop : StopFlag
+        Tells when to stop, in time to store the state.
     pretrain : callable, optional
         Gives the fresh network, on the CPU, the weights to begin with.
     write : callable
         Writes what is left of the run at its end, see `renal.learn.results`: handed in, so that
         another way of writing trains nothing again.
+    memory : callable
+        Makes what sees to a GPU's memory, see `renal.learn.memory`.
     code : str
         Hash of the code that decides the model: with another one a state is not continued.
     labels : Labels
@@ -97,67 +97,70 @@ def train(
     Raises
     ------
     InputError
-        If the loss is no longer a number, or another process is training in `output`.
+        If the loss is no longer a number, or a GPU has too little memory.
     Stopped
-        After SIGTERM, SIGINT or SIGHUP, or before `minutes` are over: at the end of the epoch, once
-        the state is stored, or within it if it goes on for long; then an earlier state is there.
+        Once `stop` is set: at the end of the epoch, once the state is stored, or within it if it
+        goes on for long; then an earlier state is there.
     """
     started = time.monotonic()
     torch.set_num_threads(max(1, threads // processes()))
-    device, half = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
+    device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     torch.manual_seed(seed)
     network = build_network(settings.network, settings.sampler.channels, settings.target)
     if pretrain is not None:
         pretrain(network)
-    network.to(device)
+    place(network, settings, device)
     optimizer = build_optimizer(network, settings.optimizer)
-    learned, watched = split(read_cases(folders, device), settings.validation, seed)
-    examples, validation = (Examples(cases, settings, device) for cases in (learned, watched))
+    cases = read_cases(folders)
+    gpu = memory(cases, device)
+    examples, validation = (
+        Examples(part, settings, device, gpu.spared)
+        for part in split(cases, settings.validation, seed)
+    )
     drawing = drawing_of(settings.drawing, examples)
-    run = Run(network, optimizer, drawing, settings, seed, half, labels)
+    run = Run(network, optimizer, drawing, settings, seed, precision, labels)
     fingerprint = fingerprint_of(settings, examples, folders, seed, code, labels)
     output.mkdir(parents=True, exist_ok=True)
-    deadline = started + 60 * minutes - SECONDS_BEFORE_THE_LIMIT
     writes = rank() == 0
-    with only_writer(output) if writes else nullcontext(), stop_signal(deadline) as stop:
-        state = read_state(output / "state.pt", fingerprint)
-        if state is not None:
-            run.load(state)
-            log.info("%s: going on after epoch %d", name, run.progress.epoch)
-        progress = run.progress
-        before = progress.seconds
-        last_state = last_line = time.monotonic()
-        while not is_over(settings, progress.history):
-            row = _epoch(run, examples, stop)
-            if len(validation):
-                row |= _validate(run, validation, stop)
-            progress.epoch += 1
-            progress.seconds = before + time.monotonic() - started
-            progress.history.append(row)
-            if not math.isfinite(row["loss"]):
-                raise InputError(
-                    f"{output}: the loss of epoch {progress.epoch} is not a number: "
-                    "lower the learning rate in config.yaml's overrides"
-                )
-            run.keep_best()
-            now, last = time.monotonic(), is_over(settings, progress.history)
-            stopping = agreed(stop.is_set)
-            if now - last_line > SECONDS_BETWEEN_LINES or last:
-                log.info("%s: %s", name, _progress_line(row, progress, settings.epochs))
-                last_line = now
-            due = (now - last_state > SECONDS_BETWEEN_STATES and not last) or stopping
-            if due and writes:
-                write_state(output / "state.pt", fingerprint, run.state())
-                last_state = now
-            if stopping and not last:
-                raise Stopped(
-                    f"{name}: stopped after epoch {progress.epoch} of {settings.epochs}: "
-                    "run again to go on from there"
-                )
-        run.take_best()
-        if writes:
-            write(output, run, examples, validation, fingerprint, device)
-            (output / "state.pt").unlink(missing_ok=True)
+    state = read_state(output / "state.pt", fingerprint)
+    if state is not None:
+        run.load(state)
+        log.info("%s: going on after epoch %d", name, run.progress.epoch)
+    progress = run.progress
+    before = progress.seconds
+    last_state = last_line = time.monotonic()
+    while not is_over(settings, progress.history):
+        row = _epoch(run, examples, stop)
+        if len(validation):
+            row |= _validate(run, validation, stop)
+        gpu.fill()
+        progress.epoch += 1
+        progress.seconds = before + time.monotonic() - started
+        progress.history.append(row)
+        if not math.isfinite(row["loss"]):
+            raise InputError(
+                f"{output}: the loss of epoch {progress.epoch} is not a number: "
+                "lower the learning rate in config.yaml's overrides"
+            )
+        run.keep_best()
+        now, last = time.monotonic(), is_over(settings, progress.history)
+        stopping = agreed(stop.is_set)
+        if now - last_line > SECONDS_BETWEEN_LINES or last:
+            log.info("%s: %s", name, _progress_line(row, progress, settings.epochs))
+            last_line = now
+        due = (now - last_state > SECONDS_BETWEEN_STATES and not last) or stopping
+        if due and writes:
+            write_state(output / "state.pt", fingerprint, run.state())
+            last_state = now
+        if stopping and not last:
+            raise Stopped(
+                f"{name}: stopped after epoch {progress.epoch} of {settings.epochs}: "
+                "run again to go on from there"
+            )
+    run.take_best()
+    if writes:
+        write(output, run, examples, validation, fingerprint, device)
+        (output / "state.pt").unlink(missing_ok=True)
 
 
 def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
@@ -173,7 +176,7 @@ def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
     return lowest is not None and learning_rate(settings, history) < lowest
 
 
-def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
+def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
     """One pass over the training cases; returns the epoch's row of history.csv."""
     settings, labels, history = run.settings, run.labels, run.progress.history
     epoch = len(history)
@@ -189,9 +192,10 @@ def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     losses, scores, of_examples = [], [], []
     for _, image, label in examples.batches(order, seed):
         _stop_if_overdue(stop, epoch)
-        image, label = augment(image, label, settings.augmentation)
+        image, label = examples.spared(augment, image, label, settings.augmentation)
         target = encode(label, settings.target, labels)
-        loss, outputs = training_step(run, Truth(target, label, image, epoch))
+        truth = Truth(target, label, image, epoch)
+        loss, outputs = examples.spared(training_step, run, truth)
         found = probabilities(outputs[-1], settings.target, labels) > 0.5
         there = foreground_maps(target, settings.target, labels)
         losses.append(loss)
@@ -206,7 +210,7 @@ def _epoch(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     }
 
 
-def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
+def _validate(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
     """Loss and Dice of the watched cases; what is drawn of them is the same in every epoch."""
     settings, labels, epoch = run.settings, run.labels, len(run.progress.history)
     run.network.eval()
@@ -215,8 +219,8 @@ def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
         for part, image, label in examples.batches(list(range(len(examples))), run.seed):
             _stop_if_overdue(stop, epoch)
             truth = Truth(encode(label, settings.target, labels), label, image, epoch)
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=run.half):
-                outputs = run.forward(image)
+            with forward_pass(image.device, run.precision):
+                outputs = examples.spared(run.forward, image)
             loss = training_loss(outputs, truth, settings)
             found = probabilities(outputs[-1], settings.target, labels) > 0.5
             there = foreground_maps(truth.target, settings.target, labels)
@@ -229,7 +233,7 @@ def _validate(run: Run, examples: Examples, stop: StopFlag) -> dict[str, float]:
     }
 
 
-def _stop_if_overdue(stop: StopFlag, epoch: int) -> None:
+def _stop_if_overdue(stop: "StopFlag", epoch: int) -> None:
     if agreed(stop.is_overdue):
         raise Stopped(f"stopped within epoch {epoch + 1}: run again to go on from the last state")
 
@@ -245,11 +249,12 @@ def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, tuple[torch.Ten
         Detached logits.
     """
     run.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(truth.image.device.type, torch.bfloat16, enabled=run.half):
+    with forward_pass(truth.image.device, run.precision):
         outputs = run.forward(truth.image)
     loss = training_loss(outputs, truth, run.settings)
-    loss.backward()
-    run.optimizer.step()
+    run.scaler.scale(loss).backward()
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
     return loss.detach(), tuple(output.detach() for output in outputs)
 
 

@@ -4,8 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from renal.data.cases import Layout
 from renal.errors import InputError
 from renal.labels import Labels
 from renal.recipe.method import RESERVED
@@ -16,14 +17,18 @@ from renal.sources import MODULES, PACKAGE
 
 # A method is asked for by its name, as rules are, and has a row in tables, in which programs take
 # some words for a missing value.
-TAKEN = {*MODULES, "catalog", "download_weights", "nan", "null"}
+TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", "nan", "null"}
 
 
 class Data(Strict):
-    """Where the cases lie, which of them are left out, and what their labels mean."""
+    """Where the cases lie, which are left out, tested on or of one patient; what labels mean."""
 
     root: UsablePath
+    layout: Layout | None = None
     exclude: tuple[str, ...] = ()
+    test: tuple[str | NonNegativeInt, ...] | UsablePath = ()
+    groups: UsablePath | None = None
+    unlabelled: UsablePath | None = None
     maximum_voxels: PositiveInt
     labels: LabelScheme = "kits19"
     regions: Regions | None = None

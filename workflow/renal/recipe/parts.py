@@ -68,6 +68,7 @@ def prediction(stage: Stage) -> Prediction:
         network=training.network,
         target=training.target,
         channels_in=training.sampler.channels,
+        acceleration=training.acceleration,
         inference=stage.inference,
     )
 

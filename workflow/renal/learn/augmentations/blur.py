@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from renal.learn.device import on_device
+
 
 def transform(
     image: Tensor, label: Tensor, *, sigma: float, probability: float
@@ -14,7 +16,8 @@ def transform(
 
     Beyond the edge of a slice its outermost voxels repeat. The label stays as it is.
     """
-    chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None, None, None, None]
+    chosen = on_device(torch.rand(len(image)) < probability, image.device)
+    chosen = chosen[:, None, None, None, None]
     radius = math.ceil(4 * sigma)
     offsets = torch.arange(-radius, radius + 1)
     gaussian = (-0.5 * (offsets / sigma) ** 2).exp()

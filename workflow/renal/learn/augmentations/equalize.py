@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from renal.learn.augmentations import in_plane
+from renal.learn.device import on_device
 
 BINS = 256
 TOLERANCE = 1e-4  # what interpolation leaves of a constant; less than half precision resolves at 1
@@ -20,7 +21,7 @@ def transform(
     is and is not counted: it is most of an image that a mask or an air-filled margin leaves. The
     label stays as it is.
     """
-    chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None]
+    chosen = on_device(torch.rand(len(image)) < probability, image.device)[:, None]
     values = image.flatten(1)
     background = in_plane.background_of(image, fill).flatten(1)
     inside = (values - background).abs() > TOLERANCE

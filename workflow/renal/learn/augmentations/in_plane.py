@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from renal.learn.device import on_device
+
 
 def resample(
     image: Tensor, label: Tensor, matrices: Tensor, padding: Literal["zeros", "border"]
@@ -26,7 +28,8 @@ def resample(
     """
     # Slices serve as channels.
     flat_image, flat_label = image.flatten(1, 2), label.flatten(1, 2)
-    grid = functional.affine_grid(matrices.to(image), list(flat_image.shape), align_corners=False)
+    moves = on_device(matrices, image.device).to(image.dtype)
+    grid = functional.affine_grid(moves, list(flat_image.shape), align_corners=False)
     moved_image = functional.grid_sample(
         flat_image, grid, mode="bilinear", padding_mode=padding, align_corners=False
     )

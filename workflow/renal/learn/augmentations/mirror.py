@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from renal.learn.device import on_device
+
 AXES = {"z": -3, "y": -2, "x": -1}
 
 
@@ -21,7 +23,8 @@ def transform(
     With y and x this is the point symmetry of the slices, a turn by 180 degrees.
     """
     dimensions = [AXES[axis] for axis in axes]
-    chosen = (torch.rand(len(image)) < probability).to(image.device)[:, None, None, None, None]
+    chosen = on_device(torch.rand(len(image)) < probability, image.device)
+    chosen = chosen[:, None, None, None, None]
     return (
         torch.where(chosen, image.flip(dimensions), image),
         torch.where(chosen, label.flip(dimensions), label),

@@ -1,5 +1,6 @@
 """What a recipe may say of networks, and what is known of each before it is built."""
 
+import math
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from renal.settings import Size, Strict, UsablePath
+from renal.settings import Extent, Size, Strict, UsablePath
 
 
 class Pretrained(Strict):
@@ -46,6 +47,9 @@ class NetworkSettings(Strict):
         the width of the recipe.
     normalizes_space : bool
         Whether it normalises over the voxels of a channel alone, of which there must be several.
+    channels_last : bool
+        Whether all its layers compute on a GPU with channels as the innermost axis in memory, as
+        tensor cores want them: layers that do not would copy all to and fro.
     weights : Pretrained or None
         What it begins with.
     keywords : dict
@@ -73,12 +77,21 @@ class NetworkSettings(Strict):
         return False
 
     @property
+    def channels_last(self) -> bool:
+        return not self.normalizes_space
+
+    @property
     def weights(self) -> Pretrained | None:
         return None
 
     @property
     def keywords(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name"})
+
+    def activations(self, size: Extent, batch: int) -> float:
+        """MB that training keeps on a CPU, for a batch of so many voxels (z, y, x)."""
+        voxels = math.prod(length or 1 for length in (size[1:] if self.flat else size))
+        return 1.5 * self.kilobytes * voxels * batch / 1000
 
 
 class ResVNetCascade(NetworkSettings):
@@ -131,6 +144,11 @@ class UNet(NetworkSettings):
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
 
+    @property
+    def channels_last(self) -> bool:
+        # In 3D doubling the size by nearest neighbours is for channels first alone.
+        return self.flat and self.normalization == "batch"
+
 
 class TuNet(NetworkSettings):
     """W-Net for the whole region, T-Net for the tumour, end to end (networks/tunet.py).
@@ -150,6 +168,10 @@ class TuNet(NetworkSettings):
     @property
     def kilobytes(self) -> float:
         return 3.6
+
+    @property
+    def channels_last(self) -> bool:
+        return False  # GroupNorm is for channels first alone
 
     @property
     def divisor(self) -> Size:

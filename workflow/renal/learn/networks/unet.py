@@ -10,8 +10,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from renal.learn.networks.own_precision import GroupNorm, doubled
 from renal.learn.networks.squeeze_excitation import SqueezeExcitation
 
 GROUPS = 8
@@ -24,9 +24,9 @@ INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 Normalize = Callable[[int], nn.Module]
 
 
-def group_norm(channels: int, groups: int = GROUPS) -> nn.GroupNorm:
+def group_norm(channels: int, groups: int = GROUPS) -> GroupNorm:
     """Group normalisation; as many of the `groups` as divide the channels evenly."""
-    return nn.GroupNorm(math.gcd(groups, channels), channels)
+    return GroupNorm(math.gcd(groups, channels), channels)
 
 
 class UNet(nn.Module):
@@ -115,8 +115,7 @@ class UNet(nn.Module):
             skips.append(x)
         x = skips.pop()
         for decoder in self.decoders:
-            x = functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = decoder(torch.cat([x, skips.pop()], dim=1))
+            x = decoder(torch.cat([doubled(x), skips.pop()], dim=1))
         logits: Tensor = self.head(x)
         return logits
 

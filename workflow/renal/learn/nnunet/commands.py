@@ -75,10 +75,10 @@ def train_nnunet(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.slurm import minutes_left
     from renal.handover.seals import sealed_in
+    from renal.learn.launch import only_writer
     from renal.learn.nnunet.environment import run
     from renal.learn.nnunet.layout import VERSION
     from renal.learn.nnunet.settings import Learning
-    from renal.learn.run_state import only_writer
     from renal.sources import code_hash
 
     settings = Learning.model_validate_json(a.settings)

@@ -32,8 +32,10 @@ def optimizer(
         As Keras has it: this times the sum of the kernels' squares is added to the loss. Biases,
         normalisation and fully connected layers are not penalised.
     """
+    # One kernel for all tensors, which also looks at scaled gradients without the host waiting.
+    fused = next(network.parameters()).is_cuda or None
     if not kernel_l2:
-        return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas)
+        return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=fused)
     kernels = {
         id(module.weight) for module in network.modules() if isinstance(module, CONVOLUTIONS)
     }
@@ -43,4 +45,4 @@ def optimizer(
         {"params": [p for p in parameters if id(p) in kernels], "weight_decay": 2 * kernel_l2},
         {"params": [p for p in parameters if id(p) not in kernels]},
     ]
-    return torch.optim.Adam(groups, lr=learning_rate, betas=betas)
+    return torch.optim.Adam(groups, lr=learning_rate, betas=betas, fused=fused)

@@ -43,11 +43,14 @@ class Sampler:
         region, number = place
         image = case.images[region]
         around = neighbours(number, self.context, len(image))
-        # One read of adjoining slices; at the ends the outermost is repeated.
-        first = around[0]
-        part = as_tensor(image[first : around[-1] + 1])
+        # One read of adjoining slices; at the ends the outermost is repeated, without a list of
+        # indices, which would have to be copied to a GPU.
+        part = as_tensor(image[around[0] : around[-1] + 1])
+        before = max(0, self.context // 2 - number)
+        behind = self.context - before - len(part)
+        ends = part[:1].expand(before, -1, -1), part[-1:].expand(behind, -1, -1)
         label = as_tensor(case.labels[region][number : number + 1])
-        return part[[slice_number - first for slice_number in around]], label
+        return torch.cat([ends[0], part, ends[1]]), label
 
 
 def neighbours(number: int, context: int, length: int) -> list[int]:

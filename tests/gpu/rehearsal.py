@@ -1,0 +1,206 @@
+"""Trains and predicts stages on the fake GPU: ``python -m tests.gpu.rehearsal FOLDER JOBS``.
+
+`FOLDER` keeps the compiled device. `JOBS` is a JSON list of the keywords of `rehearse`; a line of
+JSON for each tells what was seen.
+"""
+
+import contextlib
+import json
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.gpu import fake_cuda  # before torch
+
+# isort: split
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from renal import recipe
+from renal.errors import InputError, Stopped
+from renal.files import write_array
+from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
+from renal.learn import launch, prediction, results, training
+from renal.learn.datasets import Examples
+from renal.learn.launch import StopFlag
+from renal.learn.memory import GpuMemory
+from renal.learn.networks import build_network
+from tests.unit.recipe.helpers import demonstrated
+
+CASES = 2
+BATCH, SLICES = 2, 8
+
+
+def write_cases(folder: Path, count: int, size: list[int], regions: int) -> None:
+    """Prepared cases with a block in the middle."""
+    image = np.random.default_rng(0).random(size, dtype=np.float32).astype(np.float16)
+    label = np.zeros(size, np.uint8)
+    label[tuple(slice(length // 4, length // 4 + max(1, length // 2)) for length in size)] = 1
+    box = tuple((0, length) for length in size)
+    cases = [PreparedCase(f"case_{n:05d}", size, [box] * regions) for n in range(count)]
+    for case in cases:
+        for region in range(regions):
+            write_array(image_file(folder, case.name, region), image)
+            write_array(label_file(folder, case.name, region), label)
+    write_index(folder, cases)
+
+
+def watch(mode: fake_cuda.FakeCuda, patch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let epochs have so many steps, and tell the account what is going on in them."""
+    batches, init = Examples.batches, Examples.__init__
+
+    def few(self, cases, settings, *others):
+        init(self, cases, settings, *others)
+        del self.entries[steps * settings.batch_size :]
+
+    def watched_batches(self, *arguments):
+        mode.section = "step"
+        try:
+            yield from batches(self, *arguments)
+        finally:
+            mode.section = "other"
+
+    def of_loss(function):
+        def watched(*arguments):
+            before, mode.section = mode.section, "loss"
+            try:
+                return function(*arguments)
+            finally:
+                mode.section = before
+
+        return watched
+
+    step = training.training_step
+
+    def counted(*arguments):
+        before = mode.moved
+        found = step(*arguments)
+        mode.moved_in_step = mode.moved - before
+        return found
+
+    patch.setattr(training, "training_step", counted)
+    patch.setattr(launch, "SECONDS_TO_END_AN_EPOCH", math.inf)
+    patch.setattr(Examples, "__init__", few)
+    patch.setattr(Examples, "batches", watched_batches)
+    for name in ("training_loss", "probabilities", "_dice"):
+        patch.setattr(training, name, of_loss(getattr(training, name)))
+
+
+def fill_up(mode: fake_cuda.FakeCuda, patch: pytest.MonkeyPatch, seen: dict) -> None:
+    """Leave half of what resident cases and steps need beside each other; count the repetitions."""
+    fill, make_room = GpuMemory.fill, GpuMemory._make_room
+    seen["repeated"] = 0
+
+    def filled(self):
+        needed, before = mode.peak, mode.live
+        fill(self)
+        if self.is_resident:
+            mode.capacity = min(mode.capacity, needed + (mode.live - before) / 2)
+
+    def counted(self):
+        seen["repeated"] += 1
+        make_room(self)
+
+    patch.setattr(GpuMemory, "fill", filled)
+    patch.setattr(GpuMemory, "_make_room", counted)
+
+
+def rehearse(
+    method: str,
+    stage: str,
+    demo: str | None = None,
+    size: list[int] | None = None,
+    changes: dict | None = None,
+    steps: int = 1,
+    filled: bool = False,
+    **device: object,
+) -> dict:
+    """Train a stage, stopped after an epoch and gone on with, and predict; what was seen.
+
+    Parameters
+    ----------
+    method, stage : str
+        The recipe's.
+    demo : str, optional
+        Configuration file whose small sizes are taken; without it, one epoch at the paper's sizes
+        is all.
+    size : list of int, optional
+        Voxels (z, y, x) of a region, by default a patch's.
+    changes : dict, optional
+        Other values of the training section.
+    steps : int
+        Of an epoch.
+    filled : bool
+        Once cases are resident, somebody else takes the memory that steps need beside them.
+    device
+        See `fake_cuda.gpu`.
+    """
+    recipes = demonstrated(demo) if demo else {method: recipe.load_method(method, {})}
+    settings = recipes[method].stages[stage]
+    train = settings.training.model_copy(update={"epochs": 2 if demo else 1})
+    if demo:
+        train = train.model_copy(update={"batch_size": BATCH})
+    train = type(train).model_validate(recipe.merged(train.model_dump(mode="json"), changes or {}))
+    patch_sizes = [
+        max(side or SLICES for side in sides) for sides in zip(*settings.seen, strict=True)
+    ]
+    size = size or [
+        own or side for own, side in zip(settings.geometry.sizes, patch_sizes, strict=True)
+    ]
+    seen: dict = {}
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        prepared, output = Path(temporary, "prepared"), Path(temporary, "output")
+        regions = settings.regions.count if settings.regions else 1
+        # A full batch, and a case that is watched.
+        count = CASES if train.sampler.flat else max(CASES, train.batch_size + 1)
+        write_cases(prepared, count, size, regions)
+        network = build_network(train.network, train.sampler.channels, train.target)
+        weights = save(network.state_dict())
+        patch.setattr(results, "save", lambda state: weights)  # the others are no numbers
+        with fake_cuda.gpu(patch, **device) as mode:
+            watch(mode, patch, steps)
+            if filled:
+                fill_up(mode, patch, seen)
+            keywords = {"seed": 0, "threads": 1, "bfloat16_on_cpu": False, "code": ""}
+            keywords |= {"write": results.write_results, "memory": GpuMemory}
+            if demo and not filled:
+                with contextlib.suppress(Stopped):
+                    now = StopFlag(time.monotonic())
+                    training.train([prepared], train, output, stop=now, **keywords)
+                seen["stopped"] = (output / "state.pt").exists()
+                state = torch.load(output / "state.pt", weights_only=True)
+                seen |= {"precision": state["precision"], "scale": state["scaler"].get("scale")}
+            training.train([prepared], train, output, stop=StopFlag(), **keywords)
+            seen |= {"peak": mode.peak, "moved": mode.moved_in_step}
+            if demo and not filled:
+                model, part = output / "model.safetensors", recipe.prediction(settings)
+                keywords = {"threads": 1, "bfloat16_on_cpu": False}
+                one = Path(temporary, "one")
+                one_window = patch_sizes if settings.inference.name == "sliding_window" else size
+                write_cases(one, 1, one_window, regions)
+                prediction.predict([one], [model], part, Path(temporary, "maps"), **keywords)
+        seen["run"] = json.loads((output / "run.json").read_text())
+    for name, account in (("waits", mode.waits), ("half", mode.half)):
+        seen[name] = {" ".join(key): count for key, count in account.items() if key[0] != "other"}
+    seen["half"] = [key for key in seen["half"] if key.startswith("loss")]
+    return seen
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for job in json.loads(sys.argv[2]):
+        started = time.process_time()
+        try:
+            seen = rehearse(**job)
+        except (AssertionError, InputError, RuntimeError) as error:
+            seen = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
+        seen["cpu_seconds"] = time.process_time() - started
+        print(json.dumps(seen), flush=True)
+
+
+if __name__ == "__main__":
+    main()

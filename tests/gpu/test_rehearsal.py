@@ -1,0 +1,89 @@
+"""Every network trains, goes on and predicts on CUDA tensors that have no memory (fake_cuda.py).
+
+The stages run in processes of their own, for the fake device must be there before torch.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gpu import COUNTED, MEANS
+
+ROOT = Path(__file__).resolve().parents[2]
+RESVNET, MSVNET = "demo.yaml", "demos/msvnet.yaml"
+TUNET, LOCALIZED = "demos/tunet.yaml", "demos/localized.yaml"
+# One stage of each network.
+STAGES = {
+    "res_vnet_cascade": ("resvnet", "tumour", RESVNET),
+    "tunet": ("tunet_seb", "segment", TUNET),
+    "unet": ("tunet_unet2d", "segment", TUNET),
+    "resnet34_slices": ("mrbnet", "zrange", LOCALIZED),
+    "mrb_unet": ("mrbnet", "segment", LOCALIZED),
+    "dam_net": ("damnet", "fine", LOCALIZED),
+    "res_unet": ("msvnet", "kidney", MSVNET),
+    "vnet_2d5": ("msvnet", "tumour", MSVNET),
+}
+
+
+def run(request, jobs):
+    """What rehearsals in a process of their own have seen."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++, which compiles the fake device")
+    folder = request.config.cache.mkdir("fake_cuda")  # kept: compiling takes long
+    command = [sys.executable, "-m", "tests.gpu.rehearsal", str(folder), json.dumps(jobs)]
+    packages = os.pathsep.join(map(str, (ROOT, ROOT / "workflow", ROOT / "benchmarks")))
+    environment = os.environ | {"PYTHONPATH": packages, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def rehearsed(request):
+    """One stage of every network, as torchrun's second process; and three of other kinds."""
+    jobs = {
+        network: {"method": method, "stage": stage, "demo": demo, "current": 1}
+        for network, (method, stage, demo) in STAGES.items()
+    }
+    unet = dict(zip(("method", "stage", "demo"), STAGES["unet"], strict=True))
+    jobs["volta"] = {**unet, "capability": [7, 0]}
+    jobs["full"] = {**unet, "filled": True, "steps": 2}
+    return dict(zip(jobs, run(request, list(jobs.values())), strict=True))
+
+
+@pytest.mark.parametrize("network", [*STAGES, "volta"])
+def test_the_whole_path_runs_on_a_gpu(rehearsed, network):
+    """No tensor on the wrong device, no wait of the host in a step, loss and metrics in float32."""
+    seen = rehearsed[network]
+    assert "error" not in seen, seen
+    assert seen["stopped"]
+    assert (seen["run"]["device"], seen["run"]["epochs"]) == ("fake", 2)
+    assert seen["waits"] == {}
+    assert seen["half"] == []
+
+
+def test_a_card_without_bfloat16_scales_gradients_in_float16(rehearsed):
+    assert rehearsed["volta"]["precision"] == "torch.float16"
+    assert rehearsed["volta"]["scale"] is not None
+    assert rehearsed["unet"]["precision"] == "torch.bfloat16"
+    assert rehearsed["unet"]["scale"] is None
+
+
+def test_out_of_memory_is_no_end(rehearsed):
+    """Resident cases go back to files, the step is repeated once, and training ends as planned."""
+    assert rehearsed["full"]["repeated"] == 1
+    assert rehearsed["full"]["run"]["epochs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COUNTED)
+def test_no_stage_takes_more_memory_than_stated_at_its_paper_s_size(request, name):
+    """Without resident cases, which come only where there is room beside."""
+    method, _, stage = name.partition(".")
+    (seen,) = run(request, [{"method": method, "stage": stage, "size": MEANS.get(name)}])
+    assert seen["waits"] == {}
+    assert seen["peak"] / 1e9 == pytest.approx(COUNTED[name], rel=0.05)

@@ -1,0 +1,75 @@
+"""What is around a training: the folder's lock, and the signal to stop."""
+
+import errno
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from renal.errors import InputError
+from renal.learn import launch, training
+from tests.unit.learn.helpers import train
+
+pytestmark = pytest.mark.usefixtures("one_cpu_thread")
+
+
+def test_a_stop_is_overdue_once_its_time_has_passed(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(launch.time, "monotonic", lambda: now)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with launch.stop_signal() as stop:
+        assert not stop.is_set and not stop.is_overdue
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set and not stop.is_overdue
+        now += launch.SECONDS_TO_END_AN_EPOCH
+        signal.raise_signal(signal.SIGINT)  # being told again gives no more time
+        assert stop.since == 1000.0 and not stop.is_overdue
+        now += 0.1
+        assert stop.is_set and stop.is_overdue
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+HOLD_LOCK = """
+import fcntl, sys
+stream = open(sys.argv[1], "w")
+fcntl.flock(stream, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_in_the_same_folder_is_refused(prepared, tmp_path):
+    command = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "state.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="another process is training here") as error:
+            train(prepared, tmp_path)
+        assert str(tmp_path) in str(error.value)
+        assert not (tmp_path / "model.safetensors").exists()
+        other.stdin.close()
+    train(prepared, tmp_path, epochs=1)  # the lock went with the process
+
+
+def test_without_locks_it_trains_and_says_so(prepared, tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(launch.fcntl, "flock", flock)
+    train(prepared, tmp_path, epochs=1)
+    assert "locks are not known here" in caplog.text
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
+    original = training._epoch
+
+    def second_start(*arguments):
+        with pytest.raises(InputError, match="another process"), launch.only_writer(tmp_path):
+            pass
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", second_start)
+    train(prepared, tmp_path, epochs=1)
+    with launch.only_writer(tmp_path):
+        pass

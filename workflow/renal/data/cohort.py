@@ -1,0 +1,113 @@
+"""The cases of a run by folds and batches, known before any file is read."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from renal.data.cases import Case
+from renal.data.folds import assign, read_assignments, write_assignments
+from renal.data.stamps import outline_stamps, stamps
+
+
+class Cohort:
+    """Cases in their folds and batches.
+
+    Parameters
+    ----------
+    cases : list of Case
+        Those of the run.
+    root : Path
+        The data set's folder.
+    stored : Path
+        folds.csv, with what was dealt before.
+    folds, seed, batch_size : int
+        Number of folds, seed of the deal, and the most cases in a batch.
+    groups : mapping
+        Case name to the group that one fold holds out as a whole.
+    """
+
+    def __init__(
+        self,
+        cases: list[Case],
+        root: Path,
+        stored: Path,
+        *,
+        folds: int,
+        seed: int,
+        batch_size: int,
+        groups: Mapping[str, str],
+    ) -> None:
+        self.cases = {case.name: case for case in cases}
+        self._root, self._stored = root, stored
+        self._dealt = {"folds": folds, "seed": seed}
+        known = read_assignments(stored, **self._dealt)
+        self._places = assign(
+            cases, known=known, batch_size=batch_size, groups=groups, **self._dealt
+        )
+
+    @cached_property
+    def batches(self) -> dict[str, list[str]]:
+        """Batch to its cases."""
+        batches: dict[str, list[str]] = {}
+        for place in self._places:
+            batches.setdefault(place.batch, []).append(place.name)
+        return dict(sorted(batches.items()))
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Group to its batches.
+
+        The cases that a fold holds out are predicted together, all others batch by batch.
+        """
+        groups: dict[str, list[str]] = {}
+        for batch in self.batches:
+            fold, _, _ = batch.partition("-")
+            groups.setdefault(fold if fold.startswith("fold") else batch, []).append(batch)
+        return groups
+
+    def _batches_of(self, kind: str) -> list[str]:
+        return [batch for batch in self.batches if batch.startswith(kind)]
+
+    @property
+    def labelled(self) -> list[str]:
+        """Batches of labelled cases that folds hold out."""
+        return self._batches_of("fold")
+
+    @property
+    def tested(self) -> list[str]:
+        """Batches of labelled cases that nothing learns from."""
+        return self._batches_of("test")
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Batches of cases that are only to be segmented."""
+        return self._batches_of("unlabelled")
+
+    @property
+    def held_out(self) -> list[str]:
+        """The folds."""
+        return [f"fold{fold}" for fold in range(self._dealt["folds"])]
+
+    def training_batches(self, fold: str) -> list[str]:
+        """Batches that a training without a fold (``fold0``) learns from."""
+        return [batch for batch in self.labelled if not batch.startswith(f"{fold}-")]
+
+    def stamps(self, batch: str) -> list[str]:
+        """What tells that a batch's files are others."""
+        files = [path for name in self.batches[batch] for path in self.cases[name].files]
+        return stamps(self._root, files)
+
+    def outlines(self) -> list[str]:
+        """What tells that annotators' outlines of labelled cases are others; empty without any."""
+        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
+        return outline_stamps(self._root, images)
+
+    def files_of(self, batch: str) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        """Case to its image, and to its label, within the data folder."""
+        root, cases = self._root, [self.cases[name] for name in self.batches[batch]]
+        images = {case.name: [case.image.relative_to(root)] for case in cases}
+        return images, {c.name: [c.label.relative_to(root)] for c in cases if c.label is not None}
+
+    def store_folds(self) -> None:
+        """Write folds.csv, from which later plans take who is held out with whom."""
+        write_assignments(self._stored, self._places, **self._dealt)

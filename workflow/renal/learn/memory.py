@@ -1,0 +1,96 @@
+"""A GPU's memory: prepared cases lie there if a training leaves room, and make room if it must.
+
+It decides no result, and is handed to the training loop, so that another way trains nothing again.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from renal.errors import InputError
+from renal.learn.datasets import Array, Case
+from renal.learn.distributed import processes
+
+log = logging.getLogger(__name__)
+
+# Share of the card that stays free: the allocator's blocks do not fit each other seamlessly.
+SPARE = 0.1
+ADVICE = (
+    "the GPU's {size:.0f} GB are too few ({where}): lower batch_size of the stage in config.yaml's "
+    "overrides, or the network's width, or use a card with more"
+)
+
+
+class GpuMemory:
+    """The memory of a training's GPU; on a CPU, where the page cache serves files, it does nothing.
+
+    Parameters
+    ----------
+    cases : list of Case
+        Of mapped files.
+    device : torch.device
+        Where the training computes.
+    """
+
+    def __init__(self, cases: list[Case], device: torch.device) -> None:
+        self.files = [(case, case.images, case.labels) for case in cases]
+        self.device = device
+        self.is_decided = device.type != "cuda"
+        self.is_resident = False
+
+    def fill(self) -> None:
+        """Move the cases to the GPU if they fit beside what an epoch needed; asked once.
+
+        After an epoch the allocator holds what steps and validation need, so that what is free is
+        left over.
+        """
+        if self.is_decided:
+            return
+        self.is_decided = True
+        arrays = (array for _, *regions in self.files for part in regions for array in part)
+        size = sum(array.nbytes for array in arrays)
+        free, total = torch.cuda.mem_get_info(self.device)
+        if size > free - SPARE * total:
+            return
+        self.is_resident = True
+        try:
+            for case, images, labels in self.files:
+                case.images = [self._moved(array) for array in images]
+                case.labels = [self._moved(array) for array in labels]
+        except torch.OutOfMemoryError:
+            self._make_room()
+
+    def spared(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function returns, tried once more without resident cases where memory is short.
+
+        Raises
+        ------
+        InputError
+            If it is too short even so. With several processes at once, as the others do not repeat.
+        """
+        try:
+            return function(*arguments)
+        except torch.OutOfMemoryError as error:
+            if not self.is_resident or processes() > 1:
+                raise too_little(self.device, "training") from error
+        self._make_room()
+        log.info("GPU memory is short: cases are read from files again, and the step is repeated")
+        return self.spared(function, *arguments)
+
+    def _make_room(self) -> None:
+        self.is_resident = False
+        for case, images, labels in self.files:
+            case.images, case.labels = images, labels
+        torch.cuda.empty_cache()
+
+    def _moved(self, array: Array) -> torch.Tensor:
+        return torch.from_numpy(np.array(array)).to(self.device)
+
+
+def too_little(device: torch.device, where: str) -> InputError:
+    """The line that says that a GPU's memory is too little, with advice."""
+    _, total = torch.cuda.mem_get_info(device)
+    return InputError(ADVICE.format(size=total / 1e9, where=where))
