@@ -207,7 +207,7 @@ NOTICED = {
     "image.boxes": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE}
     | {"draw_gallery", "write_page"},
     "image.components": {"validate", "crop_true_roi", "crop_roi", *MERGED, "average"}
-    | {"import_segmentations"},
+    | {"import_segmentations", "score_annotators"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
     "image.volume": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "image.placement": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
@@ -334,6 +334,7 @@ def test_a_training_notices_its_own_components_and_no_others(plan):
             own = training_components(plan.training(method, stage))
             files = {f"{name.replace('.', '/')}.py" for name in own}
             shared = {"learn/augmentations/in_plane.py", "learn/networks/squeeze_excitation.py"}
+            shared |= {"learn/networks/own_precision.py"}
             shared |= {"learn/networks/resnet.py", "learn/networks/unet.py"}
             shared |= {"learn/networks/res_vnet_cascade.py"}
             shared |= {"learn/losses/dice.py", "learn/losses/cross_entropy.py"}

@@ -1,6 +1,7 @@
 """Doubts: what is far from what was learned from, and odd results."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ def test_a_ct_like_those_learned_from_has_no_doubts(scan, provenance):
 def test_a_ct_far_from_those_learned_from(scan, provenance, learned, told):
     (doubt,) = doubts_of_scan(scan, provenance.model_copy(update=learned))
     assert re.search(told, doubt)
+
+
+def test_a_ct_that_lies_otherwise_than_its_header_says_is_told(scan, provenance):
+    turned = replace(scan, volume=scan.volume[:, ::-1])
+    (doubt,) = doubts_of_scan(turned, provenance)
+    assert doubt.startswith("by the header the spine is in front")
 
 
 def test_padding_is_told_and_what_is_no_ct_is_refused(scan, provenance, tmp_path):

@@ -171,6 +171,14 @@ def test_remarks_on_both_headers_and_the_values_are_notes(kits19, image, label):
     assert "voxels of padding" in case.notes[1] and "-3024" in case.notes[1]
 
 
+def test_a_case_that_is_mirrored_with_its_label_is_noted(kits19, image, label):
+    for path in (image, label):
+        rewrite(path, lambda a: a[:, ::-1])
+    case = check(kits19)
+    assert case.fault == "" and len(case.notes) == 1
+    assert case.notes[0].startswith("by the header the spine is in front: ")
+
+
 def test_a_label_that_is_a_pipe_is_told_at_once(kits19, label):
     label.unlink()
     os.mkfifo(label)

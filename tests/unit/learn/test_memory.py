@@ -126,6 +126,6 @@ def test_one_of_several_processes_does_not_repeat_what_the_others_do_not(cases, 
     spared = memory.GpuMemory(cases, CUDA)
     spared.fill()
     step, calls = failing(1)
-    with pytest.raises(InputError, match="training"):
+    with pytest.raises(InputError, match="lower batch_size"):
         spared.spared(step)
     assert len(calls) == 1

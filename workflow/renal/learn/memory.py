@@ -10,18 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from renal.errors import InputError
 from renal.learn.datasets import Array, Case
 from renal.learn.distributed import processes
+from renal.learn.shortage import too_little
 
 log = logging.getLogger(__name__)
 
 # Share of the card that stays free: the allocator's blocks do not fit each other seamlessly.
 SPARE = 0.1
-ADVICE = (
-    "the GPU's {size:.0f} GB are too few ({where}): lower batch_size of the stage in config.yaml's "
-    "overrides, or the network's width, or use a card with more"
-)
+TRAINING = "lower batch_size of the stage, or the network's width, in config.yaml's overrides"
 
 
 class GpuMemory:
@@ -75,7 +72,7 @@ class GpuMemory:
             return function(*arguments)
         except torch.OutOfMemoryError as error:
             if not self.is_resident or processes() > 1:
-                raise too_little(self.device, "training") from error
+                raise too_little(self.device, TRAINING) from error
         self._make_room()
         log.info("GPU memory is short: cases are read from files again, and the step is repeated")
         return self.spared(function, *arguments)
@@ -88,9 +85,3 @@ class GpuMemory:
 
     def _moved(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
-
-
-def too_little(device: torch.device, where: str) -> InputError:
-    """The line that says that a GPU's memory is too little, with advice."""
-    _, total = torch.cuda.mem_get_info(device)
-    return InputError(ADVICE.format(size=total / 1e9, where=where))

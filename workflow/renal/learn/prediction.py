@@ -82,7 +82,7 @@ def mean_of(
     import torch
 
     from renal.learn.device import choose_device, forward_pass, on_device, place
-    from renal.learn.memory import too_little
+    from renal.learn.shortage import too_little
     from renal.learn.targets import probabilities
 
     device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
@@ -95,7 +95,7 @@ def mean_of(
             with forward_pass(device, precision):
                 logits = [network(images)[-1] for network in networks]
         except torch.OutOfMemoryError as error:
-            raise too_little(device, "prediction") from error
+            raise too_little(device, "lower batch of the stage's inference") from error
         total, *others = (probabilities(one, settings.target, labels) for one in logits)
         return sum(others, start=total) / len(networks)
 
