@@ -4,14 +4,13 @@ The rules ask a `Plan` for their inputs and parameters. Paths are made from sett
 that share a step share its files.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from renal.data.cases import Case, listed_spacings, stand_in_cases
+from renal.data.cases import Case, stand_in_cases
 from renal.data.cohort import Cohort
 from renal.data.selection import read_groups, select_cases
 from renal.evaluate.settings import Merging
@@ -105,9 +104,8 @@ class Plan(Cohort):
             seed=folds.seed,
             batch_size=configuration.batch_size,
             groups=read_groups(data.groups, cases, data.exclude),
+            excluded=data.exclude,
         )
-        # What the data set's own list says of its cases.
-        self.listed = json.dumps(listed_spacings(data.root), sort_keys=True)
 
     # -- preparation ---------------------------------------------------------------------------
 

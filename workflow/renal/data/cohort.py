@@ -1,12 +1,14 @@
 """The cases of a run by folds and batches, known before any file is read."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from renal.data.cases import Case
-from renal.data.folds import assign, read_assignments, write_assignments
+from renal.data.cases import Case, listed_spacings
+from renal.data.folds import Place, assign, read_assignments, write_assignments
 from renal.data.stamps import outline_stamps, stamps
+from renal.errors import InputError
 
 
 class Cohort:
@@ -24,6 +26,13 @@ class Cohort:
         Number of folds, seed of the deal, and the most cases in a batch.
     groups : mapping
         Case name to the group that one fold holds out as a whole.
+    excluded : iterable of str
+        Names that a user leaves out.
+
+    Raises
+    ------
+    InputError
+        As from `assign`; if a case with a fold is neither there nor excluded.
     """
 
     def __init__(
@@ -36,11 +45,16 @@ class Cohort:
         seed: int,
         batch_size: int,
         groups: Mapping[str, str],
+        excluded: Iterable[str],
     ) -> None:
         self.cases = {case.name: case for case in cases}
         self._root, self._stored = root, stored
         self._dealt = {"folds": folds, "seed": seed}
+        # What the data set's own list says of its cases.
+        self.listed = json.dumps(listed_spacings(root), sort_keys=True)
         known = read_assignments(stored, **self._dealt)
+        if root.is_dir():  # else cases stand in for those that are on another machine
+            _refuse_vanished(known, {*self.cases, *excluded})
         self._places = assign(
             cases, known=known, batch_size=batch_size, groups=groups, **self._dealt
         )
@@ -111,3 +125,12 @@ class Cohort:
     def store_folds(self) -> None:
         """Write folds.csv, from which later plans take who is held out with whom."""
         write_assignments(self._stored, self._places, **self._dealt)
+
+
+def _refuse_vanished(known: Iterable[Place], accounted: set[str]) -> None:
+    """Raise an InputError where a case has a fold and is not accounted for."""
+    if gone := sorted({place.name for place in known if place.fold is not None} - accounted):
+        raise InputError(
+            f"{', '.join(gone)}: in folds.csv in the results folder, but not in the data folder: "
+            "put it back, or name it under data.exclude"
+        )
