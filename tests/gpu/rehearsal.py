@@ -137,7 +137,8 @@ def rehearse(
     whole : bool
         Stop and go on after an epoch of two, and predict; False: one epoch of training.
     filled : bool
-        Two epochs without a stop. Once cases are resident, somebody else takes the memory that steps need beside them.
+        Two epochs without a stop. Once cases are resident, somebody else takes the memory that
+        steps need beside them.
     device
         See `fake_cuda.gpu`.
     """
