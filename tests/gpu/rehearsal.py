@@ -116,6 +116,7 @@ def rehearse(
     size: list[int] | None = None,
     changes: dict | None = None,
     steps: int = 1,
+    whole: bool = True,
     filled: bool = False,
     **device: object,
 ) -> dict:
@@ -126,22 +127,24 @@ def rehearse(
     method, stage : str
         The recipe's.
     demo : str, optional
-        Configuration file whose small sizes are taken; without it, one epoch at the paper's sizes
-        is all.
+        Configuration file whose small sizes are taken, instead of the paper's.
     size : list of int, optional
         Voxels (z, y, x) of a region, by default a patch's.
     changes : dict, optional
         Other values of the training section.
     steps : int
         Of an epoch.
+    whole : bool
+        Stop and go on after an epoch of two, and predict; False: one epoch of training.
     filled : bool
-        Once cases are resident, somebody else takes the memory that steps need beside them.
+        Two epochs without a stop. Once cases are resident, somebody else takes the memory that
+        steps need beside them.
     device
         See `fake_cuda.gpu`.
     """
     recipes = demonstrated(demo) if demo else {method: recipe.load_method(method, {})}
     settings = recipes[method].stages[stage]
-    train = settings.training.model_copy(update={"epochs": 2 if demo else 1})
+    train = settings.training.model_copy(update={"epochs": 2 if whole or filled else 1})
     if demo:
         train = train.model_copy(update={"batch_size": BATCH})
     train = type(train).model_validate(recipe.merged(train.model_dump(mode="json"), changes or {}))
@@ -167,7 +170,7 @@ def rehearse(
                 fill_up(mode, patch, seen)
             keywords = {"seed": 0, "threads": 1, "bfloat16_on_cpu": False, "code": ""}
             keywords |= {"write": results.write_results, "memory": GpuMemory}
-            if demo and not filled:
+            if whole:
                 with contextlib.suppress(Stopped):
                     now = StopFlag(time.monotonic())
                     training.train([prepared], train, output, stop=now, **keywords)
@@ -176,7 +179,7 @@ def rehearse(
                 seen |= {"precision": state["precision"], "scale": state["scaler"].get("scale")}
             training.train([prepared], train, output, stop=StopFlag(), **keywords)
             seen |= {"peak": mode.peak, "moved": mode.moved_in_step}
-            if demo and not filled:
+            if whole:
                 model, part = output / "model.safetensors", recipe.prediction(settings)
                 keywords = {"threads": 1, "bfloat16_on_cpu": False}
                 one = Path(temporary, "one")

@@ -16,7 +16,8 @@ from gpu import COUNTED, MEANS
 ROOT = Path(__file__).resolve().parents[2]
 RESVNET, MSVNET = "demo.yaml", "demos/msvnet.yaml"
 TUNET, LOCALIZED = "demos/tunet.yaml", "demos/localized.yaml"
-# One stage of each network.
+# One stage of each network. Those of many layers take the whole path in the slow test alone.
+HEAVY = ("res_vnet_cascade", "resnet34_slices", "dam_net", "vnet_2d5")
 STAGES = {
     "res_vnet_cascade": ("resvnet", "tumour", RESVNET),
     "tunet": ("tunet_seb", "segment", TUNET),
@@ -42,26 +43,38 @@ def run(request, jobs):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def job(network, **keywords):
+    """A rehearsal of a network's stage at small sizes, as torchrun's second process."""
+    return dict(
+        zip(("method", "stage", "demo"), STAGES[network], strict=True), current=1, **keywords
+    )
+
+
 @pytest.fixture(scope="session")
 def rehearsed(request):
-    """One stage of every network, as torchrun's second process; and three of other kinds."""
-    jobs = {
-        network: {"method": method, "stage": stage, "demo": demo, "current": 1}
-        for network, (method, stage, demo) in STAGES.items()
-    }
-    unet = dict(zip(("method", "stage", "demo"), STAGES["unet"], strict=True))
-    jobs["volta"] = {**unet, "capability": [7, 0]}
-    jobs["full"] = {**unet, "filled": True, "steps": 2}
+    """One stage of every network, and one on a card without bfloat16 and on one that is full."""
+    jobs = {network: job(network, whole=network not in HEAVY) for network in STAGES}
+    jobs["volta"] = job("unet", capability=[7, 0])
+    jobs["full"] = job("unet", whole=False, filled=True, steps=2)
     return dict(zip(jobs, run(request, list(jobs.values())), strict=True))
 
 
 @pytest.mark.parametrize("network", [*STAGES, "volta"])
 def test_the_whole_path_runs_on_a_gpu(rehearsed, network):
     """No tensor on the wrong device, no wait of the host in a step, loss and metrics in float32."""
-    seen = rehearsed[network]
+    look_at(rehearsed[network], whole=network not in HEAVY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", HEAVY)
+def test_the_whole_path_runs_on_a_gpu_with_many_layers(request, network):
+    look_at(*run(request, [job(network)]), whole=True)
+
+
+def look_at(seen, whole):
     assert "error" not in seen, seen
-    assert seen["stopped"]
-    assert (seen["run"]["device"], seen["run"]["epochs"]) == ("fake", 2)
+    assert seen.get("stopped", False) == whole
+    assert (seen["run"]["device"], seen["run"]["epochs"]) == ("fake", 2 if whole else 1)
     assert seen["waits"] == {}
     assert seen["half"] == []
 
@@ -83,7 +96,7 @@ def test_out_of_memory_is_no_end(rehearsed):
 @pytest.mark.parametrize("name", COUNTED)
 def test_no_stage_takes_more_memory_than_stated_at_its_paper_s_size(request, name):
     """Without resident cases, which come only where there is room beside."""
-    method, _, stage = name.partition(".")
-    (seen,) = run(request, [{"method": method, "stage": stage, "size": MEANS.get(name)}])
+    paper = dict(zip(("method", "stage"), name.split("."), strict=True))
+    (seen,) = run(request, [{**paper, "size": MEANS.get(name), "whole": False}])
     assert seen["waits"] == {}
     assert seen["peak"] / 1e9 == pytest.approx(COUNTED[name], rel=0.05)
