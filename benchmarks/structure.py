@@ -16,6 +16,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from renal import recipe  # noqa: E402
 from renal.labels import KITS19  # noqa: E402
+from renal.recipe.strict_yaml import read_mapping  # noqa: E402
 from renal.sources import MODULES, sources_of, training_components  # noqa: E402
 
 PHASES = ("data", "prepare", "learn", "evaluate", "report")
@@ -127,6 +128,19 @@ def named_regions() -> list[str]:
     return found
 
 
+def class_edits(base: str, wider: str) -> int:
+    """Values that a recipe of one more class gives anew, but for its title; no file is edited."""
+
+    def count(value: object) -> int:
+        if isinstance(value, dict):
+            return sum(count(part) for part in value.values())
+        return 1
+
+    written = read_mapping(recipe.METHODS / f"{wider}.yaml")
+    assert written.pop("extends") == base
+    return count({key: value for key, value in written.items() if key != "title"})
+
+
 def layout_files() -> list[str]:
     """Modules that name the files of a data set."""
     return [
@@ -188,6 +202,14 @@ def main() -> None:
         ("collecting hangs on", f"{len(collect)} files, {lines(collect)} lines"),
         ("label values spelt outside of labels.py", ", ".join(spelt_values()) or "none"),
         ("modules that name a region or tissue", ", ".join(named_regions()) or "none"),
+        (
+            "one more class",
+            "data.labels in config.yaml, and a recipe of "
+            + ", ".join(
+                f"{class_edits(base, f'{base}_cyst')} values ({base}_cyst)"
+                for base in ("damnet", "tunet")
+            ),
+        ),
         ("modules that know a layout's files", ", ".join(layout_files())),
     ]
     for title, text in rows:
