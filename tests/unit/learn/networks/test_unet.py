@@ -78,7 +78,7 @@ def test_normalisation_comes_before_activation():
     network = unet.Network(1, 1, **PLAIN)
     block = network.unet.encoders[0]
     kinds = [nn.Conv3d, nn.GroupNorm, nn.ReLU]
-    assert [type(layer) for layer in block] == 2 * kinds
+    assert all(isinstance(layer, kind) for layer, kind in zip(block, 2 * kinds, strict=True))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 Arguments = argparse.Namespace
 Work = Callable[[], object]
-SECONDS_BEFORE_THE_LIMIT = 120.0
 
 
 def write_nnunet_dataset(a: Arguments) -> Work:
@@ -75,7 +74,7 @@ def train_nnunet(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.slurm import minutes_left
     from renal.handover.seals import sealed_in
-    from renal.learn.launch import only_writer
+    from renal.learn.launch import SECONDS_BEFORE_THE_LIMIT, only_writer
     from renal.learn.nnunet.environment import run
     from renal.learn.nnunet.layout import VERSION
     from renal.learn.nnunet.settings import Learning
