@@ -234,8 +234,10 @@ class Faults:
 
     def requeue(self) -> None:
         training = self.next_training()
+        # The node's end may have restarted it before.
+        again = str(int(self.cluster.told(training.job, "Restarts")) + 1)
         self.cluster.run("scontrol", "requeue", training.job)
-        self.wait_for(training, Restarts="1")
+        self.wait_for(training, Restarts=again)
 
     def scancel(self) -> None:
         training = self.next_training()
