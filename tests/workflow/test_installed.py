@@ -61,12 +61,6 @@ def test_a_step_that_it_starts_is_its_own(installed, small_data, tmp_path):
     assert "case_00000" in (tmp_path / "results/cases.csv").read_text()
 
 
-def test_a_profile_of_the_workflow_is_found(installed, tmp_path):
-    told = renal(installed, tmp_path, "run", "--profile", "slurm", "--help")
-    assert told.returncode == 0
-    assert "usage:" in told.stdout
-
-
 def test_environments_without_the_package_are_refused(installed, tmp_path):
     refused = renal(installed, tmp_path, "run", "--cores", "2", "--dry-run", "--sdm", "conda")
     assert refused.returncode != 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from renal.cluster import doctor
+from renal.cluster import doctor, gpus
 from renal.cluster.doctor import Finding, described, examine
 
 
@@ -18,13 +18,9 @@ def found(results: Path) -> dict[str, Finding]:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
     """No GPU and no SLURM, whatever this machine has."""
-    devices = tmp_path / "devices"
-    devices.mkdir()
-    for module in (doctor, doctor.visible_gpus.__globals__):
-        if isinstance(module, dict):
-            monkeypatch.setitem(module, "DEVICES", devices)
-        else:
-            monkeypatch.setattr(module, "DEVICES", devices)
+    (devices := tmp_path / "devices").mkdir()
+    monkeypatch.setattr(gpus, "DEVICES", devices)
+    monkeypatch.setattr(doctor, "DEVICES", devices)
     monkeypatch.setattr(doctor, "DRIVER", tmp_path / "no driver")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     (programs := tmp_path / "programs").mkdir()

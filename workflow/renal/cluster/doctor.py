@@ -94,10 +94,11 @@ def _gpus() -> Iterator[Finding]:
     try:
         visible = visible_gpus()
         if not visible:
-            hidden = bool(there)
-            told = "hidden by CUDA_VISIBLE_DEVICES" if hidden else "none: networks run on the CPU"
-            remedy = "unset CUDA_VISIBLE_DEVICES to use them" if hidden else ""
-            yield Finding("GPUs", f"{len(there)} here, {told}" if hidden else told, remedy)
+            if there:
+                told = f"{len(there)} here, hidden by CUDA_VISIBLE_DEVICES"
+                yield Finding("GPUs", told, "unset CUDA_VISIBLE_DEVICES to use them")
+            else:
+                yield Finding("GPUs", "none: networks run on the CPU")
             return
         refuse_unusable()
         import torch
@@ -105,7 +106,7 @@ def _gpus() -> Iterator[Finding]:
         for number, name in enumerate(visible):
             properties = torch.cuda.get_device_properties(number)
             memory = properties.total_memory / 2**30
-            kind = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
+            kind = "bfloat16" if torch.cuda.is_bf16_supported(False) else "no bfloat16"
             yield Finding(f"GPU {name}", f"{properties.name}, {memory:.0f} GiB, {kind}")
     except InputError as error:
         found, _, remedy = str(error).rpartition(": ")
@@ -130,7 +131,7 @@ def _slurm() -> Iterator[Finding]:
 def _processor() -> Iterator[Finding]:
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
-    remedy = "" if gigabytes >= 8 else "8 GiB at least: a CT of 1,000 slices takes 4"
+    remedy = "" if gigabytes >= 8 else "lower compute.prepare_threads: each takes up to 1.6 GB"
     yield Finding("machine", f"{cores} cores, {gigabytes:.0f} GiB", remedy)
 
 
