@@ -11,7 +11,7 @@ from renal.evaluate.metrics import case_metrics
 from renal.evaluate.settings import Merging
 from renal.handover.checked import CheckedCase
 from renal.handover.prepared import PreparedCase, write_index
-from renal.image.grids import to_grid
+from renal.image.grids import labels_to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
 from renal.learn.targets import maps_of
@@ -246,7 +246,7 @@ def test_scores_are_the_metrics_on_each_grid_in_millimetres(cases, truths, tmp_p
         # 24 x 48 x 60 voxels of 3 x 0.8 x 0.7 mm as 16 x 32 x 32 voxels.
         size, spacing = (16, 32, 32), (4.5, 1.2, 1.3125)
         box = tuple((0, length) for length in SHAPE)
-        coarse = (to_grid(label, box, size, "nearest") for label in (prediction, truth))
+        coarse = (labels_to_grid(label, box, size) for label in (prediction, truth))
         assert_row_holds(rows[case.name, "resampled"], case_metrics(*coarse, spacing))
 
 

@@ -11,7 +11,7 @@ from renal.errors import InputError
 from renal.handover.predictions import native_mask_of, write_probabilities
 from renal.handover.prepared import PreparedCase, read_images, read_index, read_labels
 from renal.image.boxes import slices, whole_volume
-from renal.image.grids import to_grid, to_native
+from renal.image.grids import labels_to_grid, to_grid, to_native
 from renal.image.volume import read_header, read_label, read_volume
 from renal.prepare.crop_roi import crop_roi, true_mask
 from renal.prepare.intensity import normalize
@@ -64,9 +64,9 @@ def test_regions_are_cut_out_and_brought_onto_the_grid(checked, tmp_path):
         for box, image, truth in zip(prepared.boxes, images, labels, strict=True):
             assert image.dtype == np.float16 and truth.dtype == np.uint8
             assert image.shape == truth.shape == settings.geometry.size
-            expected = to_grid(whole, box, settings.geometry.size, "linear")
+            expected = to_grid(whole, box, settings.geometry.size)
             np.testing.assert_allclose(image, expected, atol=1e-3)
-            expected = to_grid(label, box, settings.geometry.size, "nearest")
+            expected = labels_to_grid(label, box, settings.geometry.size)
             np.testing.assert_array_equal(truth, expected)
 
 
@@ -85,7 +85,7 @@ def test_a_masked_region_is_zero_outside_of_the_mask(checked, tmp_path):
             index[case.name].boxes, read_images(tmp_path / "roi", index[case.name]), strict=True
         ):
             # A voxel of the grid between native voxels mixes its neighbours, masked or not.
-            share = to_grid(mask[slices(box)].astype(np.float32), *grid_of(box, image), "linear")
+            share = to_grid(mask[slices(box)].astype(np.float32), *grid_of(box, image))
             assert (share == 0).any() and (share == 1).any()
             assert (image[share == 0] == 0).all()
             assert (image[share == 1] >= 1).all()

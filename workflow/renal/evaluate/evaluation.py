@@ -14,7 +14,7 @@ from renal.handover.predictions import StageProbabilities
 from renal.handover.prepared import PreparedCase, read_index, read_labels
 from renal.handover.segmentations import segmentation_of
 from renal.image.boxes import slices
-from renal.image.grids import to_grid
+from renal.image.grids import labels_to_grid
 from renal.image.volume import read_header, read_label
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -112,7 +112,7 @@ def _score_case(
         folder, prepared = truths[method.grid][case.name]
         (grid_truth,) = read_labels(folder, prepared)
         (box,) = prepared.boxes
-        grid_prediction = to_grid(prediction, box, grid_truth.shape, "nearest")
+        grid_prediction = labels_to_grid(prediction, box, grid_truth.shape, labels)
         lengths = np.array([high - low for low, high in box])
         grid_spacing = tuple((np.array(spacing) * lengths / grid_truth.shape).tolist())
         stages = {

@@ -21,7 +21,7 @@ from renal.image.boxes import (
     widened,
 )
 from renal.image.components import clean
-from renal.image.grids import grid_size, to_grid
+from renal.image.grids import grid_size, labels_to_grid, to_grid
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -96,11 +96,11 @@ def _crop_case(
         image = cut_out(volume, mask, wide, spacing, settings)
         size = three(image.shape)
         write_array(image_file(output, case.name, number), image)
-        if label is not None:
+        if label is not None and labels is not None:
             truth = label[slices(wide)]
             if regions.mask:
                 truth = truth * mask[slices(wide)]
-            grid = to_grid(truth, whole_volume(truth.shape), size, "nearest")
+            grid = labels_to_grid(truth, whole_volume(truth.shape), size, labels)
             write_array(label_file(output, case.name, number), grid)
         wide_boxes.append(wide)
         slack.append(_slack(box, wide, size))
@@ -175,7 +175,7 @@ def cut_out(
     if regions.mask and regions.masked_hu is None:
         part *= mask[slices(box)]
     size = grid_size(geometry, box, spacing)
-    grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
+    grid = to_grid(part, whole_volume(part.shape), size)
     return grid.astype(np.float16)
 
 
