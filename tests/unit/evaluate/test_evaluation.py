@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from renal.evaluate.evaluation import evaluate, located_shares
+from renal.evaluate.merge import merge
 from renal.evaluate.metrics import case_metrics
 from renal.evaluate.settings import Merging
 from renal.handover.checked import CheckedCase
-from renal.handover.prepared import PreparedCase, write_index
+from renal.handover.predictions import write_probabilities
+from renal.handover.prepared import PreparedCase, read_index, read_labels, write_index
 from renal.image.grids import labels_to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
@@ -36,6 +38,8 @@ COLUMNS = [
     "tumour_hd95",
     "kidney_surface_dice",
     "tumour_surface_dice",
+    "kidney_surface_area_dice",
+    "tumour_surface_area_dice",
     "kidney_volume_error",
     "tumour_volume_error",
     "tumour_detection",
@@ -132,7 +136,9 @@ def write_segmentations(folder: Path, cases: list[CheckedCase], change: object =
     return folder
 
 
-def scores_of(cases, segmentations, truths, output, settings=None, threads=1, located=None) -> dict:
+def scores_of(
+    cases, segmentations, truths, output, settings=None, threads=1, located=None, predictions=None
+) -> dict:
     """Rows by case and grid, as text."""
     evaluate(
         cases,
@@ -144,6 +150,7 @@ def scores_of(cases, segmentations, truths, output, settings=None, threads=1, lo
         fold=3,
         threads=threads,
         located=located,
+        predictions=predictions,
     )
     with output.open() as stream:
         return {(row["case"], row["grid"]): row for row in csv.DictReader(stream)}
@@ -300,6 +307,26 @@ def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry
         assert float(rows[case.name, "resampled"]["composite"]) == 1
     # Whole kidneys are on the coarse grid less than perfect.
     assert (float(rows["case_00000", "ceiling"]["kidney_dice"]) == 1) == perfect
+
+
+def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cases, tmp_path):
+    """What the network found voxel by voxel scores 1 on its grid, however coarse that is."""
+    settings, merging = single_stage(("kidney", "tumour"), size=(5, 11, 13))
+    resample(cases, settings, tmp_path / "grid")
+    index = read_index(tmp_path / "grid")
+    for prepared in index.values():
+        (truth,) = read_labels(tmp_path / "grid", prepared)
+        maps = np.stack([truth > 0, truth == 2]).astype(np.float32)
+        write_probabilities(tmp_path / "found", prepared, [maps])
+    write_index(tmp_path / "found", list(index.values()))
+    predictions = {"both": [tmp_path / "found"]}
+    merge(cases, predictions, merging, tmp_path / "merged")
+    given = (cases, tmp_path / "merged", {"both": [tmp_path / "grid"]}, tmp_path / "s.csv", merging)
+    direct, detour = scores_of(*given, predictions=predictions), scores_of(*given)
+    for case in cases:
+        assert float(direct[case.name, "resampled"]["composite"]) == 1
+        assert direct[case.name, "native"] == detour[case.name, "native"]
+    assert float(detour["case_00000", "resampled"]["tumour_dice"]) < 1
 
 
 def test_the_ceiling_of_a_stage_that_tells_slices_is_a_slab(cases, tmp_path):

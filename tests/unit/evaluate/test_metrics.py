@@ -355,7 +355,7 @@ class TestSurfaceAreaDice:
             official = published_surface_dice(
                 one, other, header.spacing, region.tolerance_mm, monkeypatch
             )
-            assert scores[f"{region.name}_surface_dice"] == pytest.approx(official, abs=1e-6)
+            assert scores[f"{region.name}_surface_area_dice"] == pytest.approx(official, abs=1e-6)
         assert scores["composite"] == pytest.approx(
             np.mean([scores[f"{name}_dice"] for name in KITS23.names])
         )

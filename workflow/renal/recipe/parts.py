@@ -5,6 +5,7 @@ from pathlib import Path
 
 from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
+from renal.image.settings import Components
 from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of
@@ -110,11 +111,18 @@ def merging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) ->
     box = merged[last].regions
     # A mask loses more than its box does; what is left of it is what the scores show.
     located = last if box is not None and not box.mask else None
+    # Grids over the same part of the scan; components are counted on the native one.
+    boxes = {(stage.geometry.extent_mm, stage.geometry.body) for stage in merged.values()}
+    whole = all(
+        stage.regions is None and stage.components == Components() and not told.of_slices
+        for stage, told in zip(merged.values(), stages.values(), strict=True)
+    )
     return Merging(
         family=recipes[method].family,
         stages=stages,
         merge=merge,
         grid=grid,
+        on_one_grid=whole and len(boxes) == 1,
         located=located,
         regions=looked_for,
     )
