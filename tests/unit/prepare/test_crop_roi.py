@@ -273,7 +273,7 @@ def test_slack_is_exact_at_native_resolution_and_ends_at_the_edge(checked, tmp_p
 
 def test_a_region_of_slices_is_a_slab_of_the_volume(checked, tmp_path):
     settings = region_crop(
-        of_slices=True, geometry={}, count=1, mask=True, components={"smooth_slices": 5, "keep": 1}
+        of_slices=True, geometry={}, count=1, mask=True, components={"runs": {"smooth": 25}}
     )
     _, index = crop(checked, tmp_path / "roi", settings)
     for case in checked[:3]:
@@ -337,8 +337,22 @@ def test_a_median_over_slices_takes_a_stray_slice_off(checked, tmp_path):
     mask[11] = False
     slab = {"of_slices": True, "count": 1, "margin_voxels": 0}
     for smooth, rows in ((5, (8, 16)), (None, (12, 16))):
-        components = {"smooth_slices": smooth, "keep": 1}
+        step = case.spacing[0]
+        components = {"runs": {"smooth": 5 * step} if smooth else {"least": 4 * step}}
         settings = region_crop(**slab, components=components)
         crop_roi([case], settings, known(mask), tmp_path / str(smooth))
         (box,) = read_index(tmp_path / str(smooth))[case.name].boxes
         assert box == (rows, *whole_volume(case.shape)[1:])
+
+
+def test_a_small_region_has_as_many_voxels_as_a_patch_that_looks_at_it(checked, tmp_path):
+    """What lies around a small kidney is the scan, not padding."""
+    case, mask = checked[0], np.zeros(checked[0].shape, bool)
+    mask[6:8, 20:24, 2:4] = True
+    slab = {"geometry": {"spacing": [case.spacing[0] / 2, None, None]}, "count": 1}
+    settings = region_crop(**slab, margin_voxels=0, least=(12, 32, 10))
+    crop_roi([case], settings, known(mask), tmp_path)
+    prepared = read_index(tmp_path)[case.name]
+    assert prepared.boxes == [((4, 10), (6, 38), (0, 10))]
+    (image,) = read_images(tmp_path, prepared)
+    assert image.shape == (12, 32, 10)

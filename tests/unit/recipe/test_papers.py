@@ -100,7 +100,7 @@ def test_msvnet_masks_the_scan_in_full_slices_with_kidney(everything):
     steps = {
         step.name: step for step in everything["msvnet"].stages["tumour"].training.augmentation
     }
-    for name in ("rotation", "translation", "equalize"):
+    for name in ("affine", "equalize"):
         assert steps[name].fill == -0.225
 
 

@@ -16,8 +16,8 @@ from renal.labels import KITS19, Labels
 if TYPE_CHECKING:
     from renal.image.settings import Geometry
 
-# Of a share of one half. A sum of eight rounded weights is off by less.
-TIE = 1e-4
+# A sum of eight rounded weights is off by less than TIE.
+HALF, TIE = np.float32(0.5), np.float32(1e-4)
 
 
 def grid_size(
@@ -101,27 +101,25 @@ def labels_to_grid(
     if cut == box and tuple(high - low) == tuple(size):
         return np.array(label[slices(cut)], order="C")
     grid = np.zeros(size, np.uint8)
-    found = bounding_box(label)
-    if found is None:
-        return grid
-    # Most of a scan holds no label: what is computed is what the label's voxels reach.
-    near = widened(found, [1, 1, 1], label.shape)
-    near = three((max(a, c), min(b, d)) for (a, b), (c, d) in zip(near, cut, strict=True))
-    step = (high - low) / np.array(size)
-    start, stop = np.array(near).T
-    first = np.clip(np.floor((start - low) / step).astype(int) - 1, 0, size)
-    last = np.clip(np.ceil((stop - low) / step).astype(int) + 1, first, size)
-    if (start >= stop).any() or (first >= last).any():
-        return grid
-    part, length = label[slices(near)], three(last - first)
-    offset = low - start + (first + 0.5) * step - 0.5
-    even = sum(np.ogrid[tuple(slice(n) for n in length)]) % 2 == 0
-    half = np.where(even, 0.5 - TIE, 0.5 + TIE).astype(np.float32)
-    masks = {
-        region.name: _resample(region.mask(part).view(np.uint8), length, offset, step) > half
-        for region in labels.regions
-    }
-    grid[tuple(map(slice, first, last))] = labels.paint(masks)
+    part, step = label[slices(cut)], (high - low) / np.array(size)
+    origin = low - np.array(cut)[:, 0]
+    for region in labels.regions:
+        mask = region.mask(part)
+        found = bounding_box(mask)
+        if found is None:
+            continue
+        # Most of a scan holds no label: what is computed is what the region's voxels reach.
+        near = widened(found, [1, 1, 1], mask.shape)
+        start, stop = np.array(near).T
+        first = np.clip(np.floor((start - origin) / step).astype(int) - 1, 0, size)
+        last = np.clip(np.ceil((stop - origin) / step).astype(int) + 1, 0, size)
+        reached = tuple(map(slice, first, last))
+        offset = origin - start + (first + 0.5) * step - 0.5
+        share = _resample(mask[slices(near)].view(np.uint8), three(last - first), offset, step)
+        even = sum(np.ogrid[reached]) % 2 == 0
+        inside_region = share > np.where(even, HALF - TIE, HALF + TIE)
+        # A region has at least the share of those within it, which are painted over it.
+        grid[reached][inside_region] = labels.own_value(region)
     return grid
 
 

@@ -1,5 +1,6 @@
 """Regions of interest as a network sees them, cut out of the native images."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,14 @@ from renal.image.boxes import (
     Box,
     bounding_box,
     joined,
-    regions_of,
     slices,
     three,
     whole_volume,
     widened,
 )
-from renal.image.components import clean
+from renal.image.components import clean, spanned
 from renal.image.grids import grid_size, labels_to_grid, to_grid
+from renal.image.regions import regions_of
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -134,10 +135,14 @@ def locate(
     if settings.of_slices:
         # Which slices hold something is all that is known, or used of the truth.
         mask = np.any(mask, axis=(1, 2), keepdims=True)
+        if settings.components.runs is not None:
+            mask = spanned(mask, settings.components.runs, spacing[0])
     mask, found = clean(mask, settings.components)
     if settings.of_slices:
         found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
-    return mask, regions_of(found, settings.regions, shape, spacing, extent)
+    steps = zip(settings.least, settings.geometry.spacings, spacing, strict=True)
+    least = three(math.ceil((n or 0) * (wanted or own) / own) for n, wanted, own in steps)
+    return mask, regions_of(found, settings.regions, shape, spacing, extent, least)
 
 
 def cut_out(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
+from renal.image.boxes import three
 from renal.image.settings import Components
 from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
@@ -12,6 +13,7 @@ from renal.learn.targets import maps_of
 from renal.prepare.settings import RegionCrop
 from renal.recipe.method import Method, Stage
 from renal.report.settings import Row
+from renal.settings import Extent
 
 
 def owners_of(recipes: dict[str, Method], method: str, stage: str) -> tuple[str, ...]:
@@ -53,7 +55,16 @@ def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCr
         components=earlier.components,
         of_slices=earlier.training.network.classifies,
         outer=outer,
+        least=_least(looking),
     )
+
+
+def _least(stage: Stage) -> Extent:
+    """Voxels (z, y, x) of a patch where regions decide how many there are: they hold one then."""
+    if stage.training.network.flat:
+        return (None, None, None)
+    seen = zip(stage.geometry.sizes, *stage.seen, strict=True)
+    return three(None if fixed else max(n or 0 for n in sizes) for fixed, *sizes in seen)
 
 
 def true_region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:

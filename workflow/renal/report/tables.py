@@ -65,8 +65,8 @@ COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases",
 NOTES = (
     "Mean (SD over the folds' means, with n - 1). {regions}; two empty masks score 1, one empty "
     "mask 0. HD95 as MONAI defines it, over the cases in which both masks exist. Surface "
-    "Dice by voxels counts boundary voxels, as MONAI does; by areas it is DeepMind's, by which KiTS21 "
-    "and KiTS23 are scored. "
+    "Dice by voxels counts boundary voxels, as MONAI does; by areas it is DeepMind's, by which "
+    "KiTS21 and KiTS23 are scored. "
     "Volume error is (predicted - true) / true. "
     "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
     "fewer cases than the row has, n says for how many. Our models "
