@@ -20,13 +20,16 @@ from renal.prepare.settings import Intensity, RegionCrop
 from .helpers import INTENSITY, LABELLED, expected_names, names
 
 
-def region_crop(minimum_voxels=0, geometry=None, of_slices=False, components=None, **regions):
+def region_crop(
+    minimum_voxels=0, geometry=None, of_slices=False, components=None, least=(None,) * 3, **regions
+):
     return RegionCrop(
         geometry={"size": (8, 12, 10)} if geometry is None else geometry,
         intensity=INTENSITY,
         regions={"stage": "whole", "count": 2, "repeat": True, "margin_voxels": 2, **regions},
         components=components or {"minimum_voxels": minimum_voxels, "keep": 2},
         of_slices=of_slices,
+        least=least,
     )
 
 

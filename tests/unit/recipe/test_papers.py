@@ -145,9 +145,10 @@ PAPERS = {
         "coarse.geometry.size": (None, 256, 256),
         "coarse.training.network.dimensions": 3,
         "coarse.training.loss": TverskyLoss(
-            name="tversky", false_negatives=0.7, false_positives=0.3
+            name="tversky", false_negatives=0.7, false_positives=0.3, over="batch"
         ),
         "coarse.components.minimum_voxels": 4001,
+        "coarse.components.counted_on": (None, 256, 256),  # "resize", then "pixels"
         "coarse.components.keep": 2,
         "fine.geometry.size": None,
         "fine.geometry.spacing": None,
@@ -181,7 +182,7 @@ PAPERS = {
         "kidney.training.loss.name": "dice",
         "kidney.training.supervision": DecayingSupervision(weight=0.33, factor=0.8, epochs=15),
         "kidney.training.epochs": 500,
-        "kidney.training.augmentation.0.axes": ("y", "x"),
+        "kidney.training.augmentation.0.axes": ("x",),
         "kidney.inference": WindowInference(name="windows", length=64, step=32, keep=(16, 48)),
         "tumour.geometry.spacing": (1, None, None),
         "tumour.geometry.size": (None, 512, 512),

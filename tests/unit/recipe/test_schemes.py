@@ -129,7 +129,7 @@ def test_an_unknown_scheme_is_no_option(text):
     [
         (nested("stages.whole.training.target", "whole"), "stages.whole.training.target: 'whole'"),
         (nested("stages.whole.training.target", ["masses"]), "training.target: 'masses'"),
-        ({"merge": {"maps": {"within": "whole"}}}, "merge.maps: 'within'"),
+        ({"merge": {"maps": {"around": "whole"}}}, "merge.maps: 'around'"),
         ({"published": PUBLISHED}, "published.dice: 'whole'"),
     ],
 )
