@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from renal import recipe
 from renal.evaluate.merges.settings import Nested
 from renal.image.settings import Components, Regions
+from renal.learn.augmentations import augment
 from renal.learn.augmentations.settings import Flip, Rotation
 from renal.learn.inferers.settings import WindowInference
 from renal.learn.losses.settings import DecayingSupervision, DiceLoss, TverskyLoss
@@ -231,3 +233,50 @@ def test_tunets_dice_is_smoothed_below_alone(everything):
     losses = [stage.training.loss for method in rows for stage in method.stages.values()]
     smoothed = [loss.smooth for loss in losses if loss.name == "dice"]
     assert len(smoothed) >= 2 and set(smoothed) == {(0, 1e-5)}
+
+
+# Rows that a paper compares with: the row beneath, the stage, and all that differs in it.
+COMPARED = {
+    "msvnet_unet": ("msvnet_vnet", "tumour", {"network"}),
+    "msvnet_deeplab": ("msvnet_vnet", "tumour", {"network"}),
+    "msvnet_vnet3d": ("msvnet_vnet", "tumour", {"sampler", "network", "batch_size"}),
+    "msvnet_dice": ("msvnet_hdc", "tumour", {"loss"}),
+    "damnet_2d": ("damnet", "fine", {"network"}),
+    "damnet_3d": ("damnet", "fine", {"network"}),
+    "damnet_adapted": ("damnet", "fine", {"network"}),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_row_to_compare_with_differs_in_what_it_is_named_for(everything, name):
+    base, stage, expected = COMPARED[name]
+    own, other = (everything[row].stages[stage].training for row in (name, base))
+    differing = {key for key, value in own if value != getattr(other, key)}
+    assert differing == expected
+    assert list(everything[name].stages) == [stage]  # the stage before is another row's
+    assert everything[name].merge == everything[base].merge
+
+
+def test_tunet_times_l_net_trains_nothing(everything):
+    row = everything["tunet_localized"]
+    assert not row.stages and row.merge.maps["within"] == "localize"
+    assert {
+        name: recipe.owners_of(everything, "tunet_localized", name) for name in row.members
+    } == {
+        "segment": ("tunet",),
+        "localize": ("tunet_ensemble_post",),
+    }
+
+
+def test_kidneys_are_mirrored_from_left_to_right(everything):
+    """A half turn in the plane would show patients upside down."""
+    (mirror,) = everything["msvnet"].stages["kidney"].training.augmentation
+    image = torch.arange(24.0).reshape(1, 1, 2, 3, 4)
+    turned, _ = augment(image, image, (mirror.model_copy(update={"probability": 1}),))
+    assert torch.equal(turned, image.flip(-1))
+
+
+def test_a_window_is_seen_in_training_and_prediction_alike(everything):
+    """Short scans are padded in both, to the same length."""
+    coarse = everything["damnet"].stages["coarse"]
+    assert coarse.inference.size[0] == coarse.training.sampler.length
