@@ -134,7 +134,6 @@ def two_stages(first: dict | None = None, mask: bool = False, **changes: object)
 
 
 TELLS_SLICES = {
-    "geometry": {"size": [32, 64, 64]},
     "training": {
         "target": "slices",
         "sampler": {"name": "slices"},

@@ -319,17 +319,6 @@ UNFIT = {
         {"inference": {**WINDOWS, "keep": [4, 11]}},
         "inference: keep must be `step` slices within `length`",
     ),
-    "one voxel for batch normalisation, if a batch's last part is one slice": (
-        {
-            "geometry": {"size": [16, 4, 4]},
-            "training": {
-                "network": {**FLAT, "normalization": "batch"},
-                "sampler": {"name": "slices", "context": 3},
-            },
-            "inference": SLICES,
-        },
-        "which batch normalisation cannot normalise by itself: use a larger size",
-    ),
     "patches that overlap in full": (
         {"inference": {**sliding(16, 16, 16), "overlap": [0, 16, 0]}},
         "inference: overlap must be smaller than size",

@@ -80,15 +80,12 @@ class Stage(Strict):
                     f"geometry.size, patch or window give the network {list(size)} voxels, but "
                     f"{network.name} needs multiples of {divisor} along {axis}"
                 )
-        kind = "instance" if network.normalizes_space else "batch"
-        lengths = (None, *size[1:]) if network.flat else size
-        if (network.normalizes_space or network.normalizes_batch) and all(
-            length is None or length <= smaller
-            for length, smaller in zip(lengths, network.deepest, strict=True)
+        if network.normalizes_space and all(
+            length is None or length <= divisor for _, length, divisor in parts
         ):
             raise ValueError(
                 f"geometry.size gives the network {list(size)} voxels, one at its deepest level, "
-                f"which {kind} normalisation cannot normalise by itself: use a larger size"
+                "which instance normalisation cannot normalise: use a larger size"
             )
 
 

@@ -47,11 +47,6 @@ class NetworkSettings(Strict):
         the width of the recipe.
     normalizes_space : bool
         Whether it normalises over the voxels of a channel alone, of which there must be several.
-    normalizes_batch : bool
-        Whether it normalises over the voxels of a channel and the batch, whose last part may be a
-        single example.
-    deepest : tuple of int
-        By how much its deepest level is smaller than its input.
     channels_last : bool
         Whether all its layers compute on a GPU with channels as the innermost axis in memory, as
         tensor cores want them: layers that do not would copy all to and fro.
@@ -80,14 +75,6 @@ class NetworkSettings(Strict):
     @property
     def normalizes_space(self) -> bool:
         return False
-
-    @property
-    def normalizes_batch(self) -> bool:
-        return False
-
-    @property
-    def deepest(self) -> Size:
-        return self.divisor
 
     @property
     def channels_last(self) -> bool:
@@ -156,10 +143,6 @@ class UNet(NetworkSettings):
     @property
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
-
-    @property
-    def normalizes_batch(self) -> bool:
-        return self.normalization == "batch"
 
     @property
     def channels_last(self) -> bool:
@@ -234,10 +217,6 @@ class VNet2d5(NetworkSettings):
     def divisor(self) -> Size:
         return (1, 16, 16)
 
-    @property
-    def normalizes_batch(self) -> bool:
-        return True
-
 
 class ResNet34Slices(NetworkSettings):
     """ResNet-34 that tells whether a slice holds anything (networks/resnet34_slices.py)."""
@@ -258,14 +237,6 @@ class ResNet34Slices(NetworkSettings):
     @property
     def divisor(self) -> Size:
         return (1, 1, 1)
-
-    @property
-    def deepest(self) -> Size:
-        return (1, 32, 32)
-
-    @property
-    def normalizes_batch(self) -> bool:
-        return True
 
 
 class MRBUNet(NetworkSettings):
@@ -296,10 +267,6 @@ class MRBUNet(NetworkSettings):
     @property
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
-
-    @property
-    def normalizes_batch(self) -> bool:
-        return self.normalization == "batch"
 
 
 class DamNet(NetworkSettings):
@@ -360,10 +327,6 @@ class DeepLabV3Plus(NetworkSettings):
     @property
     def divisor(self) -> Size:
         return (1, 16, 16)
-
-    @property
-    def normalizes_batch(self) -> bool:
-        return True
 
 
 Network = Annotated[
