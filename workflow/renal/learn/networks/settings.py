@@ -328,6 +328,10 @@ class DeepLabV3Plus(NetworkSettings):
     def divisor(self) -> Size:
         return (1, 16, 16)
 
+    @property
+    def normalizes_voxels(self) -> bool:
+        return True
+
 
 Network = Annotated[
     ResVNetCascade
