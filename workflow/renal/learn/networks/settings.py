@@ -185,6 +185,7 @@ class ResUNet(NetworkSettings):
     width: PositiveInt
     dropout: Annotated[float, Field(ge=0, lt=1)]
     supervised: bool
+    normalization: Literal["none", "instance"] = "none"
 
     @property
     def kilobytes(self) -> float:
@@ -193,6 +194,10 @@ class ResUNet(NetworkSettings):
     @property
     def divisor(self) -> Size:
         return (8, 8, 8)
+
+    @property
+    def normalizes_space(self) -> bool:
+        return self.normalization == "instance"
 
 
 class VNet2d5(NetworkSettings):
