@@ -8,7 +8,7 @@ import pytest
 
 from renal.evaluate.evaluation import evaluate, located_shares
 from renal.evaluate.merge import merge
-from renal.evaluate.metrics import case_metrics
+from renal.evaluate.metrics import case_metrics, region_dice
 from renal.evaluate.settings import Merging
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import write_probabilities
@@ -310,13 +310,15 @@ def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry
 
 
 def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cases, tmp_path):
-    """What the network found voxel by voxel scores 1 on its grid, however coarse that is."""
+    """What the network found voxel by voxel is scored so, which interpolation would smooth."""
     settings, merging = single_stage(("kidney", "tumour"), size=(5, 11, 13))
     resample(cases, settings, tmp_path / "grid")
-    index = read_index(tmp_path / "grid")
+    index, expected = read_index(tmp_path / "grid"), {}
     for prepared in index.values():
         (truth,) = read_labels(tmp_path / "grid", prepared)
-        maps = np.stack([truth > 0, truth == 2]).astype(np.float32)
+        found = truth * (np.indices(truth.shape).sum(axis=0) % 2 == 0)
+        expected[prepared.name] = region_dice(found, np.asarray(truth))
+        maps = np.stack([found > 0, found == 2]).astype(np.float32)
         write_probabilities(tmp_path / "found", prepared, [maps])
     write_index(tmp_path / "found", list(index.values()))
     predictions = {"both": [tmp_path / "found"]}
@@ -324,9 +326,12 @@ def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cas
     given = (cases, tmp_path / "merged", {"both": [tmp_path / "grid"]}, tmp_path / "s.csv", merging)
     direct, detour = scores_of(*given, predictions=predictions), scores_of(*given)
     for case in cases:
-        assert float(direct[case.name, "resampled"]["composite"]) == 1
+        for region, dice in expected[case.name].items():
+            score = float(direct[case.name, "resampled"][f"{region}_dice"])
+            assert score == pytest.approx(dice, abs=1e-6)
         assert direct[case.name, "native"] == detour[case.name, "native"]
-    assert float(detour["case_00000", "resampled"]["tumour_dice"]) < 1
+    first = [scores["case_00000", "resampled"]["kidney_dice"] for scores in (direct, detour)]
+    assert first[0] != first[1]
 
 
 def test_the_ceiling_of_a_stage_that_tells_slices_is_a_slab(cases, tmp_path):
