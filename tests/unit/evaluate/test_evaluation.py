@@ -311,7 +311,7 @@ def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry
 
 def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cases, tmp_path):
     """What the network found voxel by voxel is scored so, which interpolation would smooth."""
-    settings, merging = single_stage(("kidney", "tumour"), size=(5, 11, 13))
+    settings, merging = single_stage(("kidney", "tumour"), size=(30, 60, 72))
     resample(cases, settings, tmp_path / "grid")
     index, expected = read_index(tmp_path / "grid"), {}
     for prepared in index.values():
