@@ -73,8 +73,9 @@ def schema_page(kind: str) -> str:
         parts += [heading, f"`name: {named}`. {described}" if named else described, ""]
         parts += ["| key | value | default |", "|---|---|---|"]
         for key, value in section["properties"].items():
-            required = key in section.get("required", [])
-            default = "needed" if required else f"`{_written(value.get('default'))}`"
+            default = f"`{_written(value['default'])}`" if "default" in value else ""
+            if key in section.get("required", []):
+                default = "needed"
             parts.append(f"| `{key}` | {_type(value)} | {default} |")
         parts.append("")
     return "\n".join(parts)
@@ -98,7 +99,9 @@ def _type(value: dict[str, Any]) -> str:
         return "list of " + (_type(value["items"]) if "items" in value else "anything")
     if value.get("type") == "object":
         further = value.get("additionalProperties")
-        return "mapping of " + (_type(further) if isinstance(further, dict) else "anything")
+        kinds = [*value.get("patternProperties", {}).values(), further]
+        named = next((kind for kind in kinds if isinstance(kind, dict)), {})
+        return "mapping of " + (_type(named) if named else "anything")
     limits = {
         "minimum": "at least",
         "exclusiveMinimum": "more than",
