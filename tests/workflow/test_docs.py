@@ -1,6 +1,7 @@
 """The site: that what is generated covers the program, and that pages name what there is."""
 
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -75,3 +76,18 @@ def test_the_docs_lock_pins_what_the_extra_names():
     lock = (DOCS / "requirements.lock").read_text().lower()
     for name in project["optional-dependencies"]["docs"]:
         assert re.search(rf"^{name}==", lock, re.M)
+
+
+def test_a_fresh_clone_has_every_folder_that_the_readme_names():
+    """And nothing in it is ignored by git, or it would be missing."""
+    named = set(
+        re.findall(r"(?:^|[`\s(])([a-z]+)/[a-z<*`]", (REPOSITORY / "README.md").read_text())
+    )
+    named -= {"tables", "segmentation", "pictures"}  # of results
+    listed = ["git", "-C", str(REPOSITORY), "ls-files"]
+    files = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.splitlines()
+    tracked = {path.partition("/")[0] for path in files if "/" in path}
+    assert {"data", "demos", "docs", "results", "workflow"} <= named
+    assert named <= tracked
+    for folder in ("data", "results"):
+        assert f"{folder}/README.md" in files

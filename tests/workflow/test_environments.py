@@ -114,13 +114,14 @@ def test_steps_run_in_the_image(clone, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     assert "case_00000" in (clone.folder / "results/cases.csv").read_text()
     calls = told.read_text().split("--home ")[1:]
-    assert len(calls) == 3  # batches are checked, and listed
+    assert len(calls) == 4  # three batches are checked, and listed
     assert all("--nv --bind /data" in call and "python -m renal" in call for call in calls)
     assert clone.plan("results/cases.csv") == {}  # without it, nothing runs again
 
 
 CONDA = """#!/bin/sh
-echo '{"platform": "linux-64", "conda_prefix": "/opt/conda", "conda_version": "25.1.0", "get": {"channel_priority": "strict"}}'
+echo '{"platform": "linux-64", "conda_prefix": "/opt/conda", "conda_version": "25.1.0",'
+echo '"get": {"channel_priority": "strict"}}'
 """
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from renal.cluster.containers import IMAGE, image_of
+from renal.cluster.containers import BUILT, image_of
 from renal.errors import InputError
 
 
 def test_its_path_does_not_say_where_the_clone_lies(tmp_path, monkeypatch):
     (tmp_path / "clone/envs").mkdir(parents=True)
-    (tmp_path / "clone" / IMAGE).touch()
+    (tmp_path / "clone" / BUILT).touch()
     monkeypatch.chdir(tmp_path / "clone")
     assert image_of(tmp_path / "clone", nnunet=False) == "envs/renal.sif"
     monkeypatch.chdir(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from renal.errors import InputError
 
-IMAGE = Path("envs/renal.sif")
+BUILT = Path("envs/renal.sif")
 
 
 def image_of(root: Path, *, nnunet: bool) -> str:
@@ -27,9 +27,9 @@ def image_of(root: Path, *, nnunet: bool) -> str:
         raise InputError(
             "--sdm apptainer: nnU-Net is not in the image: run its rows without, by `make nnunet`"
         )
-    image = root / IMAGE
+    image = root / BUILT
     if not image.exists():
         raise InputError(
-            f"{image}: missing: build it in {root}: apptainer build {IMAGE} envs/renal.def"
+            f"{image}: missing: build it in {root}: apptainer build {BUILT} envs/renal.def"
         )
     return os.path.relpath(image)
