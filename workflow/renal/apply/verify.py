@@ -67,16 +67,10 @@ def verify(path: Path, data: Path | None = None, *, threads: int = 1) -> Finding
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run, faults = unpack(path, folder / "archive")
-        found = Findings(
-            [f"files with those in SHA256SUMS, written by renal {run.program}"], faults
-        )
-        changed = [
-            rule
-            for rule, code in run.code.items()
-            if code != sources.code_hash(*sources.MODULES.get(rule, ()))
-        ]
-        if {"evaluate", "write_tables", "write_test_tables", "compare"} & set(changed):
-            found.compared.append(f"by another version: this is renal {sources.version()}")
+        found = Findings(differences=faults)
+        found.compared.append(f"files of renal {run.program} with their checksums")
+        if any(run.code.get(rule) != sources.code_hash(*sources.MODULES[rule]) for rule in RULES):
+            found.compared.append(f"by other code than theirs: renal {sources.version()}")
         _check_tables(run, folder, found)
         if labels:
             segmented = [
