@@ -33,6 +33,7 @@ from renal.handover.predictions import read_probabilities
 from renal.handover.prepared import read_index, read_labels
 from renal.image.volume import read_header
 from renal.labels import KITS19
+from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples, read_cases, split
 from renal.learn.drawings import drawing_of
 from renal.learn.launch import only_writer, stop_signal
@@ -81,8 +82,8 @@ class Trial:
 
     def _prepared(self, cases: list[CheckedCase], crop_of: Any) -> Path:
         """The folder of prepared cases; what is there is taken as it is."""
-        parts = [part for part in (self.stage.geometry, self.stage.intensity, self.stage.regions)]
-        key = repr([crop_of.__name__, parts, [case.image for case in cases]])
+        stage, names = self.stage, [case.image for case in cases]
+        key = repr([crop_of.__name__, stage.geometry, stage.intensity, stage.regions, names])
         folder = self.work / f"{self.method}-{self.name}-{sha256(key.encode()).hexdigest()[:8]}"
         if (folder / "cases.json").exists():
             return folder
@@ -123,6 +124,7 @@ class Trial:
                     stop=stop,
                     write=write_results,
                     memory=GpuMemory,
+                    watch=end_if_collapsed,
                     code="",
                 )
         except InputError as error:
@@ -136,9 +138,7 @@ class Trial:
         """Mean Dice of each map over the held-out cases, on the stage's grid."""
         settings, output = recipe.prediction(self.stage), model / "prediction"
         weights, folder = [model / "model.safetensors"], self.held_out_folder
-        predict(
-            [folder], weights, settings, output, threads=threads, bfloat16_on_cpu=bfloat16
-        )
+        predict([folder], weights, settings, output, threads=threads, bfloat16_on_cpu=bfloat16)
         names = maps_of(settings.target)
         scores: dict[str, list[float]] = {name: [] for name in names}
         for case in read_index(folder).values():

@@ -61,7 +61,8 @@ class Acceleration(Strict):
 class Training(Strict):
     """Everything that decides a trained model, apart from the data.
 
-    `gpus` share every batch of `batch_size` examples.
+    `gpus` share every batch of `batch_size` examples. Where a training has learned nothing for
+    `collapse_steps` steps in a row (learn/collapse.py), it ends without a model.
     """
 
     target: Target
@@ -73,6 +74,7 @@ class Training(Strict):
     optimizer: Optimizer
     schedule: Schedule
     epochs: PositiveInt
+    collapse_steps: PositiveInt = 200
     stopping: Stopping | None = None
     validation: Validation | None = None
     batch_size: PositiveInt
