@@ -134,7 +134,7 @@ PAPERS = {
                 "training.schedule.name": "plateau",
                 "training.schedule.factor": 0.1,
                 "training.schedule.patience": 3,
-                "training.stopping.patience": 30,
+                "training.stopping.minimum_epochs": 30,
                 "training.stopping.minimum_rate": 1e-6,
                 "training.augmentation.0.degrees": 30,
                 "training.augmentation.1.name": "flip",

@@ -38,11 +38,6 @@ class Run:
         Of the forward pass. In float16 gradients are scaled, of which small ones would be 0.
     labels : Labels
         What the label values mean.
-
-    Attributes
-    ----------
-    steps : dict of str to list of float
-        What was `NOTED` of each step of the last epoch.
     """
 
     def __init__(
@@ -66,7 +61,7 @@ class Run:
         self.labels = labels
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] = {}
-        self.steps: dict[str, list[float]] = {}
+        self.steps: dict[str, list[float]] = {}  # what was `NOTED` of those of the last epoch
 
     def state(self) -> dict[str, Any]:
         """What a stopped run needs, for torch.save."""

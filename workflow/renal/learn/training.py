@@ -18,7 +18,7 @@ from renal.labels import KITS19, Labels
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Case, Examples, read_cases, split
 from renal.learn.device import choose_device, forward_pass, place
-from renal.learn.distributed import agreed, processes, rank
+from renal.learn.distributed import Outputs, agreed, processes, rank
 from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
@@ -164,12 +164,12 @@ def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
     if len(history) >= settings.epochs:
         return True
     stopping = settings.stopping
-    if stopping is None or not history:
+    if stopping is None or len(history) < stopping.minimum_epochs:
         return False
-    if len(history) - 1 - best_epoch(history) >= stopping.patience:
+    waited, rate = len(history) - 1 - best_epoch(history), learning_rate(settings, history)
+    if stopping.patience is not None and waited >= stopping.patience:
         return True
-    lowest = stopping.minimum_rate
-    return lowest is not None and learning_rate(settings, history) < lowest
+    return stopping.minimum_rate is not None and waited > 0 and rate < stopping.minimum_rate
 
 
 def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
@@ -222,9 +222,8 @@ def _validate(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float
             loss = training_loss(outputs, truth, settings)
             found = probabilities(outputs[-1], settings.target, labels) > 0.5
             there = foreground_maps(truth.target, settings.target, labels)
-            dice = _dice(found, there, VOXELS)
             losses.append(loss * len(part))
-            scores.append(dice.mean() * len(part))
+            scores.append(_dice(found, there, VOXELS).mean() * len(part))
     return {
         "validation_loss": float(torch.stack(losses).sum()) / len(examples),
         "validation_dice": float(torch.stack(scores).sum()) / len(examples),
@@ -236,9 +235,7 @@ def _stop_if_overdue(stop: "StopFlag", epoch: int) -> None:
         raise Stopped(f"stopped within epoch {epoch + 1}: run again to go on from the last state")
 
 
-def training_step(
-    run: Run, truth: Truth
-) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]:
+def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, Outputs]:
     """Forward, backward and update on one batch, (batch, channels, z, y, x) float on the device.
 
     Returns
@@ -273,9 +270,7 @@ def _dice(found: torch.Tensor, truth: torch.Tensor, axes: tuple[int, ...]) -> to
 def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> str:
     left = progress.seconds / progress.epoch * (epochs - progress.epoch)
     time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
-    watched = ""
-    if "validation_dice" in row:
-        watched = f", validation Dice {row['validation_dice']:.3f}"
+    watched = f", validation Dice {row['validation_dice']:.3f}" if "validation_dice" in row else ""
     return (
         f"epoch {progress.epoch}/{epochs}, loss {row['loss']:.3f}, "
         f"training Dice {row['dice']:.3f}{watched}, at most {time_left} left"
