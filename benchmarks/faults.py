@@ -5,7 +5,7 @@ python benchmarks/faults.py full-disk [--times 10] [--seed 0]   (as root: mounts
 
 Each time the run is started again; at the end models, segmentations, scores and tables must be
 those of an undisturbed run, byte for byte. `kills` ends snakemake and all its jobs with SIGKILL,
-each time within the phase that was hit least so far; the file of counts is gone on with, so that a
+several times in each phase of a run, and counts the phases that were hit in a file, so that a
 hundred kills can be done in pieces.
 `full-disk` leaves a random amount of space for project, results and Snakemake records: the run
 must end with an error that says so, and go on once there is space.
@@ -30,6 +30,7 @@ PROGRAM = ("Snakefile", "rules", "workflow", "envs", "profiles", "config.yaml")
 COMPARED = ("*/*/fold*/model.safetensors", "*/segmentation/*.nii.gz", "*/scores.csv", "tables/cv.*")
 COMMAND = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2"]
 DISK_MB = 400
+KILLS_IN_A_PHASE = 3
 # Phase to its rules; `report` is the tables and pictures.
 PHASES = {
     "prepare": ("resample", "window_normalize", "crop_body", "crop_true_roi", "crop_roi"),
@@ -145,24 +146,32 @@ def kill_within(folder: Path, aim: str, draw: random.Random) -> str | None:
 def kill_all_phases(
     disturbed: Path, expected: dict[str, str], times: int, stored: Path, draw: random.Random
 ) -> list[str]:
-    """Kill so often, the counts of phases being stored; returns the files that differ."""
+    """Kill so often, some times in each phase of a run; returns the files that differ in the end.
+
+    The counts of phases are stored after each kill.
+    """
     hits = dict.fromkeys([*PHASES, "between"], 0)
     if stored.exists():
         hits |= json.loads(stored.read_text())
     different = []
-    for _ in range(times):
-        aim = min(PHASES, key=hits.__getitem__)
-        hit = kill_within(disturbed, aim, draw)
-        if hit is None:  # all of that phase was done before
-            different += differences(expected, disturbed)
-            print(f"finished; {len(different)} files differ; once more", flush=True)
-            for name in ("results", ".snakemake"):
-                shutil.rmtree(disturbed / name)
+    aims = [phase for phase in PHASES for _ in range(KILLS_IN_A_PHASE)]
+    last = sum(hits.values()) + times
+    while sum(hits.values()) < last:
+        for name in ("results", ".snakemake"):
+            shutil.rmtree(disturbed / name, ignore_errors=True)
+        killed = 0
+        for aim in aims[: last - sum(hits.values())]:
             hit = kill_within(disturbed, aim, draw)
-        assert hit is not None, f"no step of {aim} was met"
-        hits[hit] += 1
-        stored.write_text(json.dumps(hits) + "\n")
-        print(f"{sum(hits.values())}: aimed at {aim}, hit {hit}", flush=True)
+            if hit is None:  # the phase was over before
+                break
+            killed += 1
+            hits[hit] += 1
+            stored.write_text(json.dumps(hits) + "\n")
+            print(f"{sum(hits.values())}: aimed at {aim}, hit {hit}", flush=True)
+        assert killed, f"no step of {aims[0]} was met"
+        finish(disturbed)
+        different += differences(expected, disturbed)
+        print(f"finished after {killed} kills; {len(different)} files differ so far", flush=True)
     print(", ".join(f"{phase} {count}" for phase, count in hits.items()))
     return different
 

@@ -18,11 +18,13 @@ settings.load_profile("repeatable")
 # Several workers share the cores: what does not say how many threads it wants has one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What takes minutes to make is made by one worker only: its tests are the worker's own. Groups of
-# many tests begin first; there are as many as there are workers on two cores.
+# What takes long to make is made by one worker only: its tests are the worker's own. Groups of many
+# tests begin first; of those that take minutes there are as many as workers on two cores.
 GROUPS = {
+    "browser": "browser",
     "demo_data": "demo",
     "first_run": "small",
+    "loaded": "loaded",
     "ensembled": "small",
     "rehearsed": "gpu",
     "undisturbed": "slurm",

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +30,10 @@ class Project:
 
     folder: Path
 
-    def snakemake(
-        self, *arguments: str, python: str | None = None, **options
-    ) -> subprocess.CompletedProcess:
-        """Run Snakemake; its steps, too, by a Python that has its libraries or by the one given."""
+    def snakemake(self, *arguments: str, **options) -> subprocess.CompletedProcess:
+        """Run Snakemake, its steps, too, by a Python that has its libraries."""
         return subprocess.run(
-            [python or preloaded_python(), "-m", "snakemake", *RUN, *arguments],
+            [preloaded_python(), "-m", "snakemake", *RUN, *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -144,12 +141,12 @@ def demo_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(demo_data, tmp_path_factory) -> Project:
-    """What `make demo` runs, by the programs that it runs, with two folds instead of five."""
+    """What `make demo` runs, with two folds instead of five."""
     folder = tmp_path_factory.mktemp("finished")
     changes = {"folds": {"count": 2}, "batch_size": 15}
     project = make_project(folder, merged(demo_configuration(), changes))
     shutil.copytree(demo_data, folder / "results/demo/data")
-    run = project.snakemake(python=sys.executable)
+    run = project.snakemake()
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return project
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ..preloaded import preloaded_python
 from .conftest import REPOSITORY, Project
 from .test_plan import FULL_PLAN
 
@@ -32,7 +33,7 @@ LOOKING = ("--lint", "--rulegraph", "--dag", "--filegraph", "--d3dag")
 
 def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
+        [preloaded_python(), "-m", "snakemake", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

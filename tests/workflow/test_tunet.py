@@ -128,10 +128,21 @@ def test_demo_keeps_to_patches():
 
 RUN_ROWS = ["tunet", *ENSEMBLES]
 LABELLED, UNLABELLED = 8, 2
-# Enough to find something.
-FEW_EPOCHS = {
+# The demo's patches overlap as much on a grid of its own; enough epochs to find something.
+GRID = (16, 32, 32)
+SMALL = {
     **{
-        name: {"segment": {"training": {"optimizer": {"learning_rate": 0.02}, "epochs": 4}}}
+        name: {
+            "segment": {
+                "geometry": {"size": [*GRID]},
+                "training": {
+                    "sampler": {"size": [16, 24, 24], "stride": [16, 8, 8]},
+                    "optimizer": {"learning_rate": 0.02},
+                    "epochs": 4,
+                },
+                "inference": {"size": [16, 24, 24], "overlap": [0, 16, 16]},
+            }
+        }
         for name in VARIANTS
     },
     "tunet_ensemble_post": {
@@ -142,13 +153,13 @@ FEW_EPOCHS = {
 
 @pytest.fixture(scope="module")
 def ensembled(tmp_path_factory) -> Project:
-    """The demo's TuNets and ensembles on fewer cases: about two minutes on one core."""
+    """The demo's TuNets and ensembles on fewer and smaller cases and a coarser grid."""
     folder = tmp_path_factory.mktemp("tunet")
-    write_phantom(folder / "data", labelled=LABELLED, unlabelled=UNLABELLED, seed=0, size=192)
-    overrides = {name: {"stages": stages} for name, stages in FEW_EPOCHS.items()}
+    write_phantom(folder / "data", labelled=LABELLED, unlabelled=UNLABELLED, seed=0, size=96)
+    overrides = {name: {"stages": stages} for name, stages in SMALL.items()}
     changes = {"methods": RUN_ROWS, "overrides": overrides}
     configuration = demo_on(folder / "data", "tunet", changes)
-    configuration["overrides"] = {name: configuration["overrides"][name] for name in FEW_EPOCHS}
+    configuration["overrides"] = {name: configuration["overrides"][name] for name in SMALL}
     project = make_project(folder, configuration)
     run = project.snakemake()
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
@@ -163,7 +174,7 @@ def results(project: Project):
 def test_they_learn(demo_data, tmp_path):
     """In the demo, of which all rows but those of TuNet and its ensembles are left out."""
     project = make_project(tmp_path, demo_on(demo_data, "tunet", {"methods": RUN_ROWS}))
-    overrides = {name: DEMO["overrides"][name] for name in FEW_EPOCHS}
+    overrides = {name: DEMO["overrides"][name] for name in SMALL}
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"overrides": overrides}))
     run = project.snakemake("--cores", "2")
@@ -183,7 +194,7 @@ def test_ensemble_is_the_mean_of_its_members(ensembled):
         iter(read_index(results(ensembled) / "tunet/segment/prediction/fold0").items())
     )
     labels = {}
-    total = np.zeros((2, *DEMO_GRID), np.float64)
+    total = np.zeros((2, *GRID), np.float64)
     for name in VARIANTS:
         maps = stored_maps(results(ensembled) / name / "segment/prediction/fold0" / f"{case}.npz")
         labels[name] = label_of(maps, entry)
@@ -194,9 +205,6 @@ def test_ensemble_is_the_mean_of_its_members(ensembled):
     np.testing.assert_array_equal(segmentation, labels["mean"])
     for name in VARIANTS:
         assert (segmentation != labels[name]).any()
-
-
-DEMO_GRID = tuple(DEMO["overrides"]["tunet"]["stages"]["segment"]["geometry"]["size"])
 
 
 def stored_maps(path):

@@ -65,7 +65,7 @@ def test_a_closed_terminal_ends_a_step_unless_it_is_to_be_ignored(tmp_path):
     program = [sys.executable, "-c", STEP]
     for ignored in (False, True):
         output = tmp_path / f"said-{ignored}"
-        start = ["bash", "-c", 'trap "" HUP; exec "$@"', "nohup"] if ignored else []
+        start = ["env", "--ignore-signal=HUP" if ignored else "--default-signal=HUP"]
         step = subprocess.Popen(
             [*start, *program, str(output)],
             env=os.environ | {"PYTHONPATH": str(WORKFLOW)},

@@ -156,9 +156,9 @@ def test_all_ends_with_the_step_however_that_ends(package, tmp_path, number):
         " 1, None, {})"
     )
     variables = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
-    step = subprocess.Popen(
-        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=variables
-    )
+    # A job in the background, as these tests may be, ignores the interrupt.
+    start = ["env", "--default-signal=INT", sys.executable, "-c", program]
+    step = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=variables)
     started = [int(pid) for pid in re.findall(r"\d+", step.stderr.readline())]
     assert len(started) == 2
     step.send_signal(number)
