@@ -80,8 +80,7 @@ class Stage(Strict):
                     f"geometry.size, patch or window give the network {list(size)} voxels, but "
                     f"{network.name} needs multiples of {divisor} along {axis}"
                 )
-        axes = slice(1, 3) if network.flat else slice(3)
-        deep = zip(size[axes], network.deepest[axes], strict=True)
+        deep = list(zip(size, network.deepest, strict=True))[1 if network.flat else 0 :]
         if network.normalizes_voxels and all(length and length <= one for length, one in deep):
             raise ValueError(
                 f"geometry.size gives the network {list(size)} voxels, one at its deepest level, "

@@ -19,7 +19,8 @@ def _initialised(layer: nn.Module) -> None:
     """
     if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
         nn.init.kaiming_normal_(layer.weight, 0.25)
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def _activated(layer: nn.Module, channels: int) -> nn.Sequential:
