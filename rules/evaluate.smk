@@ -39,6 +39,7 @@ rule evaluate:
         segmentations=RESULTS / "{method}/merged/{group}",
         truths=lambda w: sum(plan.evaluated_truths(w.method, w.group).values(), []),
         located=lambda w: plan.located_predictions(w.method, w.group),
+        predictions=lambda w: sum(plan.evaluated_predictions(w.method, w.group).values(), []),
     output:
         RESULTS / "{method}/scores/{group}.csv",
     log:
@@ -62,6 +63,11 @@ rule evaluate:
         code=lambda w: plan.code("evaluate", w.method),
         settings=lambda w: as_json(plan.merging(w.method)),
         located=lambda w, input: ["--located", input.located] if input.located else [],
+        predictions=lambda w, input: (
+            ["--predictions", *named(plan.evaluated_predictions(w.method, w.group))]
+            if input.predictions
+            else []
+        ),
         # Tests have no fold: no model has seen them.
         fold=lambda w: (
             ["--fold", w.group.removeprefix("fold")] if w.group in plan.held_out else []
@@ -72,8 +78,8 @@ rule evaluate:
         "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
         " --segmentations {input.segmentations:q}"
         " {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
-        " {params.fold:q} {params.located:q} {params.labels:q} --output {output:q}"
-        " --threads {threads} --log {log:q}"
+        " {params.fold:q} {params.located:q} {params.predictions:q} {params.labels:q}"
+        " --output {output:q} --threads {threads} --log {log:q}"
 
 
 rule collect_scores:

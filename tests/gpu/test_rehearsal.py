@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESVNET, MSVNET = "demo.yaml", "demos/msvnet.yaml"
 TUNET, LOCALIZED = "demos/tunet.yaml", "demos/localized.yaml"
 # One stage of each network. Those of many layers take the whole path in the slow test alone.
-HEAVY = ("res_vnet_cascade", "resnet34_slices", "dam_net", "vnet_2d5")
+HEAVY = ("res_vnet_cascade", "resnet34_slices", "dam_net", "vnet_2d5", "deeplab_v3_plus")
 STAGES = {
     "res_vnet_cascade": ("resvnet", "tumour", RESVNET),
     "tunet": ("tunet_seb", "segment", TUNET),
@@ -27,6 +27,7 @@ STAGES = {
     "dam_net": ("damnet", "fine", LOCALIZED),
     "res_unet": ("msvnet", "kidney", MSVNET),
     "vnet_2d5": ("msvnet", "tumour", MSVNET),
+    "deeplab_v3_plus": ("msvnet_deeplab", "tumour", MSVNET),
 }
 
 

@@ -310,6 +310,7 @@ def test_a_row_of_scores_of_the_grown_table_by_hand():
         "composite",
         *(f"{name}_hd95" for name in GROWN.names),
         *(f"{name}_surface_dice" for name in GROWN.names),
+        *(f"{name}_surface_area_dice" for name in GROWN.names),
         *(f"{name}_volume_error" for name in GROWN.names),
         "tumour_detection",
         "cyst_detection",
@@ -502,8 +503,8 @@ def test_tables_of_a_grown_table_by_hand(scores, truth, tmp_path):
     assert native.iloc[1]["Tumour Dice"] == "0.837"
     for title in (
         "Cyst HD95, mm",
-        "Cyst surface Dice, 2 mm",
-        "Tumour surface Dice, 3 mm",
+        "Cyst surface Dice by voxels, 2 mm",
+        "Tumour surface Dice by areas, 3 mm",
         "Cyst volume error",
         "Cysts found",
         "Cyst within the located regions",
@@ -515,7 +516,7 @@ def test_tables_of_a_grown_table_by_hand(scores, truth, tmp_path):
     write_tables([scores], ROWS, tmp_path / "tables", GROWN)
     assert (tmp_path / "tables" / "cv.md").read_text() == text
     for name in ("cv.tex", "cv.html"):
-        assert "Cyst surface Dice, 2 mm" in (tmp_path / "tables" / name).read_text()
+        assert "Cyst surface Dice by voxels, 2 mm" in (tmp_path / "tables" / name).read_text()
 
 
 def test_overlays_show_a_new_region_in_its_colour(root, case, scores, truth, tmp_path, monkeypatch):

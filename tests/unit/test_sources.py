@@ -209,6 +209,7 @@ NOTICED = {
     "image.components": {"validate", "crop_true_roi", "crop_roi", *MERGED, "average"}
     | {"import_segmentations", "score_annotators"},
     "image.grids": {"resample", "crop_true_roi", "crop_roi", "predict", *MERGED, "average"},
+    "image.regions": {"crop_true_roi", "crop_roi"},
     "image.volume": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "image.placement": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "evaluate": {*SCORE, *READERS, "compare"} - {"check_cases"},

@@ -101,7 +101,9 @@ LABELLED, UNLABELLED = 20, 2
 @pytest.fixture(scope="module")
 def localized(demo_data, tmp_path_factory) -> Project:
     """The demo of both methods: about five minutes on two cores."""
-    configuration = demo_on(demo_data, "localized", {})
+    configuration = demo_on(demo_data, "localized", {"methods": list(STAGES)})
+    overrides = configuration["overrides"]
+    configuration["overrides"] = {method: overrides[method] for method in STAGES}
     project = make_project(tmp_path_factory.mktemp("localized"), configuration)
     run = project.snakemake()
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -67,7 +67,7 @@ def test_tables_quote_what_was_published_by_these_labels(schemes):
     assert "leaderboard 2020" not in text  # KiTS19's
     assert "[0.857" not in text  # TuNet's, by KiTS19's labels
     table = pd.read_csv(schemes.folder / "results/tables/cv.csv")
-    masses = table[table["metric"] == "masses_surface_dice"]
+    masses = table[table["metric"] == "masses_surface_area_dice"]
     assert set(masses.dropna(subset="mean")["method"]) == {"tunet_cyst"}
     assert table["published"].isna().all()
 

@@ -141,7 +141,7 @@ STEPS: dict[Step, str] = {
     nnunet.train_nnunet: "--planned --prepared --settings --fold --name [--minutes] --python",
     nnunet.predict_nnunet: "--data --checked --planned --models --python",
     steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name [--fold]"
-    " [--located] [--labels]",
+    " [--located] [--predictions]= [--labels]",
     steps.score_annotators: "--data --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",

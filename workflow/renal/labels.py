@@ -17,7 +17,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +51,6 @@ class Region:
         For pictures, #rrggbb.
     tolerance_mm : float
         Of surface Dice.
-    surface : {"voxels", "areas"}
-        What surface Dice counts: voxels of the boundary, or areas of its elements.
     category, type : Code
         Published codes of the segmented property (SNOMED CT), for what lies in no region within.
     lesion : bool
@@ -64,7 +62,6 @@ class Region:
     title: str = ""
     colour: str = "#888888"
     tolerance_mm: float = 1.0
-    surface: Literal["voxels", "areas"] = "voxels"
     category: Code = LESION
     type: Code = LESION
     lesion: bool = False

@@ -266,13 +266,15 @@ class Plan(Cohort):
         return {stage: self.predictions_of(method, stage, group) for stage in stages}
 
     def evaluated_truths(self, method: str, group: str) -> dict[str, list[Path]]:
-        """Stages to prepared folders with the truth on their grids.
-
-        They are the stages that are merged, and that whose grid is the method's own.
-        """
+        """Stages that are merged, and that of the method's own grid, to folders with the truth."""
         settings = self.merging(method)
         stages = dict.fromkeys([*settings.stages, *([settings.grid] if settings.grid else [])])
         return {stage: self.true_inputs(method, stage, self.groups[group]) for stage in stages}
+
+    def evaluated_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
+        """What is merged, where all of it lies on the method's own grid and is scored there."""
+        on_one_grid = self.merging(method).on_one_grid
+        return self.merged_predictions(method, group) if on_one_grid else {}
 
     def located_predictions(self, method: str, group: str) -> list[Path]:
         """Predictions of the stage whose regions decide what can be found, if there is one."""

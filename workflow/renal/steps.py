@@ -261,6 +261,7 @@ def evaluate(a: Arguments) -> Work:
         name=a.name,
         fold=a.fold,
         located=a.located,
+        predictions=_grouped(a.predictions or []),
         **_common(a),
     )
 

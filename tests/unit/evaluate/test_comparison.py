@@ -20,7 +20,7 @@ def scores(folder: Path, row: str, tumour: np.ndarray, cases=CASES, **columns) -
     table["tumour_dice"] = dice
     table["composite"] = (0.9 + dice) / 2
     for region, values in (("kidney", 0.9), ("tumour", dice)):
-        table[f"{region}_surface_dice"] = values
+        table[f"{region}_surface_area_dice"] = values
         table[f"{region}_hd95"] = columns.get(f"{region}_hd95", 5.0)
     other = table.assign(grid="resampled", tumour_dice=0.123)
     path = folder / f"{row}.csv"

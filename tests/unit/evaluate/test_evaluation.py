@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from renal.evaluate.evaluation import evaluate, located_shares
-from renal.evaluate.metrics import case_metrics
+from renal.evaluate.merge import merge
+from renal.evaluate.metrics import case_metrics, region_dice
 from renal.evaluate.settings import Merging
 from renal.handover.checked import CheckedCase
-from renal.handover.prepared import PreparedCase, write_index
-from renal.image.grids import to_grid
+from renal.handover.predictions import write_probabilities
+from renal.handover.prepared import PreparedCase, read_index, read_labels, write_index
+from renal.image.grids import labels_to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
 from renal.learn.targets import maps_of
@@ -36,6 +38,8 @@ COLUMNS = [
     "tumour_hd95",
     "kidney_surface_dice",
     "tumour_surface_dice",
+    "kidney_surface_area_dice",
+    "tumour_surface_area_dice",
     "kidney_volume_error",
     "tumour_volume_error",
     "tumour_detection",
@@ -132,7 +136,9 @@ def write_segmentations(folder: Path, cases: list[CheckedCase], change: object =
     return folder
 
 
-def scores_of(cases, segmentations, truths, output, settings=None, threads=1, located=None) -> dict:
+def scores_of(
+    cases, segmentations, truths, output, settings=None, threads=1, located=None, predictions=None
+) -> dict:
     """Rows by case and grid, as text."""
     evaluate(
         cases,
@@ -144,6 +150,7 @@ def scores_of(cases, segmentations, truths, output, settings=None, threads=1, lo
         fold=3,
         threads=threads,
         located=located,
+        predictions=predictions,
     )
     with output.open() as stream:
         return {(row["case"], row["grid"]): row for row in csv.DictReader(stream)}
@@ -246,7 +253,7 @@ def test_scores_are_the_metrics_on_each_grid_in_millimetres(cases, truths, tmp_p
         # 24 x 48 x 60 voxels of 3 x 0.8 x 0.7 mm as 16 x 32 x 32 voxels.
         size, spacing = (16, 32, 32), (4.5, 1.2, 1.3125)
         box = tuple((0, length) for length in SHAPE)
-        coarse = (to_grid(label, box, size, "nearest") for label in (prediction, truth))
+        coarse = (labels_to_grid(label, box, size) for label in (prediction, truth))
         assert_row_holds(rows[case.name, "resampled"], case_metrics(*coarse, spacing))
 
 
@@ -300,6 +307,31 @@ def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry
         assert float(rows[case.name, "resampled"]["composite"]) == 1
     # Whole kidneys are on the coarse grid less than perfect.
     assert (float(rows["case_00000", "ceiling"]["kidney_dice"]) == 1) == perfect
+
+
+def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cases, tmp_path):
+    """What the network found voxel by voxel is scored so, which interpolation would smooth."""
+    settings, merging = single_stage(("kidney", "tumour"), size=(30, 60, 72))
+    resample(cases, settings, tmp_path / "grid")
+    index, expected = read_index(tmp_path / "grid"), {}
+    for prepared in index.values():
+        (truth,) = read_labels(tmp_path / "grid", prepared)
+        found = truth * (np.indices(truth.shape).sum(axis=0) % 2 == 0)
+        expected[prepared.name] = region_dice(found, np.asarray(truth))
+        maps = np.stack([found > 0, found == 2]).astype(np.float32)
+        write_probabilities(tmp_path / "found", prepared, [maps])
+    write_index(tmp_path / "found", list(index.values()))
+    predictions = {"both": [tmp_path / "found"]}
+    merge(cases, predictions, merging, tmp_path / "merged")
+    given = (cases, tmp_path / "merged", {"both": [tmp_path / "grid"]}, tmp_path / "s.csv", merging)
+    direct, detour = scores_of(*given, predictions=predictions), scores_of(*given)
+    for case in cases:
+        for region, dice in expected[case.name].items():
+            score = float(direct[case.name, "resampled"][f"{region}_dice"])
+            assert score == pytest.approx(dice, abs=1e-6)
+        assert direct[case.name, "native"] == detour[case.name, "native"]
+    first = [scores["case_00000", "resampled"]["kidney_dice"] for scores in (direct, detour)]
+    assert first[0] != first[1]
 
 
 def test_the_ceiling_of_a_stage_that_tells_slices_is_a_slab(cases, tmp_path):

@@ -384,3 +384,40 @@ def test_a_case_that_a_stage_has_not_predicted_names_the_folder_to_delete(tmp_pa
     with pytest.raises(InputError, match="case_00000 is missing: delete the folder") as told:
         merge([case], predictions, method(), tmp_path / "out")
     assert str(told.value).startswith(f"{tmp_path / 'l'}: ")
+
+
+def test_a_region_is_cut_before_its_largest_component_is_kept():
+    """A larger false tumour outside of the kidney does not displace the true one."""
+    stray = block(np.s_[0:12], np.s_[12:16], np.s_[14:20])
+    stages = {
+        "kidneys": (case_of(WHOLE), [KIDNEY]),
+        "lesions": (case_of(WHOLE), [np.maximum(TUMOUR, stray)]),
+    }
+    settings = merging(
+        {
+            "kidneys": {"maps": ["kidney"], "components": {}},
+            "lesions": {"maps": ["tumour"], "components": {"keep": 1}},
+        },
+        kidney="kidneys",
+        tumour="lesions",
+    )
+    assert np.array_equal(merge_case(stages, settings), EXPECTED)
+
+
+def test_all_regions_are_cut_by_the_mask_that_they_lie_within():
+    stages = {
+        "kidneys": (case_of(WHOLE), [KIDNEY]),
+        "lesions": (case_of(WHOLE), [TUMOUR]),
+        "around": (case_of(WHOLE), [block(np.s_[0:6], np.s_[0:16], np.s_[0:20])]),
+    }
+    named = {"kidneys": "kidney", "lesions": "tumour", "around": "kidney"}
+    settings = merging(
+        {name: {"maps": [region], "components": {}} for name, region in named.items()},
+        kidney="kidneys",
+        tumour="lesions",
+        within="around",
+    )
+    assert settings.merge.regions == ("kidney", "tumour")
+    expected = EXPECTED.copy()
+    expected[6:] = 0
+    assert np.array_equal(merge_case(stages, settings), expected)

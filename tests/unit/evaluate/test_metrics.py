@@ -275,6 +275,8 @@ class TestCaseMetrics:
             "tumour_hd95",
             "kidney_surface_dice",
             "tumour_surface_dice",
+            "kidney_surface_area_dice",
+            "tumour_surface_area_dice",
             "kidney_volume_error",
             "tumour_volume_error",
             "tumour_detection",
@@ -286,6 +288,8 @@ class TestCaseMetrics:
         assert row["tumour_hd95"] == pytest.approx(5.0)
         assert row["kidney_surface_dice"] == 1.0
         assert row["tumour_surface_dice"] == 0.0
+        assert row["kidney_surface_area_dice"] == 1.0
+        assert 0 < row["tumour_surface_area_dice"] < 1  # its sides, of the same rows and columns
         assert row["kidney_volume_error"] == pytest.approx(1 / 6)
         assert row["tumour_volume_error"] == 0.0
         assert row["tumour_detection"] == "missed"
@@ -355,7 +359,7 @@ class TestSurfaceAreaDice:
             official = published_surface_dice(
                 one, other, header.spacing, region.tolerance_mm, monkeypatch
             )
-            assert scores[f"{region.name}_surface_dice"] == pytest.approx(official, abs=1e-6)
+            assert scores[f"{region.name}_surface_area_dice"] == pytest.approx(official, abs=1e-6)
         assert scores["composite"] == pytest.approx(
             np.mean([scores[f"{name}_dice"] for name in KITS23.names])
         )

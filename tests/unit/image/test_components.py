@@ -1,4 +1,4 @@
-"""Components: kept by size, and smoothed where they are runs of slices."""
+"""Components kept by size, and slices as one range."""
 
 import nibabel as nib
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 from scipy import ndimage
 
 from renal.image.boxes import slices
-from renal.image.components import clean
-from renal.image.settings import Components
+from renal.image.components import clean, spanned
+from renal.image.settings import Components, Runs
 from renal.image.volume import read_header, read_label
 
 
@@ -83,22 +83,33 @@ def column(text: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("found", "smooth", "kept"),
+    ("found", "runs", "step", "kept"),
     [
         # Of five slices the majority counts; at the ends the outermost is repeated.
-        ("..####.####..", 5, "..#########.."),
-        ("..#...####...", 5, "......####..."),
-        ("##...........", 5, "##..........."),
-        ("#.#.#........", 5, "###.........."),
-        (".............", 5, "............."),
-        ("#############", 5, "#############"),
-        ("..##..###....", None, "......###...."),
+        ("..####.####..", {"smooth": 5}, 1, "..#########.."),
+        ("..####.####..", {"smooth": 15}, 3, "..#########.."),
+        ("##...........", {"smooth": 5}, 1, "##..........."),
+        (".............", {"smooth": 5}, 1, "............."),
+        ("#############", {"smooth": 5}, 1, "#############"),
+        ("..##..###....", {"least": 9}, 1, "......###...."),  # no run is long enough: the longest
+        ("..##..###....", {"bridge": 2}, 1, "..#######...."),
+        ("..##..###....", {"bridge": 2, "least": 3}, 1, "..#######...."),
+        # In millimetres: the same gap is closed in thin slices and open in thick ones.
+        ("..##..###....", {"bridge": 8, "least": 15}, 5, "......###...."),
+        ("..##..###....", {"bridge": 8, "least": 15}, 4, "..#######...."),
+        # Kidneys at two levels stay, and what is too short does not widen the range.
+        ("#...####....######...#", {"least": 4}, 1, "....##############...."),
     ],
 )
-def test_runs_of_slices_are_smoothed_by_a_median_and_the_longest_is_kept(found, smooth, kept):
+def test_slices_become_one_range_in_millimetres(found, runs, step, kept):
     mask = column(found)
-    cleaned, boxes = clean(mask, Components(smooth_slices=smooth, keep=1))
-    np.testing.assert_array_equal(cleaned, column(kept))
-    assert cleaned.dtype == bool
-    rows = np.flatnonzero(column(kept))
-    assert boxes == ([((rows[0], rows[-1] + 1), (0, 1), (0, 1))] if rows.size else [])
+    spanning = spanned(mask, Runs(**runs), step)
+    np.testing.assert_array_equal(spanning, column(kept))
+    assert spanning.dtype == bool
+
+
+def test_voxels_are_counted_on_the_grid_that_is_stated(mask):
+    """On half as many rows and columns 8 voxels are 2, and 27 are 6.75."""
+    settings = Components(minimum_voxels=6, counted_on=(None, 6, 7))
+    assert clean(mask, settings)[1] == [LARGE]
+    assert clean(mask, Components(minimum_voxels=6))[1] == [LARGE, SMALL]

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from renal.image.boxes import inside, slices
-from renal.image.grids import grid_size, to_grid, to_native
+from renal.image.grids import grid_size, labels_to_grid, to_grid, to_native
 from renal.image.settings import Geometry
+from renal.labels import KITS19
+from renal.recipe.schemes import KITS23
 
 RNG = np.random.default_rng(3)
 
@@ -18,14 +20,13 @@ def smooth(shape, seed=0):
     return ndimage.gaussian_filter(noise, 1) * 300
 
 
-def by_scipy(array, size, interpolation):
+def by_scipy(array, size):
     """Both grids cover the same box: index g lies at (g + 0.5) * length / size - 0.5."""
     axes = [
         (np.arange(n) + 0.5) * length / n - 0.5 for n, length in zip(size, array.shape, strict=True)
     ]
-    order = {"linear": 1, "nearest": 0}[interpolation]
     places = np.meshgrid(*axes, indexing="ij")
-    return ndimage.map_coordinates(array.astype(np.float64), places, order=order, mode="nearest")
+    return ndimage.map_coordinates(array.astype(np.float64), places, order=1, mode="nearest")
 
 
 def whole(shape):
@@ -47,42 +48,63 @@ shapes = st.tuples(*[st.integers(1, 9)] * 3)
 @pytest.mark.parametrize("size", [(9, 10, 11), (4, 5, 6), (18, 20, 22), (5, 30, 11), (1, 1, 1)])
 def test_linear_values_are_those_of_scipy(size):
     volume = smooth((9, 10, 11))
-    grid = to_grid(volume, whole(volume.shape), size, "linear")
+    grid = to_grid(volume, whole(volume.shape), size)
     assert grid.shape == size and grid.dtype == np.float32
-    np.testing.assert_allclose(grid, by_scipy(volume, size, "linear"), atol=1e-2)
+    np.testing.assert_allclose(grid, by_scipy(volume, size), atol=1e-2)
 
 
 @pytest.mark.parametrize("order", "CF")
 def test_hounsfield_units_are_rounded(order):
     volume = np.asarray(smooth((12, 14, 17)).astype(np.int16), order=order)
     box = ((1, 9), (3, 14), (0, 16))
-    grid = to_grid(volume, box, (5, 8, 12), "linear")
+    grid = to_grid(volume, box, (5, 8, 12))
     assert grid.dtype == np.int16
-    expected = by_scipy(volume[slices(box)], (5, 8, 12), "linear")
+    expected = by_scipy(volume[slices(box)], (5, 8, 12))
     assert np.abs(grid - expected).max() < 0.501
 
 
-@pytest.mark.parametrize("size", [(7, 13, 19), (4, 3, 5), (23, 17, 29)])
-def test_nearest_labels_are_those_of_scipy(size):
-    # No place of these grids is halfway between two voxels, where both choices are right.
-    label = RNG.integers(0, 3, (9, 11, 8)).astype(np.uint8)
-    grid = to_grid(label, whole(label.shape), size, "nearest")
+@pytest.mark.parametrize("size", [(7, 13, 19), (4, 3, 5), (23, 17, 29), (5, 6, 4)])
+@pytest.mark.parametrize("labels", [KITS19, KITS23], ids=["kits19", "kits23"])
+def test_labels_are_regions_by_scipy_cut_at_one_half(size, labels):
+    label = np.zeros((9, 11, 14), np.uint8, order="F")
+    label[2:7, 3:8, 4:12] = RNG.integers(0, labels.count, (5, 5, 8))
+    grid = labels_to_grid(label, whole(label.shape), size, labels)
     assert grid.dtype == np.uint8
-    places = [
-        (np.arange(n) + 0.5) * length / n % 1 for n, length in zip(size, label.shape, strict=True)
-    ]
-    clear = np.ix_(*[(axis > 1e-6) & (axis < 1 - 1e-6) for axis in places])
-    expected = by_scipy(label, size, "nearest")
-    np.testing.assert_array_equal(grid[clear], expected[clear])
+    for region in labels.regions:
+        share = by_scipy(region.mask(label), size)
+        clear = np.abs(share - 0.5) > 1e-3
+        np.testing.assert_array_equal(region.mask(grid)[clear], share[clear] > 0.5)
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_labels_on_half_as_many_voxels_are_neither_moved_nor_larger(start):
+    """By the nearest voxel, at 2g + 1, a square that begins at an odd one is moved by a half."""
+    label = np.zeros((1, 64, 64), np.uint8)
+    label[:, 16 + start : 44 + start, 20 + start : 48 + start] = 1
+    grid = labels_to_grid(label, whole(label.shape), (1, 32, 32))
+    centres = [np.mean(np.argwhere(x), axis=0) for x in (label, grid)]
+    np.testing.assert_allclose(2 * centres[1][1:] + 0.5, centres[0][1:], atol=0.1)
+    assert abs(4 * grid.sum() / label.sum() - 1) < 0.02
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=st.data(), shape=shapes, interpolation=st.sampled_from(["linear", "nearest"]))
-def test_a_grid_as_large_as_the_box_is_a_crop_and_is_pasted_back(data, shape, interpolation):
+@given(data=st.data(), size=shapes)
+def test_labels_of_a_box_that_leaves_the_volume_are_those_of_the_padded_volume(data, size):
+    label = np.zeros((8, 9, 7), np.uint8)
+    label[2:6, 1:6, 2:6] = np.random.default_rng(1).integers(0, 3, (4, 5, 4))
+    box = data.draw(boxes_around(label.shape))
+    grid = labels_to_grid(label, box, size)
+    large = padded(label, box, 0)
+    np.testing.assert_array_equal(grid, labels_to_grid(large, whole(large.shape), size))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), shape=shapes)
+def test_a_grid_as_large_as_the_box_is_a_crop_and_is_pasted_back(data, shape):
     box = data.draw(boxes_in(shape))
     volume = np.random.default_rng(0).integers(-1000, 2000, shape).astype(np.int16)
     size = tuple(high - low for low, high in box)
-    grid = to_grid(volume, box, size, interpolation)
+    grid = to_grid(volume, box, size)
     np.testing.assert_array_equal(grid, volume[slices(box)])
     native, native_box = to_native(grid, box)
     assert native_box == box
@@ -98,30 +120,14 @@ def test_a_grid_as_large_as_the_box_is_a_crop_and_is_pasted_back(data, shape, in
     shape=shapes,
     size=shapes,
     value=st.integers(-1000, 2000),
-    interpolation=st.sampled_from(["linear", "nearest"]),
 )
-def test_a_constant_stays_constant_there_and_back(data, shape, size, value, interpolation):
+def test_a_constant_stays_constant_there_and_back(data, shape, size, value):
     box = data.draw(boxes_in(shape))
     for dtype in (np.int16, np.float32):
-        grid = to_grid(np.full(shape, value, dtype), box, size, interpolation)
+        grid = to_grid(np.full(shape, value, dtype), box, size)
         assert grid.shape == size and grid.dtype == dtype and (grid == value).all()
         native, _ = to_native(grid, box)
-        assert native.dtype == dtype and (native == value).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(shape=shapes, factors=st.tuples(*[st.integers(1, 4)] * 3), seed=st.integers(0, 99))
-def test_labels_on_a_multiple_of_the_grid_come_back_as_they_were(shape, factors, seed):
-    label = np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint8)
-    size = tuple(n * factor for n, factor in zip(shape, factors, strict=True))
-    grid = to_grid(label, whole(shape), size, "nearest")
-    expected = label
-    for axis, factor in enumerate(factors):
-        expected = expected.repeat(factor, axis)
-    np.testing.assert_array_equal(grid, expected)
-    # Halfway between two voxels an even factor's centre falls on voxels of the same label.
-    native = to_grid(grid, whole(grid.shape), shape, "nearest")
-    np.testing.assert_array_equal(native, label)
+        assert native.dtype == np.float32 and (native == value).all()
 
 
 def test_the_way_back_is_that_of_scipy():
@@ -129,7 +135,7 @@ def test_the_way_back_is_that_of_scipy():
     box = ((2, 13), (0, 5), (4, 24))
     native, native_box = to_native(grid, box)
     assert native_box == box and native.dtype == np.float32
-    np.testing.assert_allclose(native, by_scipy(grid, (11, 5, 20), "linear"), atol=1e-5)
+    np.testing.assert_allclose(native, by_scipy(grid, (11, 5, 20)), atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -212,15 +218,13 @@ def padded(volume, box, value):
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data(), shape=shapes, interpolation=st.sampled_from(["linear", "nearest"]))
-def test_at_native_resolution_a_box_beyond_the_volume_is_the_padded_volume(
-    data, shape, interpolation
-):
+@given(data=st.data(), shape=shapes)
+def test_at_native_resolution_a_box_beyond_the_volume_is_the_padded_volume(data, shape):
     box = data.draw(boxes_around(shape))
     size = tuple(high - low for low, high in box)
     volume = np.random.default_rng(0).integers(-1000, 2000, shape).astype(np.int16)
     expected = padded(volume, box, -1024)
-    grid = to_grid(volume, box, size, interpolation, outside=-1024)
+    grid = to_grid(volume, box, size, outside=-1024)
     np.testing.assert_array_equal(grid, expected)
     # And back: what lies in the volume comes back bit for bit.
     native, native_box = to_native(grid.astype(np.float32), box)
@@ -234,8 +238,8 @@ def test_at_native_resolution_a_box_beyond_the_volume_is_the_padded_volume(
 @pytest.mark.parametrize("size", [(11, 14, 16), (31, 9, 40), (15, 33, 20)])
 def test_a_grid_beyond_the_volume_has_the_values_of_padding(size):
     volume, box = smooth((9, 11, 13)), ((-6, 14), (-3, 19), (0, 20))
-    grid = to_grid(volume, box, size, "linear", outside=-500)
-    expected = by_scipy(padded(volume, box, -500), size, "linear")
+    grid = to_grid(volume, box, size, outside=-500)
+    expected = by_scipy(padded(volume, box, -500), size)
     places = np.meshgrid(
         *[
             low + (np.arange(n) + 0.5) * (high - low) / n - 0.5
@@ -267,7 +271,7 @@ def test_a_ramp_on_a_grid_beyond_the_volume_comes_back(data, shape, factors):
     ramp = sum(
         weight * axis for weight, axis in zip((1, -2, 3), np.indices(shape), strict=True)
     ).astype(np.float32)
-    grid = to_grid(ramp, box, size, "linear", outside=0)
+    grid = to_grid(ramp, box, size, outside=0)
     native, native_box = to_native(grid, box)
     assert native_box == box
     cut = inside(box, shape)

@@ -13,21 +13,19 @@ from scipy import ndimage
 
 from renal.learn import augmentations
 from renal.learn.augmentations import (
+    affine,
     blur,
-    crop,
     equalize,
     flip,
     in_plane,
     mirror,
     rotation,
-    translation,
 )
 from renal.learn.augmentations.settings import Flip, Rotation
 
 EVERY = {
     "rotation": partial(rotation.transform, degrees=40, fill=0),
-    "translation": partial(translation.transform, share=0.3, fill=0),
-    "crop": partial(crop.transform, share=0.5),
+    "affine": partial(affine.transform, degrees=20, shift=0.2, crop=0.7, probability=1, fill=0),
     "flip": partial(flip.transform, probability=1),
     "mirror": partial(mirror.transform, axes=["y", "x"], probability=1),
     "equalize": partial(equalize.transform, probability=1, fill=0),
@@ -119,7 +117,7 @@ def test_what_is_handed_in_is_not_changed(transform):
         assert torch.equal(after, before)
 
 
-@pytest.mark.parametrize("name", ["mirror", "equalize", "blur"])
+@pytest.mark.parametrize("name", ["affine", "mirror", "equalize", "blur"])
 def test_transforms_happen_as_often_as_asked(name):
     image, target = example(batch=400, size=(1, 3, 3))
     changed, _ = partial(EVERY[name], probability=0.25)(image, target)
@@ -175,15 +173,19 @@ def test_voxels_from_outside_are_the_fill_and_background(draw, fill):
         assert not turned_target[..., outside].any()
 
 
-@pytest.mark.parametrize("module", [rotation, translation])
-def test_without_a_fill_the_smallest_value_of_each_image_comes_in(draw, module):
-    image = torch.stack([torch.full((1, 1, 4, 12), 5.0), torch.full((1, 1, 4, 12), 8.0)])
+@pytest.mark.parametrize("module", [rotation, affine])
+def test_without_a_fill_the_smallest_value_of_each_image_comes_in(module):
+    image = torch.stack([torch.full((1, 1, 12, 12), 5.0), torch.full((1, 1, 12, 12), 8.0)])
     image[0, 0, 0, 2, 6], image[1, 0, 0, 2, 6] = 3.5, 6.25
-    draw(1.0, 1.0, 1.0, 1.0)
-    amount = {"degrees": 90} if module is rotation else {"share": 0.5}
-    moved, _ = module.transform(image, torch.ones_like(image), **amount, fill=None)
-    outside = moved[:, 0, 0, -1, -1]  # a corner that both of them uncover
-    assert outside.tolist() == [3.5, 6.25]
+    amount = {"degrees": 45}
+    if module is affine:
+        amount |= {"shift": 1e-9, "crop": 1 - 1e-9, "probability": 1}
+    for _ in range(5):  # an angle near zero uncovers no corner
+        turned, _ = module.transform(image, torch.ones_like(image), **amount, fill=None)
+        outside = turned[:, 0, 0, 0, 0].tolist()
+        assert outside[0] in (3.5, 5) or 3.5 <= outside[0] <= 5
+        assert 6.25 <= outside[1] <= 8
+    assert turned[0].min() >= 3.5 and turned[1].min() >= 6.25
 
 
 def test_all_slices_of_a_case_turn_by_the_same_angle():
@@ -245,81 +247,98 @@ def test_image_and_target_move_together():
         assert agreement > 0.97  # bilinear and nearest part ways on the boundary only
 
 
-# -- translation --------------------------------------------------------------------------------
+# -- affine -------------------------------------------------------------------------------------
 
 
-def test_translation_by_hand(draw):
+def moved(image, target, **given):
+    """By default nothing is moved and all is chosen."""
+    amounts = {"degrees": 1e-9, "shift": 1e-9, "crop": 1 - 1e-9, "probability": 1, "fill": 7}
+    return affine.transform(image, target, **amounts | given)
+
+
+def test_a_shift_by_hand(draw):
     image, target = example(size=(3, 8, 10))
-    # Along x half of 0.25 * 10 voxels and none, along y all of 0.25 * 8 voxels forth and back.
-    draw(0.75, 0.5, 1.0, 0.0)
-    moved_image, moved_target = translation.transform(image, target, share=0.25, fill=7)
+    # Chosen, turned by nothing; along x half of 0.25 * 10 voxels and none, along y all of 0.25 * 8
+    # forth and back; the whole slice.
+    draw(0.0, 0.0, 0.5, 0.5, 0.75, 1.0, 0.5, 0.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5)
+    moved_image, moved_target = moved(image, target, shift=0.25)
     # Case 0 comes from 1.25 voxels to the right and 2 below, case 1 from 2 above.
     assert torch.equal(moved_target[0, ..., :-2, :-1], target[0, ..., 2:, 1:])
     assert torch.equal(moved_target[1, ..., 2:, :], target[1, ..., :-2, :])
     assert not moved_target[0, ..., -2:, :].any() and not moved_target[1, ..., :2, :].any()
-    expected = torch.full_like(image[1], 7.0)
-    expected[..., 2:, :] = image[1, ..., :-2, :]
-    assert torch.allclose(moved_image[1], expected, atol=1e-5)
     between = 0.75 * image[0, ..., 2:, 1:-1] + 0.25 * image[0, ..., 2:, 2:]
     assert torch.allclose(moved_image[0, ..., :-2, :-2], between, atol=1e-5)
     assert torch.allclose(moved_image[0, ..., -2:, :], torch.tensor(7.0))
 
 
+def test_half_the_sides_are_zoomed(draw):
+    image, target = example(batch=1, size=(2, 8, 8))
+    draw(0.0, 0.5, 0.5, 0.5, 0.0, 1.0, 0.0)  # the smallest part: the last columns, the first rows
+    cut_image, cut_target = moved(image, target, crop=0.5)
+    corner = target[..., :4, 4:]
+    assert torch.equal(cut_target, corner.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    # New voxels lie a quarter of an old one to both sides of it.
+    between = 0.75 * image[..., 0, 4] + 0.25 * image[..., 0, 5]
+    assert torch.allclose(
+        cut_image[..., 1, 1],
+        0.75 * between + 0.25 * (0.75 * image[..., 1, 4] + 0.25 * image[..., 1, 5]),
+        atol=1e-5,
+    )
+
+
+def test_rotated_shifted_and_cut_is_one_after_the_other_in_one_interpolation():
+    """Smooth images are the same either way; of noise one interpolation leaves more than three."""
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+    smooth = (torch.cos(rows / 9) + torch.sin(columns / 7)).expand(8, 1, 1, 64, 48).contiguous()
+    noise = torch.randn(8, 1, 1, 64, 48)
+    whole = {"degrees": 20, "shift": 0.1, "crop": 0.8}
+
+    def one_by_one(image):
+        for name in ("degrees", "shift", "crop"):
+            torch.manual_seed(3)
+            image, _ = moved(image, image, **{name: whole[name]})
+        return image
+
+    def at_once(image):
+        torch.manual_seed(3)
+        return moved(image, image, **whole)[0]
+
+    def middle(images):
+        return images[..., 24:40, 18:30]
+
+    assert (middle(one_by_one(smooth)) - middle(at_once(smooth))).abs().max() < 0.05
+    assert middle(at_once(noise)).std() > 1.2 * middle(one_by_one(noise)).std()
+
+
+def test_half_of_the_images_are_left_as_they_are():
+    image, target = example(batch=200, size=(1, 9, 9))
+    changed, _ = moved(image, target, degrees=15, crop=0.8, probability=0.5)
+    same = sum(torch.equal(a, b) for a, b in zip(changed, image, strict=True))
+    assert 70 < same < 130
+
+
 def test_shifts_fill_the_range_and_stay_in_it():
     image = torch.zeros(300, 1, 1, 41, 61)
     image[..., 20, 30] = 1
-    moved, _ = translation.transform(image, image, share=0.2, fill=0)
-    moved = moved[:, 0, 0]
+    shifted, _ = moved(image, image, shift=0.2, fill=0)
+    shifted = shifted[:, 0, 0]
     for axis, length in ((1, 41), (2, 61)):
         others = tuple({1, 2} - {axis})
-        weights = moved.sum(others)
+        weights = shifted.sum(others)
         places = (weights * torch.arange(length)).sum(1) / weights.sum(1) - length // 2
-        assert -0.2 * length <= places.min() < -0.19 * length
-        assert 0.19 * length < places.max() <= 0.2 * length
-        assert places.round(decimals=2).unique().numel() > 100
-
-
-# -- crop ---------------------------------------------------------------------------------------
-
-
-def test_crop_of_everything_is_the_identity():
-    image, target = example()
-    cut_image, cut_target = crop.transform(image, target, share=1.0)
-    assert torch.allclose(cut_image, image, atol=1e-5)
-    assert torch.equal(cut_target, target)
-
-
-def test_crop_of_half_the_sides_is_zoomed(draw):
-    image, target = example(batch=1, size=(2, 8, 8))
-    draw(0.0, 1.0, 0.0)  # the smallest part, of the last columns and the first rows
-    cut_image, cut_target = crop.transform(image, target, share=0.5)
-    corner = target[..., :4, 4:]
-    assert torch.equal(cut_target, corner.repeat_interleave(2, -1).repeat_interleave(2, -2))
-    # New voxels lie a quarter of an old one to both sides of it; at the edge the outermost repeat.
-    between = 0.75 * image[..., 0, 4] + 0.25 * image[..., 0, 5]
-    assert torch.allclose(cut_image[..., 0, 1], between, atol=1e-5)
-    assert torch.allclose(cut_image[..., 0, -1], image[..., 0, -1], atol=1e-5)
-
-
-def test_crop_never_shows_what_lies_outside():
-    image = torch.full((50, 1, 1, 9, 7), 5.0)
-    cut_image, cut_target = crop.transform(image, image, share=0.3)
-    assert torch.allclose(cut_image, image)
-    assert torch.equal(cut_target, image)
+        assert -0.201 * length <= places.min() < -0.19 * length
+        assert 0.19 * length < places.max() <= 0.201 * length
 
 
 def test_crops_fill_the_range_and_the_slice():
     """In a ramp along x, a crop's values say where it begins and how long it is."""
     ramp = torch.arange(100.0).expand(300, 1, 1, 3, 100).contiguous()
-    cut, _ = crop.transform(ramp, ramp, share=0.6)
-    first, last = cut[:, 0, 0, 0, 1], cut[:, 0, 0, 0, -2]
+    cut, _ = moved(ramp, ramp, crop=0.6)
+    first, last = cut[:, 0, 0, 1, 1], cut[:, 0, 0, 1, -2]
     sides = (last - first) / 97
     assert 0.6 - 1e-4 < sides.min() < 0.61
     assert 0.99 < sides.max() < 1 + 1e-4
-    assert first.min() < 1 and last.max() > 98
-    begins = (first / (100 * (1 - sides)))[sides < 0.9]  # as a share of the room there is
-    assert begins.min() < 0.1 and begins.max() > 0.9
-    assert begins.mean() == pytest.approx(0.5, abs=0.1)
+    assert first.min() < 1.1 and last.max() > 97.9
 
 
 # -- mirror and flip ----------------------------------------------------------------------------

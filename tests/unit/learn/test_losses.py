@@ -33,6 +33,10 @@ EVERY = {
     "dice": partial(dice.loss, squared=False),
     "dice, squared": partial(dice.loss, squared=True, smooth=(0, 1e-3), channels="sum"),
     "tversky": partial(tversky.loss, false_negatives=0.7, false_positives=0.3),
+    "dice of the batch": partial(dice.loss, squared=False, over="batch"),
+    "tversky of the batch": partial(
+        tversky.loss, false_negatives=0.7, false_positives=0.3, over="batch"
+    ),
     "cross_entropy": cross_entropy.loss,
     "sigmoid": partial(dice_cross_entropy.loss, squared=False),
     "softmax": partial(dice_cross_entropy.loss, squared=False, activation="softmax"),
@@ -466,3 +470,24 @@ def test_a_loss_of_distances_to_the_label_trains_in_the_loop_as_it_is(seen, prep
         assert history[-1][key] < 0 < history[0][key]
     assert history[-1]["dice"] > 0.8 and history[-1]["validation_dice"] > 0.8
     assert helpers.read_run(tmp_path)["settings"]["loss"] == loss
+
+
+@pytest.mark.parametrize("name", ["dice", "tversky"])
+def test_over_the_batch_an_example_without_target_has_a_gradient(name):
+    """By itself it has next to none: whatever is predicted there, the loss is 1."""
+    target = torch.zeros(2, 2, 1, 8, 8)
+    target[0, :, :, 2:5, 2:5] = 1
+    gradients = {}
+    for key in (name, f"{name} of the batch"):
+        logits = torch.zeros(target.shape, requires_grad=True)
+        EVERY[key](logits, truth(target)).backward()
+        gradients[key] = logits.grad[1].abs().max()
+    alone, together = gradients.values()
+    assert alone < 1e-6 < 1e-4 < together
+
+
+def test_the_dice_of_a_batch_is_monais():
+    logits, target = example(channels=2)
+    expected = DiceLoss(sigmoid=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)(logits, target)
+    found = dice.loss(logits, truth(target), squared=False, over="batch")
+    assert found.item() == pytest.approx(expected.item(), abs=1e-6)

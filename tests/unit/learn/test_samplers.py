@@ -143,18 +143,20 @@ def test_a_region_is_moved_by_what_its_slack_allows():
     # The region proper is 6 x 5 x 4 voxels; nothing lies before it along x, nor behind along y.
     slack = [((3, 2), (1, 0), (0, 4))]
     shape = (11, 6, 8)
-    # Patches that are larger than the region show it whole.
-    sampler = patches.Sampler((20, 20, 20), None, 600)
+    sampler = patches.Sampler((6, 5, 4), None, 600)
     boxes = boxes_of(examples_of(sampler, case_of(shape, slack=slack)), shape)
-    for axis, (lows, highs) in enumerate(
-        [(range(0, 7), range(7, 12)), (range(0, 3), range(6, 7)), (range(0, 1), range(1, 9))]
-    ):
+    for axis, side in enumerate((6, 5, 4)):
         sides = [box[axis] for box in boxes]
-        assert {low for low, _ in sides} == set(lows)
-        assert {high for _, high in sides if high} >= set(highs) - {1}
-        assert {high for _, high in sides} <= set(highs)
-        # Each side is moved for itself.
-        assert len(set(sides)) > max(len(lows), len(highs)) or len(lows) == 1 or len(highs) == 1
+        # However the region is moved, what it lacks of a patch is filled from around it.
+        assert {high - low for low, high in sides} == {side}
+        assert {low for low, _ in sides} == set(range(shape[axis] - side + 1))
+
+
+def test_a_patch_larger_than_the_array_is_padded():
+    case = case_of((4, 5, 6), slack=[((1, 1), (2, 1), (0, 0))])
+    for image, label in examples_of(patches.Sampler((8, 5, 7), None, 20), case):
+        assert image.shape == label.shape == (8, 5, 7)
+        assert (label > 0).sum() == 4 * 5 * 6
 
 
 @settings(max_examples=60, deadline=None)
@@ -320,6 +322,11 @@ def test_a_short_volume_is_padded_with_air_and_background():
     ((image, label),) = examples_of(windows.Sampler(5, None, 0), case)
     assert image.flatten().tolist() == [-7, -7, -6, -7, -7]
     assert label.flatten().tolist() == [0, 1, 1, 0, 0]
+
+
+def test_several_windows_of_a_case_are_an_epoch():
+    sampler = windows.Sampler(4, None, 0, per_case=3)
+    assert sampler.places(case_of((9, 1, 1))) == [(0, 0, 5)] * 3
 
 
 def test_a_window_of_every_region():

@@ -28,4 +28,4 @@ def test_the_grid_covers_the_body_where_the_recipe_says_so(checked, tmp_path):
         box = body_box(volume, header.spacing, BODY)
         assert prepared.boxes == [box] == [tuple(map(tuple, stored[name]))]
         (image,) = read_images(tmp_path / "body", prepared)
-        np.testing.assert_array_equal(image, to_grid(volume, box, GEOMETRY.size, "linear"))
+        np.testing.assert_array_equal(image, to_grid(volume, box, GEOMETRY.size))

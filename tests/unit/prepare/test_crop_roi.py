@@ -11,7 +11,7 @@ from renal.errors import InputError
 from renal.handover.predictions import native_mask_of, write_probabilities
 from renal.handover.prepared import PreparedCase, read_images, read_index, read_labels
 from renal.image.boxes import slices, whole_volume
-from renal.image.grids import to_grid, to_native
+from renal.image.grids import labels_to_grid, to_grid, to_native
 from renal.image.volume import read_header, read_label, read_volume
 from renal.prepare.crop_roi import crop_roi, true_mask
 from renal.prepare.intensity import normalize
@@ -20,13 +20,16 @@ from renal.prepare.settings import Intensity, RegionCrop
 from .helpers import INTENSITY, LABELLED, expected_names, names
 
 
-def region_crop(minimum_voxels=0, geometry=None, of_slices=False, components=None, **regions):
+def region_crop(
+    minimum_voxels=0, geometry=None, of_slices=False, components=None, least=(None,) * 3, **regions
+):
     return RegionCrop(
         geometry={"size": (8, 12, 10)} if geometry is None else geometry,
         intensity=INTENSITY,
         regions={"stage": "whole", "count": 2, "repeat": True, "margin_voxels": 2, **regions},
         components=components or {"minimum_voxels": minimum_voxels, "keep": 2},
         of_slices=of_slices,
+        least=least,
     )
 
 
@@ -64,9 +67,9 @@ def test_regions_are_cut_out_and_brought_onto_the_grid(checked, tmp_path):
         for box, image, truth in zip(prepared.boxes, images, labels, strict=True):
             assert image.dtype == np.float16 and truth.dtype == np.uint8
             assert image.shape == truth.shape == settings.geometry.size
-            expected = to_grid(whole, box, settings.geometry.size, "linear")
+            expected = to_grid(whole, box, settings.geometry.size)
             np.testing.assert_allclose(image, expected, atol=1e-3)
-            expected = to_grid(label, box, settings.geometry.size, "nearest")
+            expected = labels_to_grid(label, box, settings.geometry.size)
             np.testing.assert_array_equal(truth, expected)
 
 
@@ -85,7 +88,7 @@ def test_a_masked_region_is_zero_outside_of_the_mask(checked, tmp_path):
             index[case.name].boxes, read_images(tmp_path / "roi", index[case.name]), strict=True
         ):
             # A voxel of the grid between native voxels mixes its neighbours, masked or not.
-            share = to_grid(mask[slices(box)].astype(np.float32), *grid_of(box, image), "linear")
+            share = to_grid(mask[slices(box)].astype(np.float32), *grid_of(box, image))
             assert (share == 0).any() and (share == 1).any()
             assert (image[share == 0] == 0).all()
             assert (image[share == 1] >= 1).all()
@@ -273,7 +276,7 @@ def test_slack_is_exact_at_native_resolution_and_ends_at_the_edge(checked, tmp_p
 
 def test_a_region_of_slices_is_a_slab_of_the_volume(checked, tmp_path):
     settings = region_crop(
-        of_slices=True, geometry={}, count=1, mask=True, components={"smooth_slices": 5, "keep": 1}
+        of_slices=True, geometry={}, count=1, mask=True, components={"runs": {"smooth": 25}}
     )
     _, index = crop(checked, tmp_path / "roi", settings)
     for case in checked[:3]:
@@ -337,8 +340,22 @@ def test_a_median_over_slices_takes_a_stray_slice_off(checked, tmp_path):
     mask[11] = False
     slab = {"of_slices": True, "count": 1, "margin_voxels": 0}
     for smooth, rows in ((5, (8, 16)), (None, (12, 16))):
-        components = {"smooth_slices": smooth, "keep": 1}
+        step = case.spacing[0]
+        components = {"runs": {"smooth": 5 * step} if smooth else {"least": 4 * step}}
         settings = region_crop(**slab, components=components)
         crop_roi([case], settings, known(mask), tmp_path / str(smooth))
         (box,) = read_index(tmp_path / str(smooth))[case.name].boxes
         assert box == (rows, *whole_volume(case.shape)[1:])
+
+
+def test_a_small_region_has_as_many_voxels_as_a_patch_that_looks_at_it(checked, tmp_path):
+    """What lies around a small kidney is the scan, not padding."""
+    case, mask = checked[0], np.zeros(checked[0].shape, bool)
+    mask[6:8, 20:24, 2:4] = True
+    slab = {"geometry": {"spacing": [case.spacing[0] / 2, None, None]}, "count": 1}
+    settings = region_crop(**slab, margin_voxels=0, least=(12, 32, 10))
+    crop_roi([case], settings, known(mask), tmp_path)
+    prepared = read_index(tmp_path)[case.name]
+    assert prepared.boxes == [((4, 10), (6, 38), (0, 10))]
+    (image,) = read_images(tmp_path, prepared)
+    assert image.shape == (12, 32, 10)

@@ -121,3 +121,10 @@ def test_median_of_a_part_leaves_the_values_of_the_whole():
     result = normalize(part, Intensity(median=3, **steps), reference=volume)
     expected = normalize(filtered, Intensity(**steps), reference=volume)
     np.testing.assert_array_equal(result, expected)
+
+
+def test_the_windows_ends_become_the_ranges_whether_a_scan_reaches_them_or_not():
+    """Divided by 200, water is 0 in a scan without bone, too; what fills in relies on that."""
+    soft = np.array([[[-150, 0, 100]]], np.int16)
+    result = normalize(soft, Intensity(window=(-200, 200), rescale=(-1, 1)))
+    assert result.tolist() == [[[-0.75, 0, 0.5]]]

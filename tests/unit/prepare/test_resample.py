@@ -7,7 +7,7 @@ from renal.errors import InputError
 from renal.files import write_json
 from renal.handover.prepared import PreparedCase, read_images, read_index, read_labels
 from renal.image.boxes import extended_box, inside, whole_volume
-from renal.image.grids import to_grid
+from renal.image.grids import labels_to_grid, to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, read_volume
 from renal.prepare.resample import resample
@@ -26,12 +26,12 @@ def test_resampled_volumes_are_those_of_the_grid(checked, resampled):
         assert prepared == PreparedCase(case.name, header.shape, [box])
         (image,) = read_images(resampled, prepared)
         assert image.dtype == np.int16 and image.shape == GEOMETRY.size
-        expected = to_grid(read_volume(header), box, GEOMETRY.size, "linear")
+        expected = to_grid(read_volume(header), box, GEOMETRY.size)
         np.testing.assert_array_equal(image, expected)
         if case.labelled:
             (label,) = read_labels(resampled, prepared)
             assert label.dtype == np.uint8 and label.shape == GEOMETRY.size
-            expected = to_grid(read_label(read_header(case.label)), box, GEOMETRY.size, "nearest")
+            expected = labels_to_grid(read_label(read_header(case.label)), box, GEOMETRY.size)
             np.testing.assert_array_equal(label, expected)
 
 
@@ -67,7 +67,7 @@ def test_sizes_spacings_and_native_axes_mix(checked, tmp_path, geometry):
     volume = read_volume(read_header(case.image))
     (box,) = prepared.boxes
     assert box == whole_volume(case.shape)
-    np.testing.assert_array_equal(image, to_grid(volume, box, image.shape, "linear"))
+    np.testing.assert_array_equal(image, to_grid(volume, box, image.shape))
     if not geometry:
         np.testing.assert_array_equal(image, volume)
         np.testing.assert_array_equal(label, read_label(read_header(case.label)))

@@ -298,9 +298,9 @@ UNFIT = {
         },
         "training: target slices goes with a network that tells slices, and it alone",
     ),
-    "slices smoothed of what is no slice": (
-        {"components": {"smooth_slices": 3}},
-        "components.smooth_slices is for a stage whose target is slices",
+    "runs of what is no slice": (
+        {"components": {"runs": {"smooth": 3}}},
+        "components.runs is for a stage whose target is slices",
     ),
     "size and spacing of one axis": (
         {"geometry": {"spacing": [None, 1, None]}},

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from renal import recipe
 from renal.evaluate.merges.settings import Nested
 from renal.image.settings import Components, Regions
+from renal.learn.augmentations import augment
 from renal.learn.augmentations.settings import Flip, Rotation
 from renal.learn.inferers.settings import WindowInference
 from renal.learn.losses.settings import DecayingSupervision, DiceLoss, TverskyLoss
@@ -109,7 +111,7 @@ def test_msvnet_masks_the_scan_in_full_slices_with_kidney(everything):
     steps = {
         step.name: step for step in everything["msvnet"].stages["tumour"].training.augmentation
     }
-    for name in ("rotation", "translation", "equalize"):
+    for name in ("affine", "equalize"):
         assert steps[name].fill == -0.225
 
 
@@ -154,9 +156,10 @@ PAPERS = {
         "coarse.geometry.size": (None, 256, 256),
         "coarse.training.network.dimensions": 3,
         "coarse.training.loss": TverskyLoss(
-            name="tversky", false_negatives=0.7, false_positives=0.3
+            name="tversky", false_negatives=0.7, false_positives=0.3, over="batch"
         ),
         "coarse.components.minimum_voxels": 4001,
+        "coarse.components.counted_on": (None, 256, 256),  # "resize", then "pixels"
         "coarse.components.keep": 2,
         "fine.geometry.size": None,
         "fine.geometry.spacing": None,
@@ -190,7 +193,7 @@ PAPERS = {
         "kidney.training.loss.name": "dice",
         "kidney.training.supervision": DecayingSupervision(weight=0.33, factor=0.8, epochs=15),
         "kidney.training.epochs": 500,
-        "kidney.training.augmentation.0.axes": ("y", "x"),
+        "kidney.training.augmentation.0.axes": ("x",),
         "kidney.inference": WindowInference(name="windows", length=64, step=32, keep=(16, 48)),
         "tumour.geometry.spacing": (1, None, None),
         "tumour.geometry.size": (None, 512, 512),
@@ -239,3 +242,50 @@ def test_tunets_dice_is_smoothed_below_alone(everything):
     losses = [stage.training.loss for method in rows for stage in method.stages.values()]
     smoothed = [loss.smooth for loss in losses if loss.name == "dice"]
     assert len(smoothed) >= 2 and set(smoothed) == {(0, 1e-5)}
+
+
+# Rows that a paper compares with: the row beneath, the stage, and all that differs in it.
+COMPARED = {
+    "msvnet_unet": ("msvnet_vnet", "tumour", {"network"}),
+    "msvnet_deeplab": ("msvnet_vnet", "tumour", {"network"}),
+    "msvnet_vnet3d": ("msvnet_vnet", "tumour", {"sampler", "network", "batch_size"}),
+    "msvnet_dice": ("msvnet_hdc", "tumour", {"loss"}),
+    "damnet_2d": ("damnet", "fine", {"network"}),
+    "damnet_3d": ("damnet", "fine", {"network"}),
+    "damnet_adapted": ("damnet", "fine", {"network"}),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_row_to_compare_with_differs_in_what_it_is_named_for(everything, name):
+    base, stage, expected = COMPARED[name]
+    own, other = (everything[row].stages[stage].training for row in (name, base))
+    differing = {key for key, value in own if value != getattr(other, key)}
+    assert differing == expected
+    assert list(everything[name].stages) == [stage]  # the stage before is another row's
+    assert everything[name].merge == everything[base].merge
+
+
+def test_tunet_times_l_net_trains_nothing(everything):
+    row = everything["tunet_localized"]
+    assert not row.stages and row.merge.maps["within"] == "localize"
+    assert {
+        name: recipe.owners_of(everything, "tunet_localized", name) for name in row.members
+    } == {
+        "segment": ("tunet",),
+        "localize": ("tunet_ensemble_post",),
+    }
+
+
+def test_kidneys_are_mirrored_from_left_to_right(everything):
+    """A half turn in the plane would show patients upside down."""
+    (mirror,) = everything["msvnet"].stages["kidney"].training.augmentation
+    image = torch.arange(24.0).reshape(1, 1, 2, 3, 4)
+    turned, _ = augment(image, image, (mirror.model_copy(update={"probability": 1}),))
+    assert torch.equal(turned, image.flip(-1))
+
+
+def test_a_window_is_seen_in_training_and_prediction_alike(everything):
+    """Short scans are padded in both, to the same length."""
+    coarse = everything["damnet"].stages["coarse"]
+    assert coarse.inference.size[0] == coarse.training.sampler.length

@@ -170,3 +170,10 @@ def test_regions_may_come_from_a_member(methods_in):
     assert recipe.region_crop(recipes, "mine", "second").components.minimum_voxels == 9
     assert recipe.region_crop(recipes, "one", "second").components.minimum_voxels == 7
     assert recipe.merging(recipes, "mine").grid == "first"
+
+
+def test_rows_of_tables_on_the_grid_are_merged_there(everything):
+    merged = {name: recipe.merging(everything, name).on_one_grid for name in everything}
+    assert {name for name, there in merged.items() if there} == {
+        name for name in everything if everything[name].family == "tunet"
+    }

@@ -40,10 +40,10 @@ def loaded(changes: dict | None = None, method: str = "resvnet", labels: str = "
 
 def test_kits23_is_the_official_evaluations():
     """As ``kits23/configuration/labels.py`` has it: classes and tolerances."""
-    assert [(r.name, r.labels, r.tolerance_mm, r.surface) for r in KITS23.regions] == [
-        ("kidney", (1, 2, 3), 1.0330772532390826, "areas"),
-        ("masses", (2, 3), 1.1328796488598762, "areas"),
-        ("tumour", (2,), 1.1498198361434828, "areas"),
+    assert [(r.name, r.labels, r.tolerance_mm) for r in KITS23.regions] == [
+        ("kidney", (1, 2, 3), 1.0330772532390826),
+        ("masses", (2, 3), 1.1328796488598762),
+        ("tumour", (2,), 1.1498198361434828),
     ]
     assert KITS23.legend == "0 background, 1 parenchyma, 2 tumour and 3 cyst"
     assert [KITS23.own_value(region) for region in KITS23.regions] == [1, 3, 2]
@@ -58,7 +58,6 @@ def test_own_labels_have_own_regions():
     labels = scheme(TISSUES, OWN)
     assert (labels.names, labels.count, labels.name) == (tuple(OWN), 5, "")
     assert labels.region("tumour").lesion and labels.region("tumour").type.meaning == "Neoplasm"
-    assert {region.surface for region in labels.regions} == {"areas"}
     assert labels.outer(labels.region("tumour")).name == "masses"
     # The labels of a published scheme with regions of one's own, which nobody has published.
     assert (
@@ -95,7 +94,7 @@ def test_steps_read_what_they_are_told(labels):
     scored = told["scored"]
     assert scored.tissues == labels.tissues and scored.names == labels.names
     for region, given in zip(scored.regions, labels.regions, strict=True):
-        kept = ("labels", "tolerance_mm", "surface", "lesion")
+        kept = ("labels", "tolerance_mm", "lesion")
         assert [getattr(region, key) for key in kept] == [getattr(given, key) for key in kept]
     assert [r.labels for r in told["learned"].regions] == [r.labels for r in labels.regions]
 
@@ -130,7 +129,7 @@ def test_an_unknown_scheme_is_no_option(text):
     [
         (nested("stages.whole.training.target", "whole"), "stages.whole.training.target: 'whole'"),
         (nested("stages.whole.training.target", ["masses"]), "training.target: 'masses'"),
-        ({"merge": {"maps": {"within": "whole"}}}, "merge.maps: 'within'"),
+        ({"merge": {"maps": {"around": "whole"}}}, "merge.maps: 'around'"),
         ({"published": PUBLISHED}, "published.dice: 'whole'"),
     ],
 )

@@ -27,7 +27,8 @@ def rows_of(method, tumours, labels=KITS19):
         row["tumour_detection"] = "found" if tumour else "missed"
         row |= {f"{name}_dice": tumour for name in labels.names if name == "masses"}
         for region in labels.names:
-            row |= {f"{region}_{m}": 0.5 for m in ("hd95", "surface_dice", "volume_error")}
+            others = ("hd95", "surface_dice", "surface_area_dice", "volume_error")
+            row |= {f"{region}_{metric}": 0.5 for metric in others}
             row[f"located_{region}"] = ""
         rows.append(row)
     return rows

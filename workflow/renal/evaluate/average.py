@@ -85,9 +85,11 @@ def averaged_label(
         (z, y, x) uint8 of the native shape.
     """
     shape = next(iter(stages.values()))[0].shape
-    masks = {}
+    masks: dict[str, np.ndarray] = {}
     for region, maps in settings.regions.items():
-        mask = _mean_mask(stages, maps, shape)
+        mask, outer = _mean_mask(stages, maps, shape), labels.outer(labels.region(region), masks)
+        if outer is not None:
+            mask &= masks[outer.name]  # what lies outside of it displaces no component
         components = settings.components.get(region)
         masks[region] = mask if components is None else clean(mask, components)[0]
     return labels.paint(masks)

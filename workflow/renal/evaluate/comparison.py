@@ -20,7 +20,7 @@ SCHEMES = ("mean", "mean_rank", "test")
 def compared_metrics(labels: Labels) -> dict[str, bool]:
     """Metrics, of which larger ones are better where it says so."""
     larger = [f"{name}_dice" for name in labels.names] + ["composite"]
-    larger += [f"{name}_surface_dice" for name in labels.names]
+    larger += [f"{name}_surface_area_dice" for name in labels.names]
     return dict.fromkeys(larger, True) | {f"{name}_hd95": False for name in labels.names}
 
 

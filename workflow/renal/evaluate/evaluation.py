@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from renal.evaluate.merge import merge_case
+from renal.evaluate.merge import merge_case, merge_on_grid
 from renal.evaluate.metrics import case_metrics
 from renal.evaluate.scores import write_scores
 from renal.handover.checked import CheckedCase
-from renal.handover.predictions import StageProbabilities
+from renal.handover.predictions import StageProbabilities, mean_probabilities
 from renal.handover.prepared import PreparedCase, read_index, read_labels
 from renal.handover.segmentations import segmentation_of
-from renal.image.boxes import slices
-from renal.image.grids import to_grid
+from renal.image.boxes import slices, three
+from renal.image.grids import labels_to_grid
 from renal.image.volume import read_header, read_label
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -38,6 +38,7 @@ def evaluate(
     name: str,
     fold: int | None = None,
     located: Path | None = None,
+    predictions: dict[str, list[Path]] | None = None,
     labels: Labels = KITS19,
     threads: int = 1,
 ) -> None:
@@ -66,6 +67,9 @@ def evaluate(
     located : Path, optional
         Predictions of the stage that looked at boxes alone: which part of each region was in
         them is a score too, because the rest was lost before it was looked at.
+    predictions : dict, optional
+        Stage name to folders of predictions, of which the mean counts, for a method whose maps lie
+        on one grid: there they are merged and scored. Other methods' segmentations are resampled.
     labels : Labels
         What the label values mean.
     threads : int
@@ -81,6 +85,7 @@ def evaluate(
         truths=found,
         method=method,
         looked_at=read_index(located) if located else {},
+        predictions=predictions or {},
         labels=labels,
     )
     held_out = "" if fold is None else fold
@@ -99,6 +104,7 @@ def _score_case(
     truths: dict[str, dict[str, tuple[Path, PreparedCase]]],
     method: "Merging",
     looked_at: dict[str, PreparedCase],
+    predictions: dict[str, list[Path]],
     labels: Labels,
 ) -> list[dict[str, Any]]:
     truth = read_label(read_header(case.label_path), labels)
@@ -112,7 +118,14 @@ def _score_case(
         folder, prepared = truths[method.grid][case.name]
         (grid_truth,) = read_labels(folder, prepared)
         (box,) = prepared.boxes
-        grid_prediction = to_grid(prediction, box, grid_truth.shape, "nearest")
+        size = three(grid_truth.shape)
+        maps = {
+            stage: mean_probabilities(folders, case.name) for stage, folders in predictions.items()
+        }
+        if maps:
+            grid_prediction = merge_on_grid(maps, size, method, labels)
+        else:
+            grid_prediction = labels_to_grid(prediction, box, size, labels)
         lengths = np.array([high - low for low, high in box])
         grid_spacing = tuple((np.array(spacing) * lengths / grid_truth.shape).tolist())
         stages = {

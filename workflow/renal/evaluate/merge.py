@@ -10,7 +10,10 @@ from renal.evaluate.merges import merge_maps
 from renal.evaluate.stage_map import StageMap
 from renal.handover.checked import CheckedCase
 from renal.handover.predictions import StageProbabilities, mean_probabilities
+from renal.handover.prepared import PreparedCase
 from renal.handover.writing import write_segmentations
+from renal.image.boxes import whole_volume
+from renal.image.grids import to_grid
 from renal.labels import KITS19, Labels
 
 if TYPE_CHECKING:
@@ -48,6 +51,24 @@ def merge_case(
         raise ValueError("a row without stages has no maps to merge")
     maps = {role: map_of(place) for role, place in method.merge.maps.items()}
     return merge_maps(maps, method.merge, labels)
+
+
+def merge_on_grid(
+    stages: dict[str, StageProbabilities],
+    shape: tuple[int, int, int],
+    method: "Merging",
+    labels: Labels = KITS19,
+) -> np.ndarray:
+    """Label map of a case on a grid of `shape` (z, y, x) that all its stages cover.
+
+    Vu (2019) scores there: the way to the native grid and back would cost up to 0.017 of Dice.
+    """
+    moved = {}
+    for stage, (case, (maps,)) in stages.items():
+        grids = [to_grid(one, whole_volume(one.shape), shape) for one in maps]
+        there = PreparedCase(case.name, shape, [whole_volume(shape)])
+        moved[stage] = there, [np.stack(grids)]
+    return merge_case(moved, method, labels)
 
 
 def merge(

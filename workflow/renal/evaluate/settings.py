@@ -108,8 +108,9 @@ class MergedStage(Strict):
 class Merging(Strict):
     """What decides segmentations and scores beside the stages' predictions.
 
-    `grid` is the stage on whole volumes whose grid is the method's own, and `located` the one whose
-    regions decide what can be found at all. A row whose segmentations come from elsewhere has
+    `grid` is the stage on whole volumes whose grid is the method's own; with `on_one_grid` all maps
+    lie there and are merged there, too, to be scored. `located` is the stage whose regions decide
+    what can be found at all. A row whose segmentations come from elsewhere has
     none of these. `regions` are those that the row looks for, where it is not all of them; others
     are not scored.
     """
@@ -118,5 +119,6 @@ class Merging(Strict):
     stages: dict[Name, MergedStage] = Field(default_factory=dict)
     merge: Merge | None = None
     grid: Name | None = None
+    on_one_grid: bool = False
     located: Name | None = None
     regions: tuple[Name, ...] | None = None

@@ -31,6 +31,7 @@ class StageMap:
     probabilities: list[np.ndarray]
     components: "Components"
 
-    def native_mask(self) -> np.ndarray:
-        """Native (z, y, x) bool mask without the components that are dropped."""
-        return clean(native_mask(self.probabilities, self.case), self.components)[0]
+    def native_mask(self, within: np.ndarray | None = None) -> np.ndarray:
+        """Native (z, y, x) bool mask, cut by another, without the components that are dropped."""
+        mask = native_mask(self.probabilities, self.case)
+        return clean(mask if within is None else mask & within, self.components)[0]

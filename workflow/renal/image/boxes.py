@@ -1,13 +1,9 @@
-"""Boxes of voxels: where a part of a volume lies, and the regions that a stage looks at."""
+"""Boxes of voxels: where a part of a volume lies."""
 
-import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from renal.image.settings import Regions
 
 # ((z0, z1), (y0, y1), (x0, x1)) in voxels, ends excluded.
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -55,14 +51,17 @@ def inside(box: Box, shape: tuple[int, int, int]) -> Box:
 
 def bounding_box(mask: np.ndarray) -> Box | None:
     """Bounding box of the non-zero voxels of a (z, y, x) array; None if there are none."""
-    box = []
-    for axis in range(3):
+    box: dict[int, tuple[int, int]] = {}
+    part = mask
+    # Cutting along the slowest axis in memory first leaves little to read for the others.
+    for axis in np.argsort(np.abs(mask.strides))[::-1].tolist():
         others = tuple(other for other in range(3) if other != axis)
-        indices = np.flatnonzero(mask.any(axis=others))
+        indices = np.flatnonzero(part.any(axis=others))
         if indices.size == 0:
             return None
-        box.append((int(indices[0]), int(indices[-1]) + 1))
-    return three(box)
+        box[axis] = (int(indices[0]), int(indices[-1]) + 1)
+        part = part[(slice(None),) * axis + (slice(*box[axis]),)]
+    return three(box[axis] for axis in range(3))
 
 
 def joined(boxes: list[Box]) -> Box:
@@ -77,50 +76,3 @@ def widened(box: Box, margins: list[int], shape: tuple[int, int, int]) -> Box:
     """A box with a margin of so many voxels on both sides of each axis, cut at the volume."""
     sides = zip(box, margins, strict=True)
     return inside(three((low - margin, high + margin) for (low, high), margin in sides), shape)
-
-
-def regions_of(
-    boxes: list[Box],
-    settings: "Regions",
-    shape: tuple[int, int, int],
-    spacing: tuple[float, float, float],
-    extent: Box,
-) -> list[Box]:
-    """The regions that a stage looks at, from the boxes of the components it starts from.
-
-    Parameters
-    ----------
-    boxes : list of Box
-        Bounding boxes of components, largest first.
-    settings : Regions
-        How many to take, whether a single one is taken again (Hao 2019: B2 = B1), whether they
-        are joined, along which axes they cut, and the margins.
-    shape : tuple of int
-        (z, y, x) of the volume, which no box leaves.
-    spacing : tuple of float
-        (z, y, x) mm.
-    extent : Box
-        Where the components were looked for: regions cover it along axes that they do not cut.
-
-    Returns
-    -------
-    list of Box
-        As many as the recipe asks for, or fewer; none if there is no component.
-    """
-    if settings.join and boxes:
-        boxes = [joined(boxes)]
-    chosen = boxes[: settings.count]
-    if settings.repeat and chosen:
-        chosen = (chosen * math.ceil(settings.count / len(chosen)))[: settings.count]
-    margins = [
-        settings.margin_voxels + round(margin / step)
-        for margin, step in zip(settings.margin_mm, spacing, strict=True)
-    ]
-    return [widened(_along(box, settings.axes, extent), margins, shape) for box in chosen]
-
-
-def _along(box: Box, axes: tuple[str, ...], extent: Box) -> Box:
-    return three(
-        side if axis in axes else whole
-        for axis, side, whole in zip("zyx", box, extent, strict=True)
-    )

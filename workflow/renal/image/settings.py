@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from renal.settings import Lengths, Name, Strict
 
@@ -76,13 +76,27 @@ class Regions(Strict):
         return self
 
 
+class Runs(Strict):
+    """How slices that hold something become one range, in mm.
+
+    A median over `smooth` comes first, then gaps of up to `bridge` are closed. The range spans all
+    runs of at least `least`, or the longest where none is.
+    """
+
+    smooth: NonNegativeFloat = 0
+    bridge: NonNegativeFloat = 0
+    least: NonNegativeFloat = 0
+
+
 class Components(Strict):
     """Which connected components of a stage's native mask are kept.
 
-    `smooth_slices` is for stages that tell which slices hold something: a median filter over so
-    many slices comes first, and components are runs of slices.
+    `minimum_voxels` are the scan's own, or those of a grid of `counted_on` (z, y, x) voxels over
+    the whole scan; null: as many as that has. `runs` is for stages that tell which slices hold
+    something.
     """
 
     minimum_voxels: NonNegativeInt = 0
+    counted_on: tuple[PositiveInt | None, PositiveInt | None, PositiveInt | None] | None = None
     keep: PositiveInt | None = None
-    smooth_slices: PositiveInt | None = None
+    runs: Runs | None = None

@@ -1,5 +1,6 @@
 """Regions of interest as a network sees them, cut out of the native images."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,14 @@ from renal.image.boxes import (
     Box,
     bounding_box,
     joined,
-    regions_of,
     slices,
     three,
     whole_volume,
     widened,
 )
-from renal.image.components import clean
-from renal.image.grids import grid_size, to_grid
+from renal.image.components import clean, spanned
+from renal.image.grids import grid_size, labels_to_grid, to_grid
+from renal.image.regions import regions_of
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -96,11 +97,11 @@ def _crop_case(
         image = cut_out(volume, mask, wide, spacing, settings)
         size = three(image.shape)
         write_array(image_file(output, case.name, number), image)
-        if label is not None:
+        if label is not None and labels is not None:
             truth = label[slices(wide)]
             if regions.mask:
                 truth = truth * mask[slices(wide)]
-            grid = to_grid(truth, whole_volume(truth.shape), size, "nearest")
+            grid = labels_to_grid(truth, whole_volume(truth.shape), size, labels)
             write_array(label_file(output, case.name, number), grid)
         wide_boxes.append(wide)
         slack.append(_slack(box, wide, size))
@@ -134,10 +135,14 @@ def locate(
     if settings.of_slices:
         # Which slices hold something is all that is known, or used of the truth.
         mask = np.any(mask, axis=(1, 2), keepdims=True)
+        if settings.components.runs is not None:
+            mask = spanned(mask, settings.components.runs, spacing[0])
     mask, found = clean(mask, settings.components)
     if settings.of_slices:
         found = [(rows, (0, shape[1]), (0, shape[2])) for rows, _, _ in found]
-    return mask, regions_of(found, settings.regions, shape, spacing, extent)
+    steps = zip(settings.least, settings.geometry.spacings, spacing, strict=True)
+    least = three(math.ceil((n or 0) * (wanted or own) / own) for n, wanted, own in steps)
+    return mask, regions_of(found, settings.regions, shape, spacing, extent, least)
 
 
 def cut_out(
@@ -175,7 +180,7 @@ def cut_out(
     if regions.mask and regions.masked_hu is None:
         part *= mask[slices(box)]
     size = grid_size(geometry, box, spacing)
-    grid = to_grid(part, whole_volume(part.shape), size, geometry.interpolation)
+    grid = to_grid(part, whole_volume(part.shape), size)
     return grid.astype(np.float16)
 
 

@@ -16,7 +16,8 @@ def normalize(
 
     The steps are those of the recipe, in this order: take the median over each voxel's
     neighbourhood, clip to the window, subtract the mean and divide by the standard deviation of
-    the volume, map the smallest and the largest value linearly to the range. After the median
+    the volume, map the window's ends, or without a window the extremes that occur, linearly to the
+    range. After the median
     each voxel's result depends on its HU alone, so the steps are done on a table of the values
     that occur.
 
@@ -42,17 +43,17 @@ def normalize(
     high = max(int(volume.max()), int(reference.max()))
     counts = _histogram(reference, low, high)
     values = np.arange(low, high + 1, dtype=np.float64)
+    occurring = np.flatnonzero(counts)
+    ends = low + occurring[[0, -1]].astype(np.float64)
     if settings.window is not None:
-        values = values.clip(*settings.window)
+        values, ends = values.clip(*settings.window), np.array(settings.window)
     if settings.standardize:
         mean = np.average(values, weights=counts)
-        deviation = np.sqrt(np.average((values - mean) ** 2, weights=counts))
-        values = (values - mean) / max(deviation, 1e-6)
+        deviation = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1e-6)
+        values, ends = (values - mean) / deviation, (ends - mean) / deviation
     if settings.rescale is not None:
         bottom, top = settings.rescale
-        smallest, largest = values[counts > 0].min(), values[counts > 0].max()
-        span = max(largest - smallest, 1e-6)
-        values = bottom + (values - smallest) * (top - bottom) / span
+        values = bottom + (values - ends[0]) * (top - bottom) / max(ends[1] - ends[0], 1e-6)
         values = values.clip(bottom, top)
     table = values.astype(np.float16)
     normalized = np.empty_like(volume, np.float16)

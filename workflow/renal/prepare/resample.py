@@ -11,7 +11,7 @@ from renal.files import read_json, write_array
 from renal.handover.checked import CheckedCase
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.image.boxes import Box, extended_box, three, whole_volume
-from renal.image.grids import grid_size, to_grid
+from renal.image.grids import grid_size, labels_to_grid, to_grid
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -36,7 +36,7 @@ def resample(
     cases : list of CheckedCase
         Cases without a fault.
     settings : Geometry
-        The grid; labels are always resampled to the nearest voxel.
+        The grid of images, and of labels by `labels_to_grid`.
     output : Path
         Folder to write.
     boxes : Path, optional
@@ -84,7 +84,8 @@ def _resample_case(
     write_array(image_file(output, case.name, 0), image)
     if case.labelled:
         label = read_label(read_header(case.label_path), labels)
-        write_array(label_file(output, case.name, 0), to_grid(label, box, image.shape, "nearest"))
+        grid = labels_to_grid(label, box, three(image.shape), labels)
+        write_array(label_file(output, case.name, 0), grid)
     return PreparedCase(case.name, header.shape, [box])
 
 
@@ -118,4 +119,4 @@ def resampled(
     if settings.extent_mm is not None:
         box = extended_box(volume.shape, spacing, settings.extent_mm)
     size = grid_size(settings, box, spacing)
-    return to_grid(volume, box, size, settings.interpolation, outside=int(volume.min())), box
+    return to_grid(volume, box, size, outside=int(volume.min())), box

@@ -5,13 +5,14 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from renal.image.settings import Components, Geometry, Regions
-from renal.settings import Strict
+from renal.settings import Extent, Strict
 
 
 class Intensity(Strict):
     """Median filter, window in HU, standardisation per volume, and range, in this order.
 
-    `median` is the side of a cube of voxels of the stage's grid.
+    The window's ends become the range's, or without a window the extremes of the volume. `median`
+    is the side of a cube of voxels of the stage's grid.
     """
 
     median: Annotated[int, Field(ge=3)] | None = None
@@ -31,7 +32,10 @@ class Intensity(Strict):
 
 
 class RegionCrop(Strict):
-    """What crop_roi needs to know: of the stage that looks, and of the mask that it starts from."""
+    """What crop_roi needs to know: of the stage that looks, and of the mask that it starts from.
+
+    `least` are the voxels of its own grid that the stage sees at least: a region has as many.
+    """
 
     geometry: Geometry
     intensity: Intensity
@@ -39,3 +43,4 @@ class RegionCrop(Strict):
     components: Components
     of_slices: bool = False
     outer: Regions | None = None
+    least: Extent = (None, None, None)

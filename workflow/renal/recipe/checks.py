@@ -100,7 +100,13 @@ def check_members(recipes: dict[str, Method], name: str, method: Method) -> None
             )
     for role, place in method.merge.maps.items() if method.merge else ():
         named, _, channel = place.partition(".")
-        maps = maps_of(stage_of(recipes, name, named).training.target)
+        stage = stage_of(recipes, name, named)
+        if stage.components.runs is not None:
+            raise InputError(
+                f"{source}: merge.maps.{role}: components.runs of stage {named} make regions, "
+                "and are no part of a merge: leave runs out"
+            )
+        maps = maps_of(stage.training.target)
         if (channel and channel not in maps) or (not channel and len(maps) > 1):
             choice = ", ".join(f"{named}.{known}" for known in maps)
             raise InputError(f"{source}: merge.maps.{role} is {place!r}: choose from {choice}")

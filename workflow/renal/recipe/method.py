@@ -63,8 +63,8 @@ class Stage(Strict):
                 raise ValueError("sampler volume and inference whole go together with regions")
         if self.inference.flat != training.network.flat:
             raise ValueError(f"inference {self.inference.name} is not for {training.network.name}")
-        if self.components.smooth_slices is not None and not training.network.classifies:
-            raise ValueError("components.smooth_slices is for a stage whose target is slices")
+        if self.components.runs is not None and not training.network.classifies:
+            raise ValueError("components.runs is for a stage whose target is slices")
         for size in self.seen:
             self._check_size(size)
         return self

@@ -5,12 +5,15 @@ from pathlib import Path
 
 from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
+from renal.image.boxes import three
+from renal.image.settings import Components
 from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of
 from renal.prepare.settings import RegionCrop
 from renal.recipe.method import Method, Stage
 from renal.report.settings import Row
+from renal.settings import Extent
 
 
 def owners_of(recipes: dict[str, Method], method: str, stage: str) -> tuple[str, ...]:
@@ -52,7 +55,16 @@ def region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCr
         components=earlier.components,
         of_slices=earlier.training.network.classifies,
         outer=outer,
+        least=_least(looking),
     )
+
+
+def _least(stage: Stage) -> Extent:
+    """Voxels (z, y, x) of a patch where regions decide how many there are: they hold one then."""
+    if stage.training.network.flat:
+        return (None, None, None)
+    seen = zip(stage.geometry.sizes, *stage.seen, strict=True)
+    return three(None if fixed else max(n or 0 for n in sizes) for fixed, *sizes in seen)
 
 
 def true_region_crop(recipes: dict[str, Method], method: str, stage: str) -> RegionCrop:
@@ -110,11 +122,18 @@ def merging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) ->
     box = merged[last].regions
     # A mask loses more than its box does; what is left of it is what the scores show.
     located = last if box is not None and not box.mask else None
+    # Grids over the same part of the scan; components are counted on the native one.
+    boxes = {(stage.geometry.extent_mm, stage.geometry.body) for stage in merged.values()}
+    whole = all(
+        stage.regions is None and stage.components == Components() and not told.of_slices
+        for stage, told in zip(merged.values(), stages.values(), strict=True)
+    )
     return Merging(
         family=recipes[method].family,
         stages=stages,
         merge=merge,
         grid=grid,
+        on_one_grid=whole and len(boxes) == 1,
         located=located,
         regions=looked_for,
     )

@@ -24,17 +24,16 @@ KIDNEY, TUMOUR = KITS19.regions
 KITS23 = Labels(
     tissues={**KITS19.tissues, 3: "cyst"},
     regions=(
-        replace(KIDNEY, labels=(1, 2, 3), tolerance_mm=1.0330772532390826, surface="areas"),
+        replace(KIDNEY, labels=(1, 2, 3), tolerance_mm=1.0330772532390826),
         Region(
             name="masses",
             labels=(2, 3),
             title="Masses",
             colour="#31c45a",
             tolerance_mm=1.1328796488598762,
-            surface="areas",
             type=Code("SCT", "367643001", "Cyst"),
         ),
-        replace(TUMOUR, tolerance_mm=1.1498198361434828, surface="areas"),
+        replace(TUMOUR, tolerance_mm=1.1498198361434828),
     ),
     name="kits23",
 )
@@ -50,8 +49,7 @@ LabelScheme = str | Annotated[dict[LabelValue, str], Field(min_length=1)]
 class ScoredRegion(Strict):
     """A region of own labels: the label values that it is made of, and how it is scored and shown.
 
-    Its surface Dice is DeepMind's, at `tolerance_mm`. With `lesion` the scores say whether it was
-    found.
+    `tolerance_mm` is that of surface Dice. With `lesion` the scores say whether it was found.
     """
 
     labels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -94,7 +92,6 @@ def labels_of(scheme: str | dict[int, str], regions: dict[str, ScoredRegion] | N
     found = tuple(
         Region(
             name=name,
-            surface="areas",
             category=known.get(name, outermost).category,
             type=known.get(name, outermost).type,
             **region.model_dump(),
@@ -135,7 +132,7 @@ def label_options(labels: Labels) -> dict[str, list[str]]:
         return {"learned": [], "scored": [], "shown": []}
     values = TypeAdapter(Labels).dump_python(labels, mode="json")
     keys = {"learned": {"name", "labels"}}
-    keys["scored"] = keys["learned"] | {"tolerance_mm", "surface", "lesion"}
+    keys["scored"] = keys["learned"] | {"tolerance_mm", "lesion"}
     told = {
         use: {
             "tissues": values["tissues"],

@@ -63,8 +63,10 @@ TRAINED_ON_THESE = {
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
 
 NOTES = (
-    "Mean (SD over the folds of the folds' means). {regions}; two empty masks score 1, one empty "
-    "mask 0. HD95 as MONAI defines it, over the cases in which both masks exist. {surfaces}"
+    "Mean (SD over the folds' means, with n - 1). {regions}; two empty masks score 1, one empty "
+    "mask 0. HD95 as MONAI defines it, over the cases in which both masks exist. Surface "
+    "Dice by voxels counts boundary voxels, as MONAI does; by areas it is DeepMind's, by which "
+    "KiTS21 and KiTS23 are scored. "
     "Volume error is (predicted - true) / true. "
     "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
     "fewer cases than the row has, n says for how many. Our models "
@@ -91,9 +93,7 @@ def general_notes(labels: Labels = KITS19) -> str:
         if others:
             parts.append(f'"{region.title}" is {", ".join(others)} and {last} together')
     official = ", as in the official metric" if labels.name else ""
-    areas = any(region.surface == "areas" for region in labels.regions)
-    surfaces = "Surface Dice as DeepMind defines it, by areas. " if areas else ""
-    return NOTES.format(regions=", ".join(parts) + official, surfaces=surfaces)
+    return NOTES.format(regions=", ".join(parts) + official)
 
 
 def dice_titles(labels: Labels) -> dict[str, str]:
@@ -108,7 +108,8 @@ def further_titles(labels: Labels) -> dict[str, str]:
     return (
         {f"{r.name}_hd95": f"{r.title} HD95, mm" for r in regions}
         | {
-            f"{r.name}_surface_dice": f"{r.title} surface Dice, {r.tolerance_mm:.3g} mm"
+            f"{r.name}_{column}": f"{r.title} surface Dice by {what}, {r.tolerance_mm:.3g} mm"
+            for column, what in (("surface_dice", "voxels"), ("surface_area_dice", "areas"))
             for r in regions
         }
         | {f"{r.name}_volume_error": f"{r.title} volume error" for r in regions}

@@ -97,11 +97,14 @@ def test_parameter_counts_at_the_recipes_size():
     assert parameter_count(network) == 28_956_892
 
 
-@pytest.mark.parametrize("paths", [PATHS, ["two_d"], ["three_d", "adapted"]])
+@pytest.mark.parametrize("paths", [PATHS, ["two_d"], ["three_d"], ["three_d", "adapted"]])
 def test_logits_of_every_path_and_of_their_fusion(paths):
     network = dam_net.Network(1, 3, **{**PAPER, "paths": paths})
     outputs = network(torch.randn(2, 1, 4, 32, 64))
-    assert [tuple(output.shape) for output in outputs] == [(2, 3, 4, 32, 64)] * (len(paths) + 1)
+    assert [tuple(output.shape) for output in outputs] == [(2, 3, 4, 32, 64)] * (
+        len(paths) + (len(paths) > 1)
+    )
+    assert hasattr(network, "backbone") == (paths != ["three_d"])
     assert all(torch.isfinite(output).all() for output in outputs)
 
 

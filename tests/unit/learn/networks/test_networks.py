@@ -25,6 +25,10 @@ COUNTS = {
     ("msvnet", "kidney"): 9_498_260,
     ("msvnet", "tumour"): 5_092_421,
     ("msvnet_vnet", "tumour"): 5_037_937,
+    ("msvnet_deeplab", "tumour"): 26_717_217,
+    ("damnet_2d", "fine"): 23_621_187,
+    ("damnet_3d", "fine"): 1_253_763,
+    ("damnet_adapted", "fine"): 25_338_851,
 }
 
 

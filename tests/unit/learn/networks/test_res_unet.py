@@ -132,3 +132,15 @@ def test_dropout_after_every_block_but_the_first_and_the_last(monkeypatch):
         first, second = network(image), network(image)
     assert sizes == []
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_blocks_are_normalized_where_the_recipe_asks_for_it():
+    plain, normalized = (
+        res_unet.Network(1, 1, **RES_UNET, normalization=kind) for kind in ("none", "instance")
+    )
+    assert not any(isinstance(layer, nn.InstanceNorm3d) for layer in plain.modules())
+    inside = [layer for layer in normalized.modules() if isinstance(layer, nn.InstanceNorm3d)]
+    assert len(inside) == 2 + 3 + 3 + 3 + 3 + 3 + 3 + 2
+    outputs = normalized(torch.randn(2, 1, 16, 16, 16))
+    sum(output.square().mean() for output in outputs).backward()
+    assert all(torch.isfinite(p.grad).all() for p in normalized.parameters())

@@ -52,7 +52,7 @@ def merge(
     (kidney_map,), (tumour_map,), (within_map,) = (
         role.probabilities for role in (kidney, tumour, within)
     )
-    within_map = to_grid(within_map, whole_volume(within_map.shape), kidney_map.shape, "linear")
+    within_map = to_grid(within_map, whole_volume(within_map.shape), kidney_map.shape)
     masks = hysteresis(
         kidney_map,
         tumour_map,

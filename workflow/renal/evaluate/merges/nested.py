@@ -11,5 +11,16 @@ if TYPE_CHECKING:
 
 
 def merge(maps: Mapping[str, "StageMap"], labels: "Labels") -> "np.ndarray":
-    """Label map, (z, y, x) uint8 of the native shape, from the native masks of regions by name."""
-    return labels.paint({name: stage_map.native_mask() for name, stage_map in maps.items()})
+    """Label map, (z, y, x) uint8 of the native shape, from the native masks of regions by name.
+
+    A region is cut by the one around it, the outermost by ``within`` where that is given, before
+    its components are told apart: a large one outside would displace the true one.
+    """
+    around = maps["within"].native_mask() if "within" in maps else None
+    masks: dict[str, np.ndarray] = {}
+    for region in labels.regions:
+        if region.name in maps:
+            outer = labels.outer(region, masks)
+            cut = around if outer is None else masks[outer.name]
+            masks[region.name] = maps[region.name].native_mask(cut)
+    return labels.paint(masks)

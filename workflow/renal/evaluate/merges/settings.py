@@ -18,11 +18,14 @@ class MergeSettings(Strict):
     @property
     def regions(self) -> tuple[str, ...]:
         """The regions that it finds."""
-        return tuple(self.maps)
+        return tuple(role for role in self.maps if role != "within")
 
 
 class Nested(MergeSettings):
-    """Regions within each other, outermost first; of `maps` each is a region."""
+    """Regions within each other, outermost first.
+
+    Of `maps` each is a region, but for `within`, whose mask cuts all of them.
+    """
 
     name: Literal["nested"]
 
@@ -53,11 +56,6 @@ class Hysteresis(MergeSettings):
     kidney_growth: KidneyGrowth
     tumour_growth: TumourGrowth
     small_voxels: PositiveInt
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """The regions that it finds."""
-        return tuple(role for role in self.maps if role != "within")
 
     @model_validator(mode="after")
     def _roles(self) -> "Hysteresis":

@@ -1,6 +1,6 @@
 """What the transforms in the plane of the slices share."""
 
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,10 +9,19 @@ from torch.nn import functional
 from renal.learn.device import on_device
 
 
-def resample(
-    image: Tensor, label: Tensor, matrices: Tensor, padding: Literal["zeros", "border"]
-) -> tuple[Tensor, Tensor]:
+def rotations(angles: Tensor, shape: Sequence[int]) -> Tensor:
+    """Turns of slices by angles (batch,) in radians, (batch, 2, 2); `shape` ends with y and x."""
+    rows, columns = shape[-2:]
+    cosines, sines = angles.cos(), angles.sin()
+    across = torch.stack([cosines, -sines * (rows / columns)], dim=1)
+    along = torch.stack([sines * (columns / rows), cosines], dim=1)
+    return torch.stack([across, along], dim=1)
+
+
+def resample(image: Tensor, label: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Resample all slices of a case by one affine map: bilinear for images, nearest for labels.
+
+    What lies outside of the slice is 0.
 
     Parameters
     ----------
@@ -23,19 +32,13 @@ def resample(
     matrices : torch.Tensor
         (batch, 2, 3), from where a voxel (x, y) lies to where its value comes from. Both axes run
         from -1 to 1 over the slice, whatever their lengths.
-    padding : {"zeros", "border"}
-        What lies outside of the slice: 0 or the nearest voxel of its edge.
     """
     # Slices serve as channels.
     flat_image, flat_label = image.flatten(1, 2), label.flatten(1, 2)
     moves = on_device(matrices, image.device).to(image.dtype)
     grid = functional.affine_grid(moves, list(flat_image.shape), align_corners=False)
-    moved_image = functional.grid_sample(
-        flat_image, grid, mode="bilinear", padding_mode=padding, align_corners=False
-    )
-    moved_label = functional.grid_sample(
-        flat_label, grid, mode="nearest", padding_mode=padding, align_corners=False
-    )
+    moved_image = functional.grid_sample(flat_image, grid, mode="bilinear", align_corners=False)
+    moved_label = functional.grid_sample(flat_label, grid, mode="nearest", align_corners=False)
     return moved_image.view_as(image), moved_label.view_as(label)
 
 

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from renal.learn.augmentations import in_plane
 
@@ -17,15 +18,7 @@ def transform(
     its smallest value where that is None, and 0 in the label.
     """
     angles = (torch.rand(len(image)) * 2 - 1) * math.radians(degrees)
-    rows, columns = image.shape[-2:]
-    cosines, sines, zeros = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    matrices = torch.stack(
-        [
-            torch.stack([cosines, -sines * (rows / columns), zeros], dim=1),
-            torch.stack([sines * (columns / rows), cosines, zeros], dim=1),
-        ],
-        dim=1,
-    )
+    matrices = functional.pad(in_plane.rotations(angles, image.shape), (0, 1))
     background = in_plane.background_of(image, fill)
-    turned_image, turned_label = in_plane.resample(image - background, label, matrices, "zeros")
+    turned_image, turned_label = in_plane.resample(image - background, label, matrices)
     return background + turned_image, turned_label

@@ -33,19 +33,19 @@ class Mirror(Strict):
     probability: Probability
 
 
-class Translation(Strict):
-    """Shift in the plane by up to `share` of its size."""
+class Affine(Strict):
+    """Rotation, shift and crop in the plane, in one interpolation, with `probability`.
 
-    name: Literal["translation"]
-    share: Share
+    The angle is up to +-`degrees`, the shift up to `shift` of the plane's size, and the part that
+    is zoomed to the full size at least `crop` of each side. `fill` is as that of a rotation.
+    """
+
+    name: Literal["affine"]
+    degrees: PositiveFloat
+    shift: Share
+    crop: Share
+    probability: Probability
     fill: float | None = None
-
-
-class Crop(Strict):
-    """A part of the plane, at least `share` of each side, zoomed to the full size."""
-
-    name: Literal["crop"]
-    share: Share
 
 
 class Equalize(Strict):
@@ -65,5 +65,5 @@ class Blur(Strict):
 
 
 Augmentation = Annotated[
-    Rotation | Flip | Mirror | Translation | Crop | Equalize | Blur, Field(discriminator="name")
+    Rotation | Flip | Mirror | Affine | Equalize | Blur, Field(discriminator="name")
 ]

@@ -17,6 +17,7 @@ def loss(
     squared: bool,
     smooth: tuple[float, float] = SMOOTH,
     channels: Literal["mean", "sum"] = "mean",
+    over: Literal["example", "batch"] = "example",
 ) -> Tensor:
     """Soft Dice loss of each channel, averaged over the batch.
 
@@ -32,9 +33,18 @@ def loss(
         What is added to the numerator and to the denominator.
     channels : {"mean", "sum"}
         Average the channels, or add them up (Vu 2019, equation 1).
+    over : {"example", "batch"}
+        Dice of each example, or one of all voxels of the batch: an example without a target has no
+        gradient of its own.
     """
-    losses = soft_dice(logits.float().sigmoid(), truth.target, squared=squared, smooth=smooth)
+    prediction, target = joined(logits.float().sigmoid(), over), joined(truth.target, over)
+    losses = soft_dice(prediction, target, squared=squared, smooth=smooth)
     return (losses.mean(1) if channels == "mean" else losses.sum(1)).mean()
+
+
+def joined(values: Tensor, over: Literal["example", "batch"]) -> Tensor:
+    """(batch, channels, ...), or (1, channels, voxels) of the whole batch."""
+    return values if over == "example" else values.transpose(0, 1).flatten(1)[None]
 
 
 def soft_dice(

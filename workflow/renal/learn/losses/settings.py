@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from renal.settings import Probability, Share, Strict
 
+Over = Literal["example", "batch"]
+
 
 class LossSettings(Strict):
     """Traits of a loss: whether a network's channels are exclusive classes to it."""
@@ -18,13 +20,15 @@ class LossSettings(Strict):
 class DiceLoss(LossSettings):
     """Soft Dice; `squared` squares the terms of the denominator.
 
-    `smooth` is added above and below; over channels the loss is averaged or summed.
+    `smooth` is added above and below; over channels the loss is averaged or summed. It is that of
+    each example, or `over` the batch, of all voxels at once (those that one GPU has).
     """
 
     name: Literal["dice"]
     squared: bool
     smooth: tuple[NonNegativeFloat, PositiveFloat] = (1e-5, 1e-5)
     channels: Literal["mean", "sum"] = "mean"
+    over: Over = "example"
 
 
 class TverskyLoss(LossSettings):
@@ -33,6 +37,7 @@ class TverskyLoss(LossSettings):
     name: Literal["tversky"]
     false_negatives: PositiveFloat
     false_positives: PositiveFloat
+    over: Over = "example"
 
 
 class CrossEntropyLoss(LossSettings):

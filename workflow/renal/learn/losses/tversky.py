@@ -1,17 +1,22 @@
 """Tversky loss: soft Dice with unequal weights for what is missed and what is too much."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
-from renal.learn.losses.dice import SMOOTH
+from renal.learn.losses.dice import SMOOTH, joined
 
 if TYPE_CHECKING:
     from renal.learn.losses import Truth
 
 
 def loss(
-    logits: Tensor, truth: "Truth", *, false_negatives: float, false_positives: float
+    logits: Tensor,
+    truth: "Truth",
+    *,
+    false_negatives: float,
+    false_positives: float,
+    over: Literal["example", "batch"] = "example",
 ) -> Tensor:
     """Tversky loss, 1 - TP / (TP + a * FN + b * FP), averaged over channels and batch.
 
@@ -25,9 +30,11 @@ def loss(
         Its target, of the same shape.
     false_negatives, false_positives : float
         The weights a and b.
+    over : {"example", "batch"}
+        See `renal.learn.losses.dice`.
     """
-    prediction, target = logits.float().sigmoid(), truth.target
-    axes = tuple(range(2, logits.ndim))
+    prediction, target = joined(logits.float().sigmoid(), over), joined(truth.target, over)
+    axes = tuple(range(2, prediction.ndim))
     found = (prediction * target).sum(axes)
     missed = ((1 - prediction) * target).sum(axes)
     excess = (prediction * (1 - target)).sum(axes)

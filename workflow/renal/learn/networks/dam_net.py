@@ -163,7 +163,8 @@ class Network(nn.Module):
 
     The 2D path and the adapted one share the features of a backbone pretrained on photographs;
     the 3D path sees the image alone. Each path has logits of its own, so that all learn in
-    parallel; the fusion module concatenates their features and convolves them in 3D.
+    parallel; the fusion module concatenates their features and convolves them in 3D. A single path
+    has nothing to be fused with.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ class Network(nn.Module):
         What the backbone gets as colours: the slice three times, or the slices before it, itself
         and after it; the first and last slices of a patch are their own neighbours.
     paths : sequence of {"two_d", "three_d", "adapted"}
-        The paths whose features are fused; "two_d" or "adapted" is among them.
+        The paths whose features are fused.
     neighbours : int
         Slices that an adaptation module's convolutions join, odd.
     """
@@ -196,7 +197,8 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.rgb = rgb
-        self.backbone = BACKBONES[backbone](channels_in=3)
+        if set(paths) != {"three_d"}:
+            self.backbone = BACKBONES[backbone](channels_in=3)
         build: dict[str, Callable[[], nn.Module]] = {
             "two_d": lambda: SlicePath(channels_in),
             "three_d": lambda: VolumePath(channels_in),
@@ -204,11 +206,12 @@ class Network(nn.Module):
         }
         self.paths = nn.ModuleDict({path: build[path]() for path in paths})
         self.heads = nn.ModuleList(nn.Conv3d(FULL_SIZE_WIDTH, channels_out, 1) for _ in paths)
-        self.fusion = nn.Sequential(
-            _convolution(len(paths) * FULL_SIZE_WIDTH, FULL_SIZE_WIDTH, VOLUME_KERNEL),
-            _convolution(FULL_SIZE_WIDTH, FULL_SIZE_WIDTH, VOLUME_KERNEL),
-            nn.Conv3d(FULL_SIZE_WIDTH, channels_out, 1),
-        )
+        if len(paths) > 1:
+            self.fusion = nn.Sequential(
+                _convolution(len(paths) * FULL_SIZE_WIDTH, FULL_SIZE_WIDTH, VOLUME_KERNEL),
+                _convolution(FULL_SIZE_WIDTH, FULL_SIZE_WIDTH, VOLUME_KERNEL),
+                nn.Conv3d(FULL_SIZE_WIDTH, channels_out, 1),
+            )
         for name, colours in (
             ("colour_mean", COLOUR_MEAN),
             ("colour_deviation", COLOUR_DEVIATION),
@@ -217,7 +220,7 @@ class Network(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Logits of each path, in their order, and the fused ones.
+        """Logits of each path, in their order, and the fused ones of several.
 
         Parameters
         ----------
@@ -229,14 +232,15 @@ class Network(nn.Module):
         tuple of torch.Tensor
             (batch, channels_out, z, y, x) each, the fused ones last.
         """
-        colours = self._colours(image).transpose(1, 2)
-        stacked = [
-            level.unflatten(0, colours.shape[:2]).transpose(1, 2)
-            for level in self.backbone(colours.flatten(0, 1))
-        ]
+        stacked: list[Tensor] = []
+        if hasattr(self, "backbone"):
+            colours = self._colours(image).transpose(1, 2)
+            levels = self.backbone(colours.flatten(0, 1))
+            stacked = [level.unflatten(0, colours.shape[:2]).transpose(1, 2) for level in levels]
         features = [path(image, stacked) for path in self.paths.values()]
         logits = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
-        return *logits, self.fusion(torch.cat(features, dim=1))
+        fused = [self.fusion(torch.cat(features, dim=1))] if hasattr(self, "fusion") else []
+        return *logits, *fused
 
     def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
         """Take the backbone's weights from a standard state dict of it.

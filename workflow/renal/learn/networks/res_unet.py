@@ -46,16 +46,24 @@ class Network(nn.Module):
     supervised : bool
         A map after each of the four decoder levels, all of which are learnt from; otherwise one
         after the last.
+    normalization : {"none", "instance"}
+        Within the blocks.
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, width: int, dropout: float, supervised: bool
+        self,
+        channels_in: int,
+        channels_out: int,
+        width: int,
+        dropout: float,
+        supervised: bool,
+        normalization: str = "none",
     ) -> None:
         super().__init__()
         self.dropout = dropout
         widths = [width * 2**level for level in range(len(ENCODER_DILATIONS))]
         self.encoders = nn.ModuleList(
-            ConvolutionBlock(entering, width, dilations, "none")
+            ConvolutionBlock(entering, width, dilations, normalization)
             for entering, width, dilations in zip(
                 [channels_in, *widths[1:]], widths, ENCODER_DILATIONS, strict=True
             )
@@ -68,13 +76,13 @@ class Network(nn.Module):
         self.bottom = _activated(nn.Conv3d(widths[-1], bottom, 3, padding=1), bottom)
         self.ups = nn.ModuleList()
         self.decoders = nn.ModuleList(
-            [ConvolutionBlock(widths[-1], bottom, (1,) * DECODER_CONVOLUTIONS[0], "none")]
+            [ConvolutionBlock(widths[-1], bottom, (1,) * DECODER_CONVOLUTIONS[0], normalization)]
         )
         for width, skip, count in zip(
             widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True
         ):
             self.ups.append(_activated(nn.ConvTranspose3d(2 * width, width, 2, stride=2), width))
-            self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, "none"))
+            self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, normalization))
         self.maps = nn.ModuleList(
             nn.Conv3d(width, channels_out, 1)
             for width in ([bottom, *widths[:0:-1]] if supervised else widths[1:2])

@@ -202,6 +202,7 @@ class ResUNet(NetworkSettings):
     width: PositiveInt
     dropout: Annotated[float, Field(ge=0, lt=1)]
     supervised: bool
+    normalization: Literal["none", "instance"] = "none"
 
     @property
     def kilobytes(self) -> float:
@@ -210,6 +211,10 @@ class ResUNet(NetworkSettings):
     @property
     def divisor(self) -> Size:
         return (8, 8, 8)
+
+    @property
+    def normalizes_space(self) -> bool:
+        return self.normalization == "instance"
 
 
 class VNet2d5(NetworkSettings):
@@ -330,22 +335,55 @@ class DamNet(NetworkSettings):
 
     @model_validator(mode="after")
     def _possible(self) -> "DamNet":
-        if len(set(self.paths)) < len(self.paths) or set(self.paths) == {"three_d"}:
-            raise ValueError("paths must be different ones, with two_d or adapted among them")
+        if len(set(self.paths)) < len(self.paths):
+            raise ValueError("paths must be different ones")
         if self.neighbours % 2 == 0:
             raise ValueError("neighbours must be odd")
         return self
 
     @property
     def weights(self) -> Pretrained | None:
-        return self.pretrained
+        # The 3D path alone has no backbone.
+        return None if set(self.paths) == {"three_d"} else self.pretrained
 
     @property
     def keywords(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name", "pretrained"})
 
 
+class DeepLabV3Plus(NetworkSettings):
+    """DeepLab V3+ on a ResNet-34, in slices (networks/deeplab_v3_plus.py)."""
+
+    name: Literal["deeplab_v3_plus"]
+    width: PositiveInt
+    rates: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+    @property
+    def flat(self) -> bool:
+        return True
+
+    @property
+    def kilobytes(self) -> float:
+        return 1.3
+
+    @property
+    def divisor(self) -> Size:
+        return (1, 16, 16)
+
+    @property
+    def normalizes_voxels(self) -> bool:
+        return True
+
+
 Network = Annotated[
-    ResVNetCascade | UNet | TuNet | ResUNet | VNet2d5 | ResNet34Slices | MRBUNet | DamNet,
+    ResVNetCascade
+    | UNet
+    | TuNet
+    | ResUNet
+    | VNet2d5
+    | ResNet34Slices
+    | MRBUNet
+    | DamNet
+    | DeepLabV3Plus,
     Field(discriminator="name"),
 ]

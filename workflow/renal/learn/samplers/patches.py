@@ -77,8 +77,9 @@ class Sampler:
         for length, side, (before, behind) in zip(shape, self.size, slack, strict=True):
             low = min(_drawn(0, 2 * before, generator), length - 1)
             high = max(length - _drawn(0, 2 * behind, generator), low + 1)
-            start = _drawn(low, max(low, high - side), generator)
-            box.append((start, min(start + side, high)))
+            # A patch that the moved region does not fill is filled with what lies around it.
+            start = min(_drawn(low, max(low, high - side), generator), max(0, length - side))
+            box.append((start, min(start + side, length)))
         return three(box)
 
 

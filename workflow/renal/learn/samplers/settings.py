@@ -114,7 +114,7 @@ class SliceSampler(SamplerSettings):
 
 
 class WindowSampler(SamplerSettings):
-    """`length` consecutive slices of each case at a random place.
+    """`length` consecutive slices at a random place, `per_case` of them.
 
     With `around` the place is drawn from the slices that hold kidney, and `extend` more slices on
     both sides.
@@ -124,6 +124,7 @@ class WindowSampler(SamplerSettings):
     length: PositiveInt
     around: Literal["kidney"] | None = None
     extend: NonNegativeInt = 0
+    per_case: PositiveInt = 1
 
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         return (self.length, *region[1:])

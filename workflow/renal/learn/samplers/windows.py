@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Sampler:
-    """One window of each region an epoch.
+    """Some windows of each region an epoch.
 
     Parameters
     ----------
@@ -23,15 +23,21 @@ class Sampler:
         Draw windows from the slices that hold kidney or tumour alone,
     extend : int
         and so many more on both sides.
+    per_case : int
+        Windows of a region.
     """
 
-    def __init__(self, length: int, around: Literal["kidney"] | None, extend: int) -> None:
+    def __init__(
+        self, length: int, around: Literal["kidney"] | None, extend: int, per_case: int = 1
+    ) -> None:
+        self.per_case = per_case
         self.length = length
         self.around = around
         self.extend = extend
 
     def places(self, case: "Case") -> list["Place"]:
-        return [(region, *self._range(case.labels[region])) for region in range(len(case.images))]
+        ranges = [(region, *self._range(label)) for region, label in enumerate(case.labels)]
+        return [place for place in ranges for _ in range(self.per_case)]
 
     def cut(
         self, case: "Case", place: "Place", generator: torch.Generator
