@@ -1,12 +1,13 @@
 PYTHON ?= python3
 VENV := .venv
 NNUNET := .venv-nnunet
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
 WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
-.PHONY: setup nnunet demo check test coverage pictures dist clean
+.PHONY: setup nnunet demo check test coverage docs docs-links pictures dist clean
 
 setup: $(VENV)/ready
 
@@ -51,6 +52,22 @@ test: check
 coverage: $(VENV)/ready
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing:skip-covered
 
+# The site, in docs/site/html. Any warning, such as a dead link within it, is an error.
+docs: $(DOCS)/ready
+	$(DOCS)/bin/sphinx-build --fresh-env --quiet --fail-on-warning --keep-going docs docs/site/html
+	@echo 'docs/site/html/index.html'
+
+# Links to elsewhere; needs the network.
+docs-links: $(DOCS)/ready
+	$(DOCS)/bin/sphinx-build --builder linkcheck --quiet docs docs/site/links
+
+# An environment of its own, which finds the package and its libraries in the other one.
+$(DOCS)/ready: docs/requirements.lock $(VENV)/ready
+	$(BIN)/python -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.lock
+	echo "import site; site.addsitedir('$$(realpath $(VENV))/lib/$$(ls $(VENV)/lib | head -1)/site-packages')" > $(DOCS)/lib/$$(ls $(DOCS)/lib | head -1)/site-packages/renal.pth
+	touch $@
+
 # The pictures of README and docs/architecture.md; needs Graphviz.
 pictures: $(VENV)/ready
 	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' | tred | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
@@ -62,4 +79,4 @@ dist: $(VENV)/ready
 	$(BIN)/hatchling build
 
 clean:
-	rm -rf $(VENV) $(NNUNET) dist results/demo
+	rm -rf $(VENV) $(NNUNET) $(DOCS) docs/site docs/reference dist results/demo

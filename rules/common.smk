@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
+from renal.cluster.containers import image_of
 from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.errors import InputError
@@ -22,10 +23,12 @@ from renal.sources import INSTALLED
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
 # the same interpreter, unless Snakemake was asked to make a conda environment. No module of the
 # working folder is imported in place of a library's, and a step ends with its Snakemake.
-in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-if in_conda and ROOT == INSTALLED:
-    sys.exit("error: --sdm conda: the environments know no installed package: use a clone")
-python = "python" if in_conda else shlex.quote(sys.executable)
+deployed = workflow.deployment_settings.deployment_method
+in_conda = DeploymentMethod.CONDA in deployed
+in_container = DeploymentMethod.APPTAINER in deployed
+if (in_conda or in_container) and ROOT == INSTALLED:
+    sys.exit("error: --sdm: environments and images know no installed package: use a clone")
+python = "python" if in_conda or in_container else shlex.quote(sys.executable)
 package = shlex.quote(str(ROOT / "workflow"))
 shell.prefix(
     "set -euo pipefail; export PYTHONSAFEPATH=1 RENAL_PARENT=$PPID; "
@@ -37,6 +40,8 @@ LOOKING = {"--lint", "-l", "--rulegraph", "--dag", "--filegraph", "--d3dag", "--
 
 try:
     plan = read_plan(config, stand_in=bool(LOOKING & set(sys.argv)))
+    trained_there = any(row.nnunet for row in plan.recipes.values())
+    IMAGE = image_of(ROOT, nnunet=trained_there) if in_container else None
 except InputError as error:
     sys.exit(f"error: {error}")
 RESULTS = plan.results
@@ -44,6 +49,9 @@ DATA = str(plan.configuration.data.root)
 COMPUTE = plan.configuration.compute
 LABELS = label_options(plan.labels)
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
+
+
+container: IMAGE
 
 
 wildcard_constraints:

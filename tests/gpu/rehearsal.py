@@ -25,6 +25,7 @@ from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.learn import launch, prediction, results, training
+from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples
 from renal.learn.launch import StopFlag
 from renal.learn.memory import GpuMemory
@@ -170,6 +171,7 @@ def rehearse(
                 fill_up(mode, patch, seen)
             keywords = {"seed": 0, "threads": 1, "bfloat16_on_cpu": False, "code": ""}
             keywords |= {"write": results.write_results, "memory": GpuMemory}
+            keywords |= {"watch": end_if_collapsed}
             if whole:
                 with contextlib.suppress(Stopped):
                     now = StopFlag(time.monotonic())

@@ -277,6 +277,7 @@ UNNOTICED += (
     "learn.results",
     "learn.launch",
     "learn.memory",
+    "learn.collapse",
 )
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
 # Seals are compared and corrections kept beside what a step makes.

@@ -18,6 +18,7 @@ from renal.handover import checked
 from renal.handover.predictions import native_mask_of
 from renal.labels import KITS19
 from renal.learn import training
+from renal.learn.collapse import end_if_collapsed
 from renal.learn.memory import GpuMemory
 from renal.learn.pretrained import load_pretrained
 from renal.learn.results import write_results
@@ -144,6 +145,7 @@ def test_training_gets_pretrained_weights_where_there_are_any(handed, method, st
         assert seen["pretrain"] is None
     assert seen["write"] is write_results
     assert seen["memory"] is GpuMemory
+    assert seen["watch"] is end_if_collapsed
     assert (seen["seed"], seen["stop"].since) == (7, math.inf)
     assert re.fullmatch("[0-9a-f]{8}", seen["code"])
 

@@ -61,6 +61,8 @@ def deployed_project(folder: Path, data: Path) -> Project:
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
     subprocess.run(["git", "-C", clone, "tag", "v0"], check=True)
     program = Path(sys.executable).with_name("snakedeploy")
+    if not program.exists():
+        pytest.skip("snakedeploy is not installed: it is not yet for Python 3.13")
     done = subprocess.run(
         [program, "deploy-workflow", clone, deployed, "--tag", "v0"],
         capture_output=True,

@@ -114,6 +114,7 @@ def train(a: Arguments) -> Work:
     from renal.cluster.gpus import claim_gpus
     from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
+    from renal.learn.collapse import end_if_collapsed
     from renal.learn.launch import joined, only_writer, start_processes, stop_signal
     from renal.learn.memory import GpuMemory
     from renal.learn.pretrained import load_pretrained
@@ -148,6 +149,7 @@ def train(a: Arguments) -> Work:
                 pretrain=pretrain,
                 write=write_results,
                 memory=GpuMemory,
+                watch=end_if_collapsed,
                 code=code_hash("learn.training", *training_components(settings)),
                 labels=a.labels,
             )

@@ -1,14 +1,23 @@
-"""A row of tiny networks with random weights, packed."""
+"""A row of tiny networks with random weights, packed, and a run that is finished, archived."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from random_models import write_results
 
+from renal.apply.archive import gather, write_archive
 from renal.apply.export import export
 from renal.apply.package import read_package
-from renal.recipe import check_configuration
+from renal.evaluate.collect import collect_scores
+from renal.evaluate.comparison import compare
+from renal.evaluate.evaluation import evaluate
+from renal.evaluate.settings import Merging
+from renal.image.volume import read_header, read_label, write_like
+from renal.recipe import check_configuration, load_methods, models_of, row
+from renal.report.comparison import write_comparison
+from renal.report.tables import write_tables
 
 from ..recipe.helpers import configuration_values
 
@@ -44,3 +53,48 @@ def packed(tmp_path_factory, checked) -> Path:
 @pytest.fixture
 def opened(packed):
     return read_package(packed)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, checked):
+    """Two rows on three cases, scored and tabulated, and the folder of it; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished_run")
+    configuration = tiny_configuration(
+        folder,
+        methods=["resvnet", "nnunet_segmentations"],
+        overrides={
+            "resvnet": {"stages": TINY},
+            "nnunet_segmentations": {"external": {"folder": str(folder / "elsewhere")}},
+        },
+    )
+    results, labelled = configuration.results, [case for case in checked if case.labelled]
+    write_results(configuration, labelled)
+    (results / "folds.csv").write_text("# folds=2\ncase,fold,batch\n")
+    recipes = load_methods(configuration)
+    names = [case.name for case in labelled]
+    rows = {name: row(recipes, name, names) for name in configuration.methods}
+    for place, (name, told) in enumerate(rows.items(), start=1):
+        segmentations = results / name / "segmentation"
+        for case in labelled:
+            header = read_header(Path(case.label))
+            truth = np.roll(read_label(header), place, axis=2)
+            write_like(segmentations / f"{case.name}.nii.gz", truth, header)
+        for fold, cases in enumerate((labelled[:2], labelled[2:])):
+            path = results / name / "scores" / f"fold{fold}.csv"
+            settings = Merging(family=told.family)
+            evaluate(cases, segmentations, {}, settings, path, name=name, fold=fold)
+        parts = sorted((results / name / "scores").glob("*.csv"))
+        collect_scores(parts, results / name / "scores.csv")
+    scores = [results / name / "scores.csv" for name in rows]
+    write_tables(scores, rows, results / "tables")
+    found = compare(scores, {name: models_of(recipes, name) for name in rows})
+    write_comparison(found, rows, results / "tables")
+    return configuration, folder
+
+
+@pytest.fixture(scope="session")
+def archived(finished_run, tmp_path_factory) -> Path:
+    """The archive of a run; not to be changed."""
+    path = tmp_path_factory.mktemp("archived") / "run.zip"
+    write_archive(path, *gather(finished_run[0], segmentations=True))
+    return path

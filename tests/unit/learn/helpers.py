@@ -13,6 +13,7 @@ from renal import recipe
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, write_index
 from renal.learn import training
+from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples, read_cases
 from renal.learn.drawings import drawing_of
 from renal.learn.launch import only_writer, stop_signal
@@ -107,7 +108,7 @@ def train_with(
 ) -> None:
     """As the step does it."""
     defaults = {"seed": 5, "threads": 1, "bfloat16_on_cpu": False, "name": "tiny"}
-    defaults |= {"write": write_results, "memory": GpuMemory, "code": ""}
+    defaults |= {"write": write_results, "memory": GpuMemory, "watch": end_if_collapsed, "code": ""}
     with only_writer(output), stop_signal(minutes) as stop:
         training.train([prepared], settings, output, stop=stop, **{**defaults, **keywords})
 

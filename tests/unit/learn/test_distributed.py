@@ -46,8 +46,8 @@ def prepared(tmp_path_factory):
     return folder
 
 
-def train(prepared, output, processes, minutes=None):
-    settings = Training.model_validate(SETTINGS)
+def train(prepared, output, processes, minutes=None, **changes):
+    settings = Training.model_validate(SETTINGS | changes)
     arguments = ["train", "--prepared", prepared, "--settings", settings.model_dump_json()]
     arguments += ["--seed", "3", "--name", "tiny", "--output", output]
     arguments += ["--log", output.with_suffix(".log")]
@@ -92,6 +92,16 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path):
     assert read_run(two)["processes"] == 2
     # One process speaks for both.
     assert two.with_suffix(".log").read_text().count("epoch 3/3") == 1
+
+
+def test_two_processes_end_together_where_they_learn_nothing(prepared, tmp_path):
+    """At such a rate one step saturates every probability."""
+    wild = {"optimizer": {"name": "adam", "learning_rate": 0.3}, "epochs": 50, "collapse_steps": 3}
+    ended = train(prepared, tmp_path / "two", 2, **wild)
+    assert ended.returncode == 1
+    told = (tmp_path / "two.log").read_text()
+    assert told.count("the training has collapsed") == 1
+    assert not (tmp_path / "two/model.safetensors").exists()
 
 
 @pytest.mark.parametrize(

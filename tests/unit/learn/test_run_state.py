@@ -223,6 +223,7 @@ from renal.learn.launch import StopFlag
 from renal.learn.memory import GpuMemory
 from renal.learn.results import write_results
 from renal.learn.settings import Training
+from renal.learn.collapse import end_if_collapsed
 
 training.torch.cuda.is_available = lambda: False
 training.SECONDS_BETWEEN_STATES = 0.0
@@ -237,7 +238,7 @@ training._epoch = killed
 settings = Training.model_validate_json(sys.argv[3])
 training.train([Path(sys.argv[1])], settings, Path(sys.argv[2]), seed=5, threads=1,
                bfloat16_on_cpu=False, name="tiny", stop=StopFlag(), write=write_results,
-               memory=GpuMemory, code="")
+               memory=GpuMemory, watch=end_if_collapsed, code="")
 """
 
 

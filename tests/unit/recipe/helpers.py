@@ -134,6 +134,7 @@ def two_stages(first: dict | None = None, mask: bool = False, **changes: object)
 
 
 TELLS_SLICES = {
+    "geometry": {"size": [32, 64, 64]},  # more than the 32 voxels that are one at its deepest level
     "training": {
         "target": "slices",
         "sampler": {"name": "slices"},

@@ -73,14 +73,34 @@ def test_several_regions_must_be_repeated_to_make_stacks_of_one_size():
     recipe.load_method("resvnet", {"stages": {"tumour": single}})
 
 
-def test_instance_normalization_of_a_single_voxel_is_refused():
-    stage = {
-        "geometry": {"size": [16, 16, 16]},
-        "training": {"network": {"normalization": "instance"}},
-    }
+# A last batch may have one example, so that of a channel one value is left.
+ONE_VOXEL = {
+    "resvnet whole": {"geometry": {"size": [16, 16, 16]}},
+    "mrbnet zrange": {"geometry": {"size": [None, 32, 32]}},
+    "mrbnet locate": {"geometry": {"size": [None, 16, 16]}},
+    "mrbnet segment": {"training": {"sampler": {"size": [16, 16, 16]}}},
+    "damnet fine": {"training": {"sampler": {"size": [4, 32, 32]}}},
+    "msvnet tumour": {"geometry": {"size": [None, 16, 16]}},
+}
+
+
+@pytest.mark.parametrize("place", ONE_VOXEL)
+def test_normalization_of_a_single_voxel_is_refused(place):
+    method, stage = place.split()
     with pytest.raises(InputError) as error:
-        recipe.load_method("resvnet", {"stages": {"whole": stage}})
-    assert_one_line(error, "stages.whole", "instance normalisation")
+        recipe.load_method(method, {"stages": {stage: ONE_VOXEL[place]}})
+    assert_one_line(error, f"stages.{stage}", "batch and instance normalisation")
+
+
+def test_a_single_voxel_that_nothing_normalizes_is_legal():
+    plain = nested("stages.whole.geometry.size", [16, 16, 16])
+    assert recipe.load_method("resvnet_plain", plain).stages["whole"].geometry.size == (16, 16, 16)
+
+
+def test_a_stopping_that_never_stops_is_refused():
+    with pytest.raises(InputError) as error:
+        recipe.load_method("mrbnet", nested("stages.zrange.training.stopping.minimum_rate", None))
+    assert_one_line(error, "stopping", "patience or minimum_rate")
 
 
 def test_regions_of_an_unknown_stage():

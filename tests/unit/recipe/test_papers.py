@@ -47,7 +47,7 @@ def test_resvnet_learns_as_the_paper_says(resvnet):
         assert training.network.name == "res_vnet_cascade"
         assert training.network.width == 16
         assert training.network.dropout == 0.3
-        assert training.network.normalization == "none"
+        assert training.network.normalization == "instance"  # the paper is silent
         assert training.loss == DiceLoss(name="dice", squared=True)
         assert training.optimizer == Adam(name="adam", learning_rate=1e-3)
         assert training.epochs == 500
@@ -55,6 +55,15 @@ def test_resvnet_learns_as_the_paper_says(resvnet):
             Rotation(name="rotation", degrees=90, fill=fill),
             Flip(name="flip", probability=0.5),
         )
+
+
+def test_resvnet_plain_differs_by_what_public_code_leaves_out(resvnet, everything):
+    plain = everything["resvnet_plain"]
+    for name, stage in resvnet.stages.items():
+        network = stage.training.network.model_copy(update={"normalization": "none"})
+        training = stage.training.model_copy(update={"network": network})
+        assert plain.stages[name] == stage.model_copy(update={"training": training})
+    assert (plain.merge, plain.family) == (resvnet.merge, resvnet.family)
 
 
 def test_resvnet_cleans_and_merges_as_the_paper_says(resvnet):
@@ -136,7 +145,7 @@ PAPERS = {
                 "training.schedule.name": "plateau",
                 "training.schedule.factor": 0.1,
                 "training.schedule.patience": 3,
-                "training.stopping.patience": 30,
+                "training.stopping.minimum_epochs": 30,
                 "training.stopping.minimum_rate": 1e-6,
                 "training.augmentation.0.degrees": 30,
                 "training.augmentation.1.name": "flip",

@@ -29,11 +29,11 @@ def test_curves(tmp_path, epochs):
 def test_curves_of_watched_cases_are_dashed_in_the_folds_colour(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(curves, "save", lambda figure, _: drawn.update(axes=figure.axes))
-    columns = "epoch,learning_rate,loss,dice"
+    columns = "epoch,learning_rate,loss,dice,foreground,gradient_norm"
     watched = tmp_path / "watched.csv"
-    watched.write_text(f"{columns},validation_loss,validation_dice\n1,0.1,0.9,0.1,0.8,0.3\n")
+    watched.write_text(f"{columns},validation_loss,validation_dice\n1,0.1,0.9,0.1,0.02,3,0.8,0.3\n")
     plain = tmp_path / "plain.csv"
-    plain.write_text(f"{columns}\n1,0.1,0.9,0.2\n")
+    plain.write_text(f"{columns}\n1,0.1,0.9,0.2,0,0\n")
     draw_curves({"fold0": watched, "fold1": plain}, "tiny", tmp_path / "unused.png")
     plt.close("all")
     lines = [
@@ -44,7 +44,11 @@ def test_curves_of_watched_cases_are_dashed_in_the_folds_colour(tmp_path, monkey
         [("-", [0.9]), ("--", [0.8]), ("-", [0.9])],
         [("-", [0.1]), ("--", [0.3]), ("-", [0.2])],
         [("-", [0.1]), ("-", [0.1])],
+        [("-", [3]), ("-", [0])],
+        [("-", [0.02]), ("-", [0])],
     ]
+    scales = [panel.get_yscale() for panel in drawn["axes"]]
+    assert scales == ["linear", "linear", "linear", "log", "linear"]
     one, dashed, other = (line.get_color() for line in drawn["axes"][0].get_lines())
     assert one == dashed != other
 
@@ -58,7 +62,7 @@ def test_curves_of_nnunet_which_tells_the_dice_of_held_out_patches_alone(tmp_pat
     draw_curves({"fold0": path}, "tiny", tmp_path / "unused.png")
     plt.close("all")
     lines = [[line.get_linestyle() for line in panel.get_lines()] for panel in drawn["axes"]]
-    assert lines == [["-", "--"], ["--"], ["-"]]
+    assert lines == [["-", "--"], ["--"], ["-"], [], []]
 
 
 def test_pictures_repeat_to_the_byte(tmp_path):

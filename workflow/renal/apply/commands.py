@@ -17,6 +17,7 @@ from renal.labels import KITS19, Labels
 if TYPE_CHECKING:
     from renal.apply.dicom_input import DicomOptions
     from renal.apply.package import PackageFile
+    from renal.recipe import Configuration
 
 log = logging.getLogger("renal")
 
@@ -35,22 +36,9 @@ def scheme(text: str) -> Labels:
 
 def export(a: argparse.Namespace) -> Work:
     """Pack a trained row into one file."""
-    from snakemake.utils import update_config
-
     from renal.apply.export import export
-    from renal.recipe import check_configuration
-    from renal.recipe.strict_yaml import read_mapping
 
-    def work() -> None:
-        values: dict[str, object] = {}
-        base = Path("config.yaml")
-        for path in [*([base] if base.exists() else []), *a.configfile]:
-            update_config(values, read_mapping(path))
-        if not values:
-            raise InputError("config.yaml: missing: run this in the workflow's folder")
-        export(a.row, check_configuration(values), a.to)
-
-    return work
+    return lambda: export(a.row, _configuration(a.configfile), a.to)
 
 
 def inspect(a: argparse.Namespace) -> Work:
@@ -64,6 +52,43 @@ def inspect(a: argparse.Namespace) -> Work:
             for model in stage.models:
                 file.weights(model)
         print(described(file))
+
+    return work
+
+
+def archive(a: argparse.Namespace) -> Work:
+    """Pack a finished run's tables, scores and provenance into one file for reviewers."""
+    from renal.apply.archive import gather, write_archive
+    from renal.apply.stored import file_digest
+    from renal.apply.verify import verify
+    from renal.files import replacing
+
+    def work() -> None:
+        run, files = gather(_configuration(a.configfile), segmentations=a.segmentations)
+        with replacing(a.output) as temporary:
+            write_archive(temporary, run, files)
+            if differences := verify(temporary).differences:
+                raise InputError(
+                    "\n".join(["the results do not fit each other:", *differences])
+                    + "\nrun the workflow again"
+                )
+        log.info("%s: %d files, SHA-256 %s", a.output, len(files), file_digest(a.output))
+
+    return work
+
+
+def verify(a: argparse.Namespace) -> Work:
+    """Compute an archived run's tables from its scores, and scores from segmentations."""
+    from renal.apply.verify import verify
+
+    def work() -> None:
+        found = verify(a.archive, a.data, threads=a.threads)
+        for compared in found.compared:
+            log.info("compared: %s", compared)
+        if found.differences:
+            counted = f"{a.archive}: {len(found.differences)} things differ:"
+            raise InputError("\n".join([counted, *found.differences]))
+        log.info("nothing differs")
 
     return work
 
@@ -159,6 +184,22 @@ def label_descriptions(a: argparse.Namespace) -> Work:
     return lambda: write_label_descriptions(a.to, a.labels)
 
 
+def _configuration(files: list[Path]) -> "Configuration":
+    """The configuration of the working folder, as Snakemake merges it."""
+    from snakemake.utils import update_config
+
+    from renal.recipe import check_configuration
+    from renal.recipe.strict_yaml import read_mapping
+
+    values: dict[str, object] = {}
+    base = Path("config.yaml")
+    for path in [*([base] if base.exists() else []), *files]:
+        update_config(values, read_mapping(path))
+    if not values:
+        raise InputError("config.yaml: missing: run this in the workflow's folder")
+    return check_configuration(values)
+
+
 def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
     """Where the CTs are, for as long as they are needed."""
     if (a.input is None) == (a.from_dicomweb is None):
@@ -218,9 +259,19 @@ def add_commands(
     parser = add(export)
     parser.add_argument("row", help="a method of config.yaml")
     parser.add_argument("--to", type=Path, required=True, help="file to write: NAME.renal")
+    _add_configfile(parser)
+    parser = add(archive)
+    parser.add_argument("output", type=Path, help="file to write: NAME.zip")
     parser.add_argument(
-        "--configfile", type=Path, nargs="+", default=[], help="as Snakemake has it"
+        "--segmentations", action="store_true", help="with those of all cases that were scored"
     )
+    _add_configfile(parser)
+    parser = add(verify)
+    parser.add_argument("archive", type=Path, help="what archive wrote")
+    parser.add_argument(
+        "--data", type=Path, help="the data set, or a folder of its label maps, to score against"
+    )
+    _add_threads(parser, "cases at a time")
     parser = add(inspect)
     parser.add_argument("package", type=Path, help="what export wrote")
     parser = add(segment)
@@ -235,9 +286,7 @@ def add_commands(
     parser.add_argument(
         "--bfloat16-on-cpu", action="store_true", help="faster on CPUs that have it"
     )
-    parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use"
-    )
+    _add_threads(parser, "cores to use")
     _add_dicom_arguments(parser)
     parser = add(compare_labels)
     parser.add_argument("first", type=Path, help="data set, or folder of label maps, to be scored")
@@ -252,14 +301,23 @@ def add_commands(
         help="label scheme of both, or of each; default: kits19",
     )
     parser.add_argument("--to", type=Path, help="folder for labels.csv and labels.md")
-    parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cases at a time"
-    )
+    _add_threads(parser, "cases at a time")
     parser = add(series)
     parser.add_argument("folder", type=Path, help="folder of DICOM files, also nested")
     parser = add(label_descriptions)
     parser.add_argument("--to", type=Path, required=True, help="folder to write")
     parser.add_argument("--labels", type=scheme, default=KITS19, help="label scheme")
+
+
+def _add_configfile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], help="as Snakemake has it"
+    )
+
+
+def _add_threads(parser: argparse.ArgumentParser, told: str) -> None:
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=cores, help=told)
 
 
 def _add_dicom_arguments(parser: argparse.ArgumentParser) -> None:

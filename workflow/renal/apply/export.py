@@ -1,7 +1,6 @@
 """A trained row packed into one file."""
 
 import csv
-import hashlib
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,6 +14,7 @@ from renal.apply.package import (
     WholeVolume,
     write_package,
 )
+from renal.apply.stored import file_digest
 from renal.errors import InputError
 from renal.files import read_json
 from renal.handover.checked import CheckedCase, read_checked
@@ -99,7 +99,7 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
             merged=merged,
             merging=settings,
             provenance=_provenance(row, results, recipes, models, settings.regions or labels.names),
-            hashes={name: _digest(path) for name, path in models.items()},
+            hashes={name: file_digest(path) for name, path in models.items()},
         ),
         models,
     )
@@ -133,11 +133,6 @@ def _without_beginning(stage: Prediction) -> Prediction:
         return stage
     network = stage.network.model_copy(update={"pretrained": None})
     return stage.model_copy(update={"network": network})
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _provenance(

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from renal.apply.stored import check_stored, file_digest, write_stored
 from renal.errors import InputError
 from renal.evaluate.settings import Merging
 from renal.files import replacing
@@ -27,7 +28,6 @@ FORMAT = 1  # of packages; one more whenever an older program could not read a n
 DESCRIPTION = "package.json"
 LARGEST_DESCRIPTION = 1 << 24  # bytes
 MODEL = re.compile(r"models/[a-z][a-z0-9_]*/[a-z][a-z0-9_]*/fold\d+\.safetensors")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can state
 
 # A stage of a recipe: both names, since stages of several recipes may be averaged.
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*/[a-z][a-z0-9_]*$")]
@@ -210,10 +210,8 @@ def write_package(path: Path, package: Package, models: dict[str, Path]) -> None
     """
     default = {"scheme"} if package.scheme == KITS19 else None  # earlier programs know no other
     description = json.dumps(package.model_dump(mode="json", exclude=default), indent=1) + "\n"
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(DESCRIPTION, EPOCH), description)
-        for name, model in sorted(models.items()):
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), model.read_bytes())
+    with replacing(path) as temporary:
+        write_stored(temporary, {DESCRIPTION: description.encode(), **dict(sorted(models.items()))})
 
 
 def read_package(path: Path) -> PackageFile:
@@ -226,8 +224,7 @@ def read_package(path: Path) -> PackageFile:
         what it says it holds.
     """
     try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = file_digest(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_members(path, members)
@@ -250,12 +247,8 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         if member.filename != DESCRIPTION and not MODEL.fullmatch(member.filename):
             raise _damaged(path, f"{member.filename[:80]!r} is no part of a package")
-        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-            raise _damaged(path, f"{member.filename} is compressed or encrypted")
-    sizes = [max(member.file_size, member.compress_size) for member in members]
-    largest = sizes[names.index(DESCRIPTION)]
-    if len(set(names)) < len(names) or sum(sizes) > path.stat().st_size:
-        raise _damaged(path, "its parts overlap")
+    check_stored(path, members)
+    largest = members[names.index(DESCRIPTION)].file_size
     if largest > LARGEST_DESCRIPTION:
         raise _damaged(path, f"{DESCRIPTION} has {largest} bytes")
 

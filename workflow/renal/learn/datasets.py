@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,13 +36,7 @@ class MappedFiles(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> "MappedFiles": ...
-    def __getitem__(self, index: int | slice) -> "np.ndarray | MappedFiles":
-        if isinstance(index, slice):
-            return MappedFiles(self._paths[index])
+    def __getitem__(self, index: Any) -> Any:
         return read_array(self._paths[index])
 
 

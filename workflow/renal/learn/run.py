@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of every step: loss, norm of the gradient of all parameters, Dice (mean and lowest of the maps),
+# share of predicted foreground, and the largest difference of probabilities within a map.
+NOTED = ("loss", "gradient", "dice", "lowest_dice", "foreground", "spread")
+
 
 class Run:
     """All that changes while a network is trained, and what decides how.
@@ -57,6 +61,7 @@ class Run:
         self.labels = labels
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] = {}
+        self.steps: dict[str, list[float]] = {}  # what was `NOTED` of those of the last epoch
 
     def state(self) -> dict[str, Any]:
         """What a stopped run needs, for torch.save."""

@@ -29,6 +29,7 @@ class Progress:
     seconds: float = 0.0
     kept: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    collapse: dict[str, float] = field(default_factory=dict)  # its signs: renal.learn.collapse
 
 
 def fingerprint_of(

@@ -28,10 +28,20 @@ Target = Name | Classes | Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 class Stopping(Strict):
-    """Stop after `patience` epochs without a better loss, or below a learning rate."""
+    """Stop after `patience` epochs without a better loss, or after one below a learning rate.
 
-    patience: PositiveInt
+    Both from `minimum_epochs` on.
+    """
+
+    patience: PositiveInt | None = None
     minimum_rate: PositiveFloat | None = None
+    minimum_epochs: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Stopping":
+        if self.patience is None and self.minimum_rate is None:
+            raise ValueError("stopping needs patience or minimum_rate, or never stops anything")
+        return self
 
 
 class Validation(Strict):
@@ -61,7 +71,8 @@ class Acceleration(Strict):
 class Training(Strict):
     """Everything that decides a trained model, apart from the data.
 
-    `gpus` share every batch of `batch_size` examples.
+    `gpus` share every batch of `batch_size` examples. Where a training has learned nothing for
+    `collapse_steps` steps in a row (learn/collapse.py), it ends without a model.
     """
 
     target: Target
@@ -73,6 +84,7 @@ class Training(Strict):
     optimizer: Optimizer
     schedule: Schedule
     epochs: PositiveInt
+    collapse_steps: PositiveInt = 200
     stopping: Stopping | None = None
     validation: Validation | None = None
     batch_size: PositiveInt

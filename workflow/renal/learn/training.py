@@ -5,31 +5,26 @@ again draws what an uninterrupted run would have drawn, and ends with the same b
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from renal.errors import InputError, Stopped
+from renal.errors import Stopped
 from renal.labels import KITS19, Labels
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Case, Examples, read_cases, split
 from renal.learn.device import choose_device, forward_pass, place
-from renal.learn.distributed import agreed, processes, rank
+from renal.learn.distributed import Outputs, agreed, processes, rank
 from renal.learn.drawings import drawing_of
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
-from renal.learn.run import Run, best_epoch
-from renal.learn.run_state import (
-    Progress,
-    fingerprint_of,
-    read_state,
-    write_state,
-)
+from renal.learn.run import NOTED, Run, best_epoch
+from renal.learn.run_state import Progress, fingerprint_of, read_state, write_state
 from renal.learn.schedules import learning_rate
 from renal.learn.targets import encode, foreground_maps, probabilities
 
@@ -41,7 +36,9 @@ log = logging.getLogger(__name__)
 
 WritesResults = Callable[[Path, Run, Examples, Examples, str, torch.device], None]
 ManagesMemory = Callable[[list[Case], torch.device], Any]
+WatchesRun = Callable[[Run, Path], None]
 
+VOXELS = (0, 2, 3, 4)  # axes of a batch's voxels
 SECONDS_BETWEEN_STATES = 60.0
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -59,6 +56,7 @@ def train(
     pretrain: Callable[[torch.nn.Module], None] | None = None,
     write: WritesResults,
     memory: ManagesMemory,
+    watch: WatchesRun,
     code: str,
     labels: Labels = KITS19,
 ) -> None:
@@ -89,6 +87,8 @@ def train(
         another way of writing trains nothing again.
     memory : callable
         Makes what sees to a GPU's memory, see `renal.learn.memory`.
+    watch : callable
+        Looks at a run after each epoch, and ends one that learns nothing: `renal.learn.collapse`.
     code : str
         Hash of the code that decides the model: with another one a state is not continued.
     labels : Labels
@@ -97,7 +97,7 @@ def train(
     Raises
     ------
     InputError
-        If the loss is no longer a number, or a GPU has too little memory.
+        If the run learns nothing any more, or a GPU has too little memory.
     Stopped
         Once `stop` is set: at the end of the epoch, once the state is stored, or within it if it
         goes on for long; then an earlier state is there.
@@ -137,11 +137,7 @@ def train(
         progress.epoch += 1
         progress.seconds = before + time.monotonic() - started
         progress.history.append(row)
-        if not math.isfinite(row["loss"]):
-            raise InputError(
-                f"{output}: the loss of epoch {progress.epoch} is not a number: "
-                "lower the learning rate in config.yaml's overrides"
-            )
+        watch(run, output)
         run.keep_best()
         now, last = time.monotonic(), is_over(settings, progress.history)
         stopping = agreed(stop.is_set)
@@ -168,12 +164,12 @@ def is_over(settings: "Training", history: list[dict[str, float]]) -> bool:
     if len(history) >= settings.epochs:
         return True
     stopping = settings.stopping
-    if stopping is None or not history:
+    if stopping is None or len(history) < stopping.minimum_epochs:
         return False
-    if len(history) - 1 - best_epoch(history) >= stopping.patience:
+    waited, rate = len(history) - 1 - best_epoch(history), learning_rate(settings, history)
+    if stopping.patience is not None and waited >= stopping.patience:
         return True
-    lowest = stopping.minimum_rate
-    return lowest is not None and learning_rate(settings, history) < lowest
+    return stopping.minimum_rate is not None and waited > 0 and rate < stopping.minimum_rate
 
 
 def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
@@ -189,24 +185,26 @@ def _epoch(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float]:
         group["lr"] = rate
     run.network.train()
     order = run.drawing.order(epoch)
-    losses, scores, of_examples = [], [], []
+    noted, of_examples = [], []
     for _, image, label in examples.batches(order, seed):
         _stop_if_overdue(stop, epoch)
         image, label = examples.spared(augment, image, label, settings.augmentation)
         target = encode(label, settings.target, labels)
         truth = Truth(target, label, image, epoch)
-        loss, outputs = examples.spared(training_step, run, truth)
-        found = probabilities(outputs[-1], settings.target, labels) > 0.5
-        there = foreground_maps(target, settings.target, labels)
-        losses.append(loss)
-        scores.append(_dice(found, there, (0, 2, 3, 4)).mean())
+        loss, gradient, outputs = examples.spared(training_step, run, truth)
+        likely = probabilities(outputs[-1], settings.target, labels)
+        found, there = likely > 0.5, foreground_maps(target, settings.target, labels)
+        dice, share = _dice(found, there, VOXELS), found.sum() / found.numel()
+        spread = (likely.amax(VOXELS) - likely.amin(VOXELS)).amax()
+        noted.append(torch.stack([loss, gradient, dice.mean(), dice.amin(), share, spread]))
         of_examples.append(_dice(found, there, (2, 3, 4)).mean(1))
     run.drawing.record(order, torch.cat(of_examples))
+    run.steps = dict(zip(NOTED, torch.stack(noted).T.tolist(), strict=True))
     return {
         "epoch": epoch + 1,
         "learning_rate": rate,
-        "loss": float(torch.stack(losses).mean()),
-        "dice": float(torch.stack(scores).mean()),
+        **{name: fmean(run.steps[name]) for name in ("loss", "dice", "foreground")},
+        "gradient_norm": median(run.steps["gradient"]),
     }
 
 
@@ -224,9 +222,8 @@ def _validate(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float
             loss = training_loss(outputs, truth, settings)
             found = probabilities(outputs[-1], settings.target, labels) > 0.5
             there = foreground_maps(truth.target, settings.target, labels)
-            dice = _dice(found, there, (0, 2, 3, 4))
             losses.append(loss * len(part))
-            scores.append(dice.mean() * len(part))
+            scores.append(_dice(found, there, VOXELS).mean() * len(part))
     return {
         "validation_loss": float(torch.stack(losses).sum()) / len(examples),
         "validation_dice": float(torch.stack(scores).sum()) / len(examples),
@@ -238,13 +235,15 @@ def _stop_if_overdue(stop: "StopFlag", epoch: int) -> None:
         raise Stopped(f"stopped within epoch {epoch + 1}: run again to go on from the last state")
 
 
-def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, Outputs]:
     """Forward, backward and update on one batch, (batch, channels, z, y, x) float on the device.
 
     Returns
     -------
     loss : torch.Tensor
         Detached scalar, left on the device so that a GPU need not wait for it.
+    gradient : torch.Tensor
+        Norm of the gradient of all parameters, likewise.
     outputs : tuple of torch.Tensor
         Detached logits.
     """
@@ -253,9 +252,12 @@ def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, tuple[torch.Ten
         outputs = run.forward(truth.image)
     loss = training_loss(outputs, truth, run.settings)
     run.scaler.scale(loss).backward()
+    run.scaler.unscale_(run.optimizer)
+    gradients = (p.grad for p in run.network.parameters() if p.grad is not None)
+    norm = torch.nn.utils.get_total_norm(gradients)
     run.scaler.step(run.optimizer)
     run.scaler.update()
-    return loss.detach(), tuple(output.detach() for output in outputs)
+    return loss.detach(), norm, tuple(output.detach() for output in outputs)
 
 
 def _dice(found: torch.Tensor, truth: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
@@ -268,9 +270,7 @@ def _dice(found: torch.Tensor, truth: torch.Tensor, axes: tuple[int, ...]) -> to
 def _progress_line(row: dict[str, float], progress: Progress, epochs: int) -> str:
     left = progress.seconds / progress.epoch * (epochs - progress.epoch)
     time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
-    watched = ""
-    if "validation_dice" in row:
-        watched = f", validation Dice {row['validation_dice']:.3f}"
+    watched = f", validation Dice {row['validation_dice']:.3f}" if "validation_dice" in row else ""
     return (
         f"epoch {progress.epoch}/{epochs}, loss {row['loss']:.3f}, "
         f"training Dice {row['dice']:.3f}{watched}, at most {time_left} left"

@@ -80,12 +80,11 @@ class Stage(Strict):
                     f"geometry.size, patch or window give the network {list(size)} voxels, but "
                     f"{network.name} needs multiples of {divisor} along {axis}"
                 )
-        if network.normalizes_space and all(
-            length is None or length <= divisor for _, length, divisor in parts
-        ):
+        deep = list(zip(size, network.deepest, strict=True))[1 if network.flat else 0 :]
+        if network.normalizes_voxels and all(length and length <= one for length, one in deep):
             raise ValueError(
                 f"geometry.size gives the network {list(size)} voxels, one at its deepest level, "
-                "which instance normalisation cannot normalise: use a larger size"
+                "which batch and instance normalisation cannot normalise: use a larger size"
             )
 
 

@@ -25,6 +25,19 @@ def test_parameter_count_of_res_unet_is_that_of_the_public_code():
     assert parameter_count(network) - parameter_count(single) == (256 + 1) + (128 + 1) + (64 + 1)
 
 
+def test_logits_differ_from_the_beginning():
+    """Public code's weights; from torch's own their deviation is some hundredths at most."""
+    torch.manual_seed(0)
+    network = res_unet.Network(1, 1, width=8, dropout=0.3, supervised=True).eval()
+    for layer in layers_of(network.encoders, nn.Conv3d):
+        fan_in = layer.weight[0].numel()
+        assert layer.weight.std().item() == pytest.approx((2 / 1.0625 / fan_in) ** 0.5, rel=0.2)
+        assert not layer.bias.any()
+    with torch.inference_mode():
+        outputs = network(torch.randn(1, 1, 16, 32, 32))
+    assert all(0.1 < output.std() < 3 for output in outputs)
+
+
 @pytest.mark.parametrize("channels_out", [1, 2])
 def test_four_outputs_have_full_size(channels_out):
     network = res_unet.Network(1, channels_out, **RES_UNET)

@@ -8,7 +8,7 @@ from renal.learn.networks import build_network, res_vnet_cascade
 from renal.learn.networks.settings import ResVNetCascade
 from tests.unit.learn.networks.helpers import layers_of, parameter_count
 
-PAPER = {"width": 16, "dropout": 0.3, "normalization": "none"}
+PUBLIC = {"width": 16, "dropout": 0.3, "normalization": "none"}
 SMALL = {"width": 2, "dropout": 0.3, "normalization": "none"}
 
 
@@ -20,11 +20,18 @@ def cascade(**changes: object) -> nn.Module:
 def test_parameter_count_is_that_of_the_public_code():
     # The meta device makes shapes without numbers: 18.6 million of them would take a second.
     with torch.device("meta"):
-        settings = ResVNetCascade(name="res_vnet_cascade", **PAPER)
+        settings = ResVNetCascade(name="res_vnet_cascade", **PUBLIC)
         network = build_network(settings, 1, "kidney")
     assert parameter_count(network.half_size) == 9_324_721
     # The second net has one more input channel, seen by 16 kernels of 27 weights.
     assert parameter_count(network.full_size) == 9_324_721 + 16 * 27
+
+
+def test_normalization_adds_a_scale_and_a_shift_of_every_channel():
+    with torch.device("meta"):
+        network = res_vnet_cascade.ResVNet(1, **{**PUBLIC, "normalization": "instance"})
+    channels = sum(layer.num_features for layer in layers_of(network, nn.InstanceNorm3d))
+    assert parameter_count(network) == 9_330_065 == 9_324_721 + 2 * channels
 
 
 def test_networks_are_built_by_name_from_a_recipe():
@@ -104,7 +111,7 @@ def test_dilations_and_convolutions_are_those_of_the_public_code():
 
 def test_width_doubles_from_level_to_level():
     with torch.device("meta"):
-        network = res_vnet_cascade.ResVNet(1, **PAPER)
+        network = res_vnet_cascade.ResVNet(1, **PUBLIC)
     encoders = [layers_of(encoder, nn.Conv3d)[-1].out_channels for encoder in network.encoders]
     decoders = [network.deepest_decoder, *network.decoders]
     assert encoders == [16, 32, 64, 128]

@@ -12,6 +12,17 @@ ENCODER_DILATIONS = ((1, 1), (1, 1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 3, 2)
 
 
+def _initialised(layer: nn.Module) -> None:
+    """As public code begins: He's normal weights for a leaky slope of a quarter, no biases.
+
+    Nothing normalises here, and from torch's own beginning logits differ by some hundredths.
+    """
+    if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(layer.weight, 0.25)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
 def _activated(layer: nn.Module, channels: int) -> nn.Sequential:
     return nn.Sequential(layer, nn.PReLU(channels))
 
@@ -76,6 +87,7 @@ class Network(nn.Module):
             nn.Conv3d(width, channels_out, 1)
             for width in ([bottom, *widths[:0:-1]] if supervised else widths[1:2])
         )
+        self.apply(_initialised)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Logits of an image (batch, 1, z, y, x), from the coarsest level to the finest.

@@ -57,7 +57,7 @@ class ResVNet(nn.Module):
     dropout : float
         Share of activations dropped after every block but the first and the last.
     normalization : {"none", "instance"}
-        The paper has none.
+        The paper says nothing of it, and public code has none.
     """
 
     def __init__(self, channels_in: int, width: int, dropout: float, normalization: str) -> None:

@@ -46,7 +46,12 @@ class NetworkSettings(Strict):
         Memory that a voxel of a batch takes in training, in kB, measured on a CPU in bfloat16 at
         the width of the recipe.
     normalizes_space : bool
-        Whether it normalises over the voxels of a channel alone, of which there must be several.
+        Whether it normalises over the voxels of a channel alone.
+    normalizes_voxels : bool
+        Whether it normalises over voxels, of one example or of a batch, whose last may have one: of
+        a channel there must be several.
+    deepest : tuple of int
+        How many voxels (z, y, x) of the input are one at the deepest level.
     channels_last : bool
         Whether all its layers compute on a GPU with channels as the innermost axis in memory, as
         tensor cores want them: layers that do not would copy all to and fro.
@@ -75,6 +80,14 @@ class NetworkSettings(Strict):
     @property
     def normalizes_space(self) -> bool:
         return False
+
+    @property
+    def normalizes_voxels(self) -> bool:
+        return self.normalizes_space
+
+    @property
+    def deepest(self) -> Size:
+        return self.divisor
 
     @property
     def channels_last(self) -> bool:
@@ -143,6 +156,10 @@ class UNet(NetworkSettings):
     @property
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
+
+    @property
+    def normalizes_voxels(self) -> bool:
+        return self.normalization != "group"
 
     @property
     def channels_last(self) -> bool:
@@ -222,6 +239,10 @@ class VNet2d5(NetworkSettings):
     def divisor(self) -> Size:
         return (1, 16, 16)
 
+    @property
+    def normalizes_voxels(self) -> bool:
+        return True
+
 
 class ResNet34Slices(NetworkSettings):
     """ResNet-34 that tells whether a slice holds anything (networks/resnet34_slices.py)."""
@@ -242,6 +263,14 @@ class ResNet34Slices(NetworkSettings):
     @property
     def divisor(self) -> Size:
         return (1, 1, 1)
+
+    @property
+    def normalizes_voxels(self) -> bool:
+        return True
+
+    @property
+    def deepest(self) -> Size:
+        return (1, 32, 32)
 
 
 class MRBUNet(NetworkSettings):
@@ -273,6 +302,10 @@ class MRBUNet(NetworkSettings):
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
 
+    @property
+    def normalizes_voxels(self) -> bool:
+        return True
+
 
 class DamNet(NetworkSettings):
     """A 2D network's features adapted to 3D, beside a 2D and a 3D path (networks/dam_net.py)."""
@@ -295,6 +328,10 @@ class DamNet(NetworkSettings):
     @property
     def divisor(self) -> Size:
         return (4, 32, 32)
+
+    @property
+    def normalizes_voxels(self) -> bool:
+        return True
 
     @model_validator(mode="after")
     def _possible(self) -> "DamNet":
