@@ -45,8 +45,10 @@ MERGING = json.dumps(
 
 
 @pytest.fixture
-def handed(monkeypatch):
+def handed(monkeypatch, tmp_path):
     """Runs a step up to the function that does its work, and gives what that was handed."""
+
+    monkeypatch.chdir(tmp_path)  # which the folder `out` is made in
 
     def run_step(module, name, *arguments):
         seen = {}

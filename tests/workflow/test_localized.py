@@ -205,7 +205,7 @@ def pretrained(tmp_path) -> Project:
     """DAM-Net on four tiny cases, with weights from an address that nobody answers."""
     write_phantom(tmp_path / "data", labelled=4, unlabelled=0, size=64)
     training = {
-        "sampler": {"size": [4, 32, 32], "per_case": 1},
+        "sampler": {"size": [8, 32, 32], "per_case": 1},
         "network": {
             "pretrained": {"file": WEIGHTS, "url": "https://127.0.0.1:9/x.pth", "sha256": "0" * 64}
         },

@@ -24,7 +24,10 @@ def test_results(uninterrupted, prepared):
         "state.lock",
     ]
     history = read_history(uninterrupted)
-    assert list(history[0]) == ["epoch", "learning_rate", "loss", "dice"]
+    assert list(history[0]) == [
+        *("epoch", "learning_rate", "loss", "dice"),
+        *("foreground", "gradient_norm"),
+    ]
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     network = build_network(training_settings().network, 1, "kidney")
     network.load_state_dict(load_file(uninterrupted / "model.safetensors"))
