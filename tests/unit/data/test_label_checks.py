@@ -99,6 +99,21 @@ def test_a_lesion_of_fat_is_no_wrong_label(phantom):
     assert not any("soft" in r for r in check_content(header, label, fatty, KITS19).remarks)
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_label_of_lesions_alone_is_held_against_the_image_too(phantom, kept):
+    """With a voxel of parenchyma or without any."""
+    header, label, volume = phantom
+    lesions = (label > 0) * np.uint8(2)
+    lesions[tuple(np.argwhere(label == 1)[0])] -= kept
+    remarks = check_content(header, lesions, volume, KITS19).remarks
+    assert any(remark.startswith("no parenchyma") for remark in remarks) != kept
+    air = np.where(lesions == 2, -1000, volume)
+    with pytest.raises(InputError, match=r"% of the kidney is (air|soft tissue)"):
+        check_content(header, lesions, air, KITS19)
+    with pytest.raises(InputError, match="use the label that belongs to the image"):
+        check_content(header, np.roll(lesions, len(label[0]) // 3, 1), volume, KITS19)
+
+
 def moved_to(label, volume, axis, low):
     """The kidneys, and what they lie on, moved to an edge."""
     box = bounding_box(label)

@@ -18,6 +18,8 @@ AFFINE_TOLERANCE_MM = 1e-3
 # Parenchyma with and without contrast is within these; fat, air and bone are not.
 SOFT_HU = (-50, 500)
 SOFT_LIMIT, SOFT_REMARK = 0.7, 0.92
+# Below it are air and lung, which no lesion is full of either.
+AIR_HU, AIR_LIMIT = -300, 0.3
 KIDNEY_LIMIT_ML, KIDNEY_REMARK_ML = (1, 6000), (60, 3000)
 ENDS = (("upper", "lower"), ("front", "back"), ("right", "left"))  # of the axes z, y and x
 APART_MM = 10  # of a lesion from the nearest kidney, from which it is told
@@ -79,7 +81,7 @@ def check_content(header: Header, label: np.ndarray, volume: np.ndarray, labels:
     if box is None:
         raise InputError(f"{header.path}: empty label: draw it, or exclude the case")
     parenchyma = labels.own_value(labels.regions[0])
-    counts, soft = _count(label[slices(box)], volume[slices(box)], parenchyma, labels.count)
+    counts, soft, air = _count(label[slices(box)], volume[slices(box)], labels.count)
     millilitres = counts * np.prod(header.spacing) / 1000
     regions = {
         region.name: round(float(millilitres[list(region.labels)].sum()), 3)
@@ -93,17 +95,22 @@ def check_content(header: Header, label: np.ndarray, volume: np.ndarray, labels:
         raise InputError(f"{header.path}: {words}: mend the label or exclude the case")
     if not KIDNEY_REMARK_ML[0] <= volume_ml <= KIDNEY_REMARK_ML[1]:
         remarks.append(words)
-    if counts[parenchyma]:
-        share = soft / counts[parenchyma]
-        least, most = SOFT_HU
-        words = f"{100 * share:.0f} % of the parenchyma is soft tissue ({least} to {most} HU)"
-        if share < SOFT_LIMIT:
-            raise InputError(
-                f"{header.path}: only {words}: turned, moved or another patient's? "
-                "use the label that belongs to the image"
-            )
-        if share < SOFT_REMARK:
-            remarks.append(f"only {words}: is the label in its place?")
+    marked = list(kidney.labels)
+    # Of the parenchyma alone where there is any, since lesions may hold fat or chalk.
+    judged, named = ([parenchyma], "parenchyma") if counts[parenchyma] else (marked, kidney.name)
+    if not counts[parenchyma]:
+        remarks.append("no parenchyma in the label: are its values right?")
+    share = soft[judged].sum() / counts[judged].sum()
+    least, most = SOFT_HU
+    words = f"{100 * share:.0f} % of the {named} is soft tissue ({least} to {most} HU)"
+    advice = "turned, moved or another patient's? use the label that belongs to the image"
+    if share < SOFT_LIMIT:
+        raise InputError(f"{header.path}: only {words}: {advice}")
+    if (share_of_air := air[marked].sum() / counts[marked].sum()) > AIR_LIMIT:
+        words = f"{100 * share_of_air:.0f} % of the {kidney.name} is air (below {AIR_HU} HU)"
+        raise InputError(f"{header.path}: {words}: {advice}")
+    if share < SOFT_REMARK:
+        remarks.append(f"only {words}: is the label in its place?")
     remarks += _cut_off(box, label.shape, kidney.name)
     remarks += _apart(label, box, header.spacing, parenchyma, labels)
     return Content(regions, remarks)
@@ -166,18 +173,15 @@ def _apart(
 
 
 def _count(
-    label: np.ndarray, volume: np.ndarray, parenchyma: int, values: int
-) -> tuple[np.ndarray, int]:
-    """Voxels of each label value, and those of the parenchyma that are soft tissue.
-
-    Of the parenchyma alone, since lesions may hold fat or chalk.
-    """
-    counts, soft = np.zeros(values, np.int64), 0
+    label: np.ndarray, volume: np.ndarray, values: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Voxels of each label value, those of them that are soft tissue, and those that are air."""
+    counts, soft, air = (np.zeros(values, np.int64) for _ in range(3))
     thickness = max(1, CHUNK // (label.shape[0] * label.shape[1]))
     for first in range(0, label.shape[2], thickness):
         part = np.s_[:, :, first : first + thickness]
-        hu = volume[part]
-        counts += np.bincount(label[part].ravel(order="K"), minlength=values)
-        inside = (label[part] == parenchyma) & (hu >= SOFT_HU[0]) & (hu <= SOFT_HU[1])
-        soft += int(np.count_nonzero(inside))
-    return counts, soft
+        hu, marked = volume[part], label[part]
+        counts += np.bincount(marked.ravel(order="K"), minlength=values)
+        soft += np.bincount(marked[(hu >= SOFT_HU[0]) & (hu <= SOFT_HU[1])], minlength=values)
+        air += np.bincount(marked[hu < AIR_HU], minlength=values)
+    return counts, soft, air
