@@ -6,10 +6,11 @@ import zipfile
 
 import pytest
 
-from renal.apply.archive import gather, write_archive
+from renal.apply.archive import gather, unpack, write_archive
 from renal.errors import InputError
 
 from .conftest import tiny_configuration
+from .test_verify import tampered
 
 
 def contents(path):
@@ -73,20 +74,27 @@ def test_nothing_of_this_machine_is_in_it(finished_run, archived):
 
 
 @pytest.mark.parametrize(
-    "missing",
+    ("missing", "told"),
     [
-        "tables/compare.csv",
-        "resvnet/tumour/fold1/model.safetensors",
-        "nnunet_segmentations/segmentation/case_00001.nii.gz",
+        ("tables/compare.csv", "tables/compare.csv: missing: finish the run first"),
+        (
+            "resvnet/tumour/fold1/model.safetensors",
+            "resvnet/tumour/fold1/model.safetensors: missing: finish the run first",
+        ),
+        (
+            "nnunet_segmentations/segmentation/case_00001.nii.gz",
+            "nnunet_segmentations/segmentation/case_00001.nii.gz: missing: finish the run first",
+        ),
+        ("cases/fold0-000.json", "cases: no record of case_00000: run the workflow again"),
     ],
 )
-def test_a_run_that_is_not_finished_is_refused(finished_run, missing):
+def test_a_run_that_is_not_finished_is_refused(finished_run, missing, told):
     configuration, _ = finished_run
     path = configuration.results / missing
     content = path.read_bytes()
     path.unlink()
     try:
-        with pytest.raises(InputError, match=f"{missing}: missing: finish the run first"):
+        with pytest.raises(InputError, match=told):
             gather(configuration, segmentations=True)
     finally:
         path.write_bytes(content)
@@ -103,3 +111,24 @@ def test_the_same_run_gives_the_same_bytes(finished_run, archived, tmp_path):
     created = json.loads(contents(archived)["run.json"])["created"]
     write_archive(tmp_path / "again.zip", run.model_copy(update={"created": created}), files)
     assert (tmp_path / "again.zip").read_bytes() == archived.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda run: run.pop("labels"), "run.json: labels: Field required"),
+        (lambda run: run["cases"]["case_00001"].update(fold=-1), "run.json: cases.case_00001.fold"),
+        (lambda run: run.update(rows={}), "run.json: rows: "),
+    ],
+)
+def test_a_description_that_is_none_is_refused(archived, tmp_path, change, told):
+    def changed(content):
+        change(run := json.loads(content))
+        return json.dumps(run).encode()
+
+    path = tampered(archived, tmp_path / "a.zip", {"run.json": changed}, hidden=True)
+    with pytest.raises(InputError, match=told) as error:
+        unpack(path, tmp_path / "unpacked")
+    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).endswith(": copy it again, or name another")
+    assert "\n" not in str(error.value)

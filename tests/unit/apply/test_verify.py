@@ -1,13 +1,14 @@
 """What was tampered with in an archive is told, and an honest one passes."""
 
 import hashlib
+import re
 import zipfile
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from renal.apply.verify import verify
+from renal.apply.verify import _compared_tables, verify
 from renal.errors import InputError
 
 SUMS = "SHA256SUMS"
@@ -145,6 +146,50 @@ def test_other_labels_than_those_that_were_scored_against(archived, kits19):
     found = verify(archived, kits19)
     told = "case_00002: the label is another than the one that was scored against"
     assert found.differences == [f"resvnet, {told}", f"nnunet_segmentations, {told}"]
+
+
+def test_scores_that_lack_a_case_or_a_column(archived, tmp_path, shared_kits19):
+    """And code that is another, as of another version: what is told of it is no difference."""
+
+    def without_a_case(content):
+        lines = content.splitlines(keepends=True)
+        return b"".join(line for line in lines if b",case_00000," not in line)
+
+    changes = {
+        "resvnet/scores.csv": without_a_case,
+        "nnunet_segmentations/scores.csv": lambda c: c.replace(b",kidney_hd95,", b",hd95,", 1),
+        "run.json": lambda c: re.sub(rb'("evaluate": )"\w+"', rb'\1"01234567"', c),
+    }
+    path = tampered(archived, tmp_path / "a.zip", changes, hidden=True)
+    (tmp_path / "labels").mkdir()
+    label = shared_kits19 / "case_00000/segmentation.nii.gz"
+    (tmp_path / "labels/case_00000.nii.gz").write_bytes(label.read_bytes())
+    found = verify(path, tmp_path / "labels")
+    assert found.differences[0].startswith("tables cannot be computed from the scores: ")
+    assert found.differences[1:] == [
+        "resvnet: no score of case_00000",
+        "nnunet_segmentations: no column kidney_hd95",
+    ]
+    assert [line for line in found.compared if line.startswith("by other code than theirs: renal")]
+    (tmp_path / "labels/case_00000.nii.gz").write_bytes(b"another")
+    found = verify(path, tmp_path / "labels")
+    told = "case_00000: the label is another than the one that was scored against"
+    assert found.differences[1:] == [f"resvnet, {told}", f"nnunet_segmentations, {told}"]
+    assert sum("with those of 0 segmentations" in line for line in found.compared) == 2
+
+
+def test_a_table_that_lacks_a_row_or_has_another_column(tmp_path):
+    for name, text in (
+        ("whole", "method,mean\none,0.5\ntwo,0.7\n"),
+        ("short", "method,mean\none,0.5\n"),
+        ("other", "method,sd\none,0.5\ntwo,0.7\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert _compared_tables(tmp_path / "whole", tmp_path / "whole") == []
+    for name, rows in (("short", 1), ("other", 2)):
+        assert _compared_tables(tmp_path / name, tmp_path / "whole") == [
+            f"{rows} rows and 2 columns in the archive, computed again 2 and 2, or of other names"
+        ]
 
 
 def test_labels_without_segmentations(archived, tmp_path, shared_kits19):

@@ -1,0 +1,60 @@
+"""CTs one after another: one that memory is short for is named, and the others are finished."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from renal.apply.inputs import NiftiInput
+from renal.apply.progress import Progress
+from renal.apply.segment import segment_all
+
+
+class Row:
+    """Finds nothing, and fails at the first CT."""
+
+    def __init__(self, file, fault):
+        self.file, self.package, self.folds, self.fault = file, file.package, [0], fault
+
+    def segment(self, volume, spacing, name, tell):
+        if name == "first":
+            raise self.fault
+        return np.zeros(volume.shape, np.uint8)
+
+
+@pytest.fixture
+def run(opened, checked, tmp_path):
+    """Segments two CTs; gives what became of them, and what was told meanwhile."""
+
+    def segment(fault):
+        inputs = [NiftiInput(name, Path(checked[0].image)) for name in ("first", "second")]
+        stream = io.StringIO()
+        progress = Progress(len(inputs), 1, stream)
+        return segment_all(inputs, Row(opened, fault), tmp_path, progress, preview=False), stream
+
+    return segment
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"),
+        RuntimeError("Exception thrown in SimpleITK\nFailed to allocate memory for image."),
+    ],
+    ids=["Python", "torch", "SimpleITK"],
+)
+def test_a_ct_that_memory_is_short_for_is_named_and_the_others_are_finished(run, fault, tmp_path):
+    outcome, told = run(fault)
+    assert outcome.faults == ["first: not enough memory: use a larger machine"]
+    assert [path.name for path in outcome.written] == ["second.nii.gz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["second.json", "second.nii.gz"]
+    first, second = told.getvalue().splitlines()
+    assert first.startswith("1 of 2: first: not segmented: not enough memory")
+    assert second.startswith("2 of 2: second: ")
+
+
+def test_another_fault_of_the_program_ends_it(run):
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run(RuntimeError("shapes differ"))
