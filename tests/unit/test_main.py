@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from renal import __main__ as command_line
+from renal import sources
 from renal.data import commands, phantom
 from renal.errors import InputError, Stopped
 from renal.handover.checked import CheckedCase, write_checked
@@ -69,9 +70,21 @@ def test_a_fault_of_the_program_has_its_traceback_in_the_log(run, log_file, caps
     assert "Traceback" in log_file.read_text()
 
 
-def test_debugging_shows_where_a_fault_arose(run, capsys):
-    assert run(InputError("a.csv: damaged"), "--debug") == 1
-    assert "Traceback" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "fault", [InputError("a.csv: damaged"), OSError(28, "No space left", "a.csv"), ValueError("a.csv")]
+)
+def test_debugging_shows_where_a_fault_arose(run, capsys, fault):
+    assert run(fault, "--debug") == 1
+    told = capsys.readouterr().err
+    assert "a.csv" in told.splitlines()[0]
+    assert "Traceback" in told and "in work" in told
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.parser().parse_args(["--version"])
+    assert ended.value.code in (None, 0)
+    assert capsys.readouterr().out == f"renal {sources.version()}\n"
 
 
 # -- arguments ------------------------------------------------------------------------------------

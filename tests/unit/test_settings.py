@@ -1,9 +1,12 @@
 """Settings as values: hashes that change with every value, and with nothing else."""
 
+from pathlib import Path
+
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from renal import recipe
-from renal.settings import Size, Strict, settings_hash
+from renal.settings import Size, Strict, UsablePath, settings_hash
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +39,22 @@ def test_settings_hash_does_not_change_from_one_version_to_the_next():
     # printf '[{"size": [1, 2, 3]}, null]' | sha256sum
     assert settings_hash(Example(size=(1, 2, 3)), None) == "4ab02ad2"
     assert settings_hash(Grown(size=(1, 2, 3)), None) == "4ab02ad2"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("{case}/images", "use a path without { and }"),
+        ("-images", "write a full path"),
+        ("images\n", "use a path without them"),
+        ("~nobody_of_this_name/images", "there is no such user: write the full path"),
+    ],
+)
+def test_paths_that_a_command_or_a_rule_cannot_take_are_refused(path, told):
+    with pytest.raises(ValidationError, match=told):
+        TypeAdapter(UsablePath).validate_python(path)
+
+
+def test_the_home_folder_stands_for_its_sign(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert TypeAdapter(UsablePath).validate_python("~/images") == Path("/home/me/images")

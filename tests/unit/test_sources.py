@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -469,6 +470,18 @@ def test_a_module_brings_the_packages_that_it_lies_in(package):
     # `one` is a module, `build` is not.
     assert found_in(package, "first") == sorted([*shared, "first.py", "networks/one.py"])
     assert found_in(package, "networks.two") == sorted([*shared, "networks/two.py"])
+
+
+@pytest.mark.parametrize("commit", ["0123456789ab\n", None])
+def test_a_version_without_a_clone_is_of_the_commit_that_it_was_made_from(
+    monkeypatch, tmp_path, commit
+):
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
+    if commit:
+        (tmp_path / "commit.txt").write_text(commit)
+    number = metadata.version("renal")
+    assert sources.version() == (f"{number} (0123456789ab)" if commit else number)
 
 
 def test_relative_imports_are_not_used():

@@ -18,6 +18,7 @@ from renal.image.volume import read_header, read_label, write_like
 from renal.recipe import check_configuration, load_methods, models_of, row
 from renal.report.comparison import write_comparison
 from renal.report.tables import write_tables
+from renal.report.tables_of_tests import write_test_tables
 
 from ..recipe.helpers import configuration_values
 
@@ -57,7 +58,7 @@ def opened(packed):
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, checked):
-    """Two rows on three cases, scored and tabulated, and the folder of it; not to be changed."""
+    """Two rows on two cases and a test, scored and tabulated, and its folder; not to be changed."""
     folder = tmp_path_factory.mktemp("finished_run")
     configuration = tiny_configuration(
         folder,
@@ -71,7 +72,7 @@ def finished_run(tmp_path_factory, checked):
     write_results(configuration, labelled)
     (results / "folds.csv").write_text("# folds=2\ncase,fold,batch\n")
     recipes = load_methods(configuration)
-    names = [case.name for case in labelled]
+    names = [case.name for case in labelled[:2]]
     rows = {name: row(recipes, name, names) for name in configuration.methods}
     for place, (name, told) in enumerate(rows.items(), start=1):
         segmentations = results / name / "segmentation"
@@ -79,14 +80,16 @@ def finished_run(tmp_path_factory, checked):
             header = read_header(Path(case.label))
             truth = np.roll(read_label(header), place, axis=2)
             write_like(segmentations / f"{case.name}.nii.gz", truth, header)
-        for fold, cases in enumerate((labelled[:2], labelled[2:])):
-            path = results / name / "scores" / f"fold{fold}.csv"
+        parts = [results / name / "scores" / f"{part}.csv" for part in ("fold0", "fold1", "test")]
+        for case, fold, path in zip(labelled, (0, 1, None), parts, strict=True):
             settings = Merging(family=told.family)
-            evaluate(cases, segmentations, {}, settings, path, name=name, fold=fold)
-        parts = sorted((results / name / "scores").glob("*.csv"))
-        collect_scores(parts, results / name / "scores.csv")
+            evaluate([case], segmentations, {}, settings, path, name=name, fold=fold)
+        collect_scores(parts[:2], results / name / "scores.csv")
+        collect_scores(parts[2:], results / name / "test_scores.csv")
     scores = [results / name / "scores.csv" for name in rows]
     write_tables(scores, rows, results / "tables")
+    tests = [results / name / "test_scores.csv" for name in rows]
+    write_test_tables(tests, rows, results / "tables")
     found = compare(scores, {name: models_of(recipes, name) for name in rows})
     write_comparison(found, rows, results / "tables")
     return configuration, folder

@@ -23,12 +23,15 @@ def test_what_is_archived(archived):
     rows = ("resvnet", "nnunet_segmentations")
     assert {"run.json", "ro-crate-metadata.json", "SHA256SUMS", "folds.csv"} < names
     assert {f"tables/cv.{ending}" for ending in ("csv", "md", "tex", "html")} < names
-    assert {"tables/compare.csv", *(f"{row}/scores.csv" for row in rows)} < names
+    scores = [f"{row}/{name}" for row in rows for name in ("scores.csv", "test_scores.csv")]
+    assert {"tables/compare.csv", "tables/test.csv", *scores} < names
     cases = [f"case_{number:05d}" for number in range(3)]
     segmented = {f"{row}/segmentation/{case}.nii.gz" for row in rows for case in cases}
     assert {name for name in names if name.endswith(".gz")} == segmented
     run = json.loads(contents(archived)["run.json"])
-    assert set(run["cases"]) == set(cases)
+    assert {name: case["fold"] for name, case in run["cases"].items()} == dict(
+        zip(cases, (0, 1, None), strict=True)
+    )
     assert list(run["rows"]) == ["resvnet", "nnunet_segmentations"]
     trained = {f"resvnet/{stage}/fold{fold}" for stage in ("whole", "tumour") for fold in (0, 1)}
     assert set(run["models"]) == trained
