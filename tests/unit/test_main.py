@@ -71,7 +71,8 @@ def test_a_fault_of_the_program_has_its_traceback_in_the_log(run, log_file, caps
 
 
 @pytest.mark.parametrize(
-    "fault", [InputError("a.csv: damaged"), OSError(28, "No space left", "a.csv"), ValueError("a.csv")]
+    "fault",
+    [InputError("a.csv: damaged"), OSError(28, "No space left", "a.csv"), ValueError("a.csv")],
 )
 def test_debugging_shows_where_a_fault_arose(run, capsys, fault):
     assert run(fault, "--debug") == 1

@@ -63,6 +63,24 @@ def test_a_table_knows_which_cases_it_must_have(tmp_path, second, told):
     assert not (tmp_path / "all.csv").exists()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"name,dice\ncase_1,\n", b"case,dice\ncase_1,\ncas", b"case,dice\n\xff,\n"],
+    ids=["missing", "empty", "no cases", "cut off", "no text"],
+)
+def test_a_damaged_table_is_named(tmp_path, content):
+    parts = [tmp_path / "fold0.csv", tmp_path / "fold1.csv"]
+    parts[0].write_text("case,dice\ncase_0,0.5\n")
+    if content is not None:
+        parts[1].write_bytes(content)
+    with pytest.raises(InputError) as told:
+        collect_scores(parts, tmp_path / "all.csv")
+    assert str(told.value) == (
+        f"{parts[1]}: damaged, not a table of cases: delete it and run the workflow again"
+    )
+    assert not (tmp_path / "all.csv").exists()
+
+
 def test_segmentations_are_copied_and_replaced(tmp_path):
     folders = [
         write_segmentations(tmp_path / "fold0", "case_0"),

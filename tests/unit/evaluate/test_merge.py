@@ -421,3 +421,8 @@ def test_all_regions_are_cut_by_the_mask_that_they_lie_within():
     expected = EXPECTED.copy()
     expected[6:] = 0
     assert np.array_equal(merge_case(stages, settings), expected)
+
+
+def test_a_row_without_stages_has_nothing_to_merge():
+    with pytest.raises(ValueError, match="a row without stages has no maps to merge"):
+        merge_case({}, Merging(family="external"))

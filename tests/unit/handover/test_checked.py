@@ -92,3 +92,15 @@ def test_a_record_that_names_a_data_folder_by_itself_is_refused(tmp_path):
     record.write_text(record.read_text().replace("two/imaging", "/old/two/imaging"))
     with pytest.raises(InputError, match=r"a\.json: of an earlier version: delete it"):
         usable([record], Path("/new"))
+
+
+@pytest.mark.parametrize(
+    "content", ['[{"name": "case_0"}]', '[{"name": "a", "image": "a", "odd": 1}]', "7"]
+)
+def test_a_damaged_record_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(InputError) as told:
+        read_checked(tmp_path / "a.json")
+    assert str(told.value) == (
+        f"{tmp_path}/a.json: damaged, no record of cases: delete it and run the workflow again"
+    )

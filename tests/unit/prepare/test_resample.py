@@ -111,3 +111,16 @@ def test_a_case_without_its_box_is_told(checked, tmp_path, boxes):
         resample(checked[:1], GEOMETRY, tmp_path / "out", boxes=tmp_path / "boxes.json")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "boxes", [[], {NAMES[0]: 7}, {NAMES[0]: [[0, 2]] * 2}, {NAMES[0]: [[0, "a"]] * 3}]
+)
+def test_damaged_boxes_are_told(checked, tmp_path, boxes):
+    path = tmp_path / "boxes.json"
+    write_json(path, boxes)
+    with pytest.raises(InputError) as error:
+        resample(checked[:1], GEOMETRY, tmp_path / "out", boxes=path)
+    told = f"{path}: damaged, no boxes of cases: delete it and run the workflow again"
+    assert str(error.value) == told
+    assert not (tmp_path / "out").exists()

@@ -120,6 +120,16 @@ MEMBER_FAULTS = {
         {"mine": with_members(only={"of": ["one"]}), "one": BOTH},
         "mine.yaml: merge.maps.kidney is 'only': choose from only.kidney, only.tumour",
     ),
+    "regions of slices that are merged": (
+        {
+            "mine": {
+                **two_stages(first={**TELLS_SLICES, "components": {"runs": {"smooth": 3}}}),
+                "merge": {"name": "nested", "maps": {"kidney": "first", "tumour": "second"}},
+            }
+        },
+        "mine.yaml: merge.maps.kidney: components.runs of stage first make regions, and are no "
+        "part of a merge: leave runs out",
+    ),
     "a map that is not there": (
         {"mine": with_members(only={"of": ["one"]}, merge="only.tumour"), "one": ONE},
         "mine.yaml: merge.maps.kidney is 'only.tumour': choose from only.kidney",

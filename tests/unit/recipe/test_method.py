@@ -284,6 +284,15 @@ UNFIT = {
         },
         "training: target 'kidney': tunet learns a list of regions, outer ones first",
     ),
+    "two channels of a network of one": (
+        {
+            "training": {
+                "target": ["kidney", "tumour"],
+                "network": {"name": "res_vnet_cascade", "width": 2, "dropout": 0},
+            }
+        },
+        "training: target ('kidney', 'tumour') is 2 channels, but res_vnet_cascade gives 1",
+    ),
     "slices told by a network that segments": (
         {
             "training": {"target": "slices", "network": FLAT, "sampler": {"name": "slices"}},

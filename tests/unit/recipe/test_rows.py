@@ -167,3 +167,8 @@ def test_parts_of_other_rows_are_not_asked_for(everything):
     for part in (recipe.averaging, recipe.voting):
         with pytest.raises(ValueError, match="resvnet"):
             part(everything, "resvnet")
+    without_maps = everything | {"resvnet": everything["nnunet_segmentations"]}
+    changed = everything["ensemble_average"].average.model_copy(update={"of": ("resvnet",)})
+    mean = everything["ensemble_average"].model_copy(update={"average": changed})
+    with pytest.raises(ValueError, match="resvnet has no probabilities"):
+        recipe.averaging(without_maps | {"mean": mean}, "mean")

@@ -1,11 +1,13 @@
 """What a user may say, as JSON schema."""
 
+import sys
+
 import jsonschema
 import pytest
 import yaml
 
 from renal.recipe import METHODS
-from renal.recipe.schema import schema_of
+from renal.recipe.schema import main, schema_of
 from renal.sources import ROOT
 
 STORED = ROOT / "workflow/schemas/config.schema.yaml"
@@ -14,6 +16,12 @@ STORED = ROOT / "workflow/schemas/config.schema.yaml"
 def test_the_schema_that_the_catalog_shows_is_the_typed_configuration():
     remedy = f"python -m renal.recipe.schema config > {STORED}"
     assert yaml.safe_load(STORED.read_text()) == schema_of("config"), remedy
+
+
+def test_what_is_printed_is_what_is_stored(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["schema", "config"])
+    main()
+    assert capsys.readouterr().out == STORED.read_text()
 
 
 def test_the_configuration_that_comes_with_the_workflow_keeps_to_it():

@@ -1,8 +1,13 @@
 """Overlays: which cases are shown, and outlines in the regions' colours."""
 
-import pandas as pd
+import math
 
+import pandas as pd
+import pytest
+
+from renal.errors import InputError
 from renal.labels import KITS19
+from renal.report import overlays
 from renal.report.overlays import draw_overlays
 from renal.report.ranked import RANKS
 
@@ -44,3 +49,23 @@ def test_outlines_are_those_of_the_prediction(tmp_path, drawn_cases):
         for rank in RANKS
     }
     assert shown == {"best": [True, True], "median": [True, False], "worst": [False, False]}
+
+
+def test_a_scored_case_that_is_not_known_is_told(tmp_path, drawn_cases):
+    scores(0.9, 0.5, 0.0, 0.95).to_csv(tmp_path / "scores.csv", index=False)
+    with pytest.raises(InputError) as error:
+        draw_overlays(tmp_path / "scores.csv", tmp_path / "segmentations", drawn_cases, tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/scores.csv: case_3 is not among the checked cases: delete it and run the "
+        "workflow again"
+    )
+
+
+def test_a_region_without_a_score_is_left_out_of_the_title(tmp_path, drawn_cases, monkeypatch):
+    titles = []
+    monkeypatch.setattr(overlays, "draw_overlay", lambda *given: titles.append(given[4]))
+    table = scores(0.9)
+    table["tumour_dice"], table["tumour_detection"] = math.nan, ""
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    draw_overlays(tmp_path / "scores.csv", tmp_path / "segmentations", drawn_cases, tmp_path)
+    assert {title.partition(": ")[2] for title in titles} == {"kidney Dice 0.900"}

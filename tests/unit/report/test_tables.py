@@ -227,6 +227,13 @@ def test_notes_say_which_methods_watched_cases_of_the_training_folds():
     assert "split off" not in tables.markdown(table, rows(None, *methods))
 
 
+def test_notes_say_whose_plans_follow_all_cases():
+    methods = rows(None, "one", "two")
+    methods["two"] = methods["two"].model_copy(update={"planned_on_these": True})
+    assert "nnU-Net's plans for two follow sizes" in tables.notes_on(methods)
+    assert "nnU-Net" not in tables.notes_on(rows(None, "one", "two"))
+
+
 def test_located_shares_are_a_metric_where_a_method_has_them():
     located = [
         {**row, "located_kidney": share, "located_tumour": tumour}

@@ -13,7 +13,15 @@ from scipy import ndimage
 
 from renal.image.volume import write_nifti
 from renal.report.overlays import WINDOW_HU
-from renal.report.viewed import MOST_SLICES, TRUTH, UNITS, Segmented, read_segmented, viewed
+from renal.report.viewed import (
+    MOST_SLICES,
+    TRUTH,
+    UNITS,
+    Segmented,
+    _outlines,
+    read_segmented,
+    viewed,
+)
 
 from .helpers import SHAPE, kits_affine
 
@@ -71,6 +79,14 @@ def test_straight_lines_have_no_points_between_their_ends():
     truth[0, 4:10, 6:12] = 1
     (path,) = viewed(segmented(truth.astype(np.int16), truth))["outlines"][TRUTH]["kidney"]
     assert len(polygons(path)[0]) == 8  # the corners are cut
+
+
+def test_outlines_that_are_smaller_than_a_unit_become_lines_or_vanish():
+    mask = np.zeros((9, 9), bool)
+    mask[4, 1:8] = True
+    assert _outlines(mask, (0.01 / UNITS, 0.01 / UNITS)) == ""
+    (line,) = polygons(_outlines(mask, (1.0, 0.01 / UNITS)))
+    assert line.min(axis=0).tolist() == [1, 0] and line.max(axis=0).tolist() == [8, 0]
 
 
 def pixels_of(sheet: str) -> np.ndarray:

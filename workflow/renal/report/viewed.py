@@ -180,8 +180,6 @@ def _path(points: np.ndarray) -> str:
     before, after = (np.roll(points, shift, axis=0) for shift in (1, -1))
     into, out = (points - before).T, (after - points).T
     bends = points[(into[0] * out[1] != into[1] * out[0]) | ((into * out).sum(axis=0) < 0)]
-    if len(bends) < 3:
-        bends = points
     if not len(bends):
         return ""
     x, y = bends[0]
