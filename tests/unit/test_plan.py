@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -321,3 +322,34 @@ def test_files_of_a_batch_lie_within_the_data_folder(plan):
     images, labels = plan.files_of("unlabelled-000")
     name = plan.batches["unlabelled-000"][0]
     assert images[name] == [Path(name) / "imaging.nii.gz"] and labels == {}
+
+
+def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(folder):
+    methods = ["ensemble_average", "nnunet", "nnunet_segmentations"]
+    elsewhere = {"nnunet_segmentations": {"external": {"folder": str(folder / "elsewhere")}}}
+    plan = read_plan(configuration(folder, methods=methods, overrides=elsewhere))
+    results = plan.results
+    assert plan.rows_with("nnunet", "external") == "nnunet|nnunet_segmentations"
+    assert plan.rows_with("average").split("|") == ["ensemble_average"]
+    alone = read_plan(configuration(folder, methods=["resvnet"]))
+    assert re.fullmatch(alone.rows_with("average", "vote"), "resvnet") is None
+    averaged = plan.averaged("ensemble_average", "fold0")
+    assert averaged == {
+        f"{row}.{stage}": paths
+        for row in plan.recipes["ensemble_average"].rows
+        for stage, paths in plan.merged_predictions(row, "fold0").items()
+    }
+    assert plan.external_inputs("nnunet", "fold0") == [results / "nnunet/nnunet/prediction/fold0"]
+    cases = plan.batches["unlabelled-000"]
+    (folder / "elsewhere").mkdir()
+    there = [folder / f"elsewhere/{name}.nii.gz" for name in cases]
+    there[0].touch()
+    assert plan.external_inputs("nnunet_segmentations", "unlabelled-000") == there[:1]
+    planned = plan.nnunet_plans("nnunet")
+    assert planned.name == "nnUNetPlans.json"
+    assert planned.parent == plan.nnunet_cases("nnunet").parent
+    assert below(results, [planned.parent])[0].startswith("planned/")
+    assert planned.parents[1].name == "nnUNet_preprocessed"
+    assert [path.name for path in plan.test_tables] == ["test.csv", "test.md", "test.html"]
+    assert len(plan.compared) > 1 and len(plan.drawn) > 1
+    assert (alone.compared, alone.drawn) == ([], {})

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from renal.__main__ import STEPS, parser, prepared
+from renal.cluster import gpus
+from renal.data import listing
 from renal.errors import InputError
 from renal.evaluate import collect, corrections, evaluation, merge
 from renal.evaluate.settings import Merging
 from renal.handover import checked
 from renal.handover.predictions import native_mask_of
 from renal.labels import KITS19
-from renal.learn import training
+from renal.learn import launch, training
 from renal.learn.collapse import end_if_collapsed
 from renal.learn.memory import GpuMemory
 from renal.learn.pretrained import load_pretrained
@@ -164,6 +166,61 @@ def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed, 
         Path("out"),
     )
     assert emptied == [(Path("out"), [Path("one"), Path("two")], Path("corrected"))]
+
+
+def test_cases_that_cannot_be_segmented_are_named(monkeypatch, caplog, tmp_path):
+    records = {"fold0-000": {"a": 1}, "unlabelled-000": {"b": 2}}
+    monkeypatch.setattr(checked, "read_checked", lambda path: records[path.stem])
+    seen = []
+
+    def check(*given):
+        seen.append(given)
+        return ["b/imaging.nii.gz: damaged"]
+
+    monkeypatch.setattr(listing, "check_cases", check)
+    a = parser().parse_args(
+        [
+            *("check_cases", "--data", "kits19", "--output", "cases.csv"),
+            *("--checked", *(f"cases/{name}.json" for name in records)),
+        ]
+    )
+    with caplog.at_level("WARNING", "renal"):
+        a.step(a)()
+    batches = {"fold0-000": [1], "unlabelled-000": [2]}
+    assert seen == [(batches, Path("kits19"), Path("cases.csv"), KITS19)]
+    assert caplog.messages == ["b/imaging.nii.gz: damaged: this case will not be segmented"]
+
+
+def test_cases_in_which_no_kidney_was_found_are_named(monkeypatch, caplog):
+    monkeypatch.setattr(checked, "usable", lambda *_: [])
+    monkeypatch.setattr(crop_roi, "crop_roi", lambda *_, **__: ["case_1", "case_4"])
+    a = parser().parse_args(
+        [
+            *("crop_roi", "--data", "kits19", "--checked", "c.json", "--output", "out"),
+            *("--prediction", "located", "--settings", REGION.model_dump_json()),
+        ]
+    )
+    with caplog.at_level("WARNING", "renal"):
+        a.step(a)()
+    told = "no kidney was found: its segmentation will be empty"
+    assert caplog.messages == [f"case_1: {told}", f"case_4: {told}"]
+
+
+def test_a_training_on_several_gpus_becomes_as_many_processes(monkeypatch):
+    started = []
+    monkeypatch.setattr(gpus, "claim_gpus", lambda count: 3)
+    monkeypatch.setattr(launch, "start_processes", started.append)
+    training = load_method("resvnet", {}).stages["whole"].training
+    for count in (1, 2):
+        settings = training.model_copy(update={"gpus": count}).model_dump_json()
+        a = parser().parse_args(
+            [
+                *("train", "--prepared", "one", "--settings", settings, "--output", "out"),
+                *("--seed", "7", "--name", "tiny"),
+            ]
+        )
+        a.step(a)
+    assert started == [2]
 
 
 def test_settings_that_do_not_fit_are_told_in_one_line():

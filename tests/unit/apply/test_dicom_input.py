@@ -26,6 +26,7 @@ from ..image.dicom_files import (
     SHAPE,
     SPACING,
     body,
+    enhanced,
     kidneys,
     position_of,
     series_files,
@@ -202,3 +203,10 @@ def test_the_same_voxels_as_from_nifti_with_real_networks(cts, packed, tmp_path)
     for given in find_inputs(cts, out, OPTIONS)[1:]:
         seen = read_by_highdicom(out / f"{given.name}.dcm", given.read())
         np.testing.assert_array_equal(seen, expected)
+
+
+def test_a_single_multi_frame_file_is_a_series_and_no_nifti_file(tmp_path):
+    (path,) = write_files(tmp_path / "ct", [enhanced()])
+    (found,) = find_inputs(path, tmp_path / "out", OPTIONS)
+    assert isinstance(found, DicomInput)
+    assert found.read().volume.shape == SHAPE

@@ -1,5 +1,7 @@
 """Archives that answer, are silent, send half and refuse."""
 
+import sys
+
 import pytest
 
 from renal.apply import dicomweb
@@ -108,3 +110,10 @@ def test_a_password_is_not_shown(archive, tmp_path):
 def test_faults_of_what_is_done_with_a_series_stay_what_they_are(archive):
     with pytest.raises(ZeroDivisionError), fetched(archive.url, STUDY, []):
         1 / 0  # noqa: B018
+
+
+def test_without_the_library_one_line_says_which(archive, tmp_path, monkeypatch):
+    (path,) = write_files(tmp_path, series_files()[:1])
+    monkeypatch.setitem(sys.modules, "dicomweb_client", None)
+    with pytest.raises(InputError, match=r"^DICOMweb needs .*: pip install 'renal\[dicom\]'$"):
+        store(archive.url, path)

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from random_models import write_results
@@ -132,3 +133,19 @@ def test_the_models_of_the_chosen_folds_are_averaged(opened, monkeypatch):
     Row(opened, [1], bfloat16_on_cpu=False)
     first, second = opened.package.stages.values()
     assert averaged == [[opened.weights(stage.models[1])] for stage in (first, second)]
+
+
+def test_a_prediction_that_is_not_a_number_is_told(opened, checked, monkeypatch):
+    row = Row(opened, [0], bfloat16_on_cpu=False)
+
+    def predicted(images, predictor, settings):
+        return [np.full((1, *image.shape), np.nan, np.float32) for image in images]
+
+    monkeypatch.setattr(stages, "predict_regions", predicted)
+    scan = NiftiInput("ct", Path(checked[0].image)).read()
+    with pytest.raises(InputError) as error:
+        row.segment(scan.volume, scan.header.spacing, "ct", lambda stage: None)
+    assert str(error.value) == (
+        f"ct: {opened.path}: the prediction of resvnet/whole is not a number: "
+        "look at the image's values"
+    )

@@ -1,9 +1,13 @@
 """What is told about a machine."""
 
+import errno
 import fcntl
 import os
 import resource
+import sys
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +59,32 @@ def test_a_gpu_that_torch_cannot_use_comes_with_what_to_install(alone, monkeypat
     assert "install another build" in told.remedy
 
 
+@pytest.mark.parametrize(("half", "told"), [(True, "bfloat16"), (False, "no bfloat16")])
+def test_gpus_and_their_driver_are_told(alone, monkeypatch, half, told):
+    import torch
+
+    driver = alone / "driver"
+    driver.write_text("NVRM version: NVIDIA 580.1 \nGCC version: 13\n")
+    cards = [SimpleNamespace(name=f"H{n}00", total_memory=n * 2**30) for n in (1, 2)]
+    monkeypatch.setattr(doctor, "DRIVER", driver)
+    monkeypatch.setattr(doctor, "visible_gpus", lambda: ["0", "3"])
+    monkeypatch.setattr(doctor, "refuse_unusable", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: cards[number])
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: half)
+    findings = found(alone)
+    assert findings["driver"].found == "NVRM version: NVIDIA 580.1"
+    assert findings["GPU 0"] == Finding("GPU 0", f"H100, 1 GiB, {told}")
+    assert findings["GPU 3"] == Finding("GPU 3", f"H200, 2 GiB, {told}")
+
+
+def test_torch_that_is_missing_comes_with_what_to_install(alone, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    told = found(alone)["torch"]
+    assert told.found.startswith("cannot be imported: ")
+    pinned = f"torch=={metadata.version('torch').partition('+')[0]}"
+    assert told.remedy == f"pip install {pinned}"
+
+
 def test_gpus_that_are_hidden_are_told(alone, monkeypatch):
     (alone / "devices/nvidia0").touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -69,6 +99,12 @@ def test_partitions_and_their_limits(alone):
     assert found(alone)["SLURM"].found == "gpu* up, at most 2-00:00:00, gpu:a100:4"
 
 
+def test_no_slurm_is_said_and_is_no_fault(alone, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: None)
+    told = found(alone)["SLURM"]
+    assert told.found.startswith("none on this machine") and told.remedy == ""
+
+
 def test_a_controller_that_does_not_answer(alone):
     program(alone, "sbatch", "exit 0")
     program(alone, "sinfo", "echo 'sinfo: error: Unable to contact slurm controller' >&2; exit 1")
@@ -77,14 +113,23 @@ def test_a_controller_that_does_not_answer(alone):
     assert "controller is up" in told.remedy
 
 
-def test_a_file_system_without_locks(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "told", "remedy"),
+    [
+        (errno.ENOSYS, "Function not implemented", "mount with flock"),
+        (errno.EACCES, "not to be written", "in which you may write"),
+    ],
+)
+def test_a_file_system_without_locks_or_not_to_be_written(
+    tmp_path, monkeypatch, number, told, remedy
+):
     def refuse(*_):
-        raise OSError(38, os.strerror(38))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    told = found(tmp_path)["locks"]
-    assert "Function not implemented" in told.found
-    assert "mount with flock" in told.remedy
+    locks = found(tmp_path)["locks"]
+    assert str(tmp_path) in locks.found and told in locks.found
+    assert remedy in locks.remedy
 
 
 def test_few_open_files(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,21 @@ def test_a_step_ends_with_the_run_that_started_it(tmp_path):
     run.kill()
     run.wait()
     wait_for(output, "ended")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells of a parent's end")
+def test_a_step_whose_parent_is_gone_already_ends_itself(monkeypatch):
+    asked, killed = [], []
+    libc = SimpleNamespace(prctl=lambda *given: asked.append(given))
+    monkeypatch.setattr(processes.ctypes, "CDLL", lambda _: libc)
+    monkeypatch.setattr(os, "kill", lambda *given: killed.append(given))
+    processes.end_with_parent()
+    assert not asked  # nobody said whom it works for
+    for parent, gone in ((str(os.getpid()), False), ("99999999999", True)):
+        monkeypatch.setenv(processes.PARENT, parent)
+        processes.end_with_parent()
+        assert asked.pop() == (processes.SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        assert killed == [(os.getpid(), signal.SIGTERM)] * gone
 
 
 def test_a_closed_terminal_ends_a_step_unless_it_is_to_be_ignored(tmp_path):

@@ -198,3 +198,16 @@ def test_a_log_sees_a_line_now_and_then(monkeypatch):
     (line,) = stream.getvalue().splitlines()
     assert "1.00 of 2.00 GB" in line
     assert "\r" not in line
+
+
+def test_while_nothing_comes_nothing_is_said_of_what_is_left(monkeypatch):
+    seconds = iter([0.0, 1.0, 2.0, 31.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
+    file = RemoteFile("", "kits.json", 2 * 10**9, ("git", ""))
+    stream = io.StringIO()
+    progress = TransferProgress([file], stream)
+    progress.begin(file)
+    progress.there(10**9)
+    progress.there(0)
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("1.00 of 2.00 GB, file 1 of 1: kits.json")

@@ -97,6 +97,18 @@ def test_the_same_image_within_a_fold_or_unlabelled_is_no_leak(checked, tmp_path
     ]
 
 
+def test_the_same_image_in_a_fold_and_among_the_tests_is_told(checked, tmp_path):
+    first, second, *_ = checked
+    image = first.checksum.partition("-")[0]
+    twin = replace(second, checksum=f"{image}-01234567", shape=first.shape, spacing=first.spacing)
+    check_cases({"fold0-000": [first], "test-000": [twin]}, tmp_path, tmp_path / "cases.csv")
+    both = ": one is learned from, and the other is a test"
+    assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == [
+        f"same image as case_00001 (test-000){both}",
+        f"same image as case_00000 (fold0-000){both}",
+    ]
+
+
 def test_cases_that_could_not_be_read_are_no_twins(checked, tmp_path):
     unread = [replace(checked[3], name=f"case_{n}", checksum="", fault="x: y: z") for n in "ab"]
     check_cases({"unlabelled-000": unread}, tmp_path / "kits19", tmp_path / "cases.csv")

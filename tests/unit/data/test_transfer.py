@@ -1,9 +1,11 @@
 """One file from a server that cuts off, lies, refuses or is busy."""
 
+import errno
 import fcntl
 import gzip
 import hashlib
 import logging
+import os
 import subprocess
 from functools import partial
 
@@ -227,6 +229,16 @@ def test_two_at_once_do_not_write_one_file(get, volume, tmp_path):
         fcntl.flock(stream, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="another process fetches it"):
             get(volume)
+
+
+def test_without_locks_it_fetches_and_says_so(get, volume, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path, _ = get(volume)
+    assert path.read_bytes() == volume
+    assert f"{path}: locks are not known here: start no second one beside this" in caplog.text
 
 
 def test_hashes_of_git_are_those_that_git_prints(get, volume, tmp_path):

@@ -432,3 +432,16 @@ def test_located_shares_are_a_score_of_the_native_grid(cases, truths, tmp_path):
         for grid in ("resampled", "ceiling"):
             assert rows[case.name, grid]["located_kidney"] == ""
             assert rows[case.name, grid]["located_tumour"] == ""
+
+
+def test_regions_that_a_row_does_not_look_for_have_no_scores(cases, tmp_path):
+    for case in cases[:1]:
+        header = read_header(Path(case.label))
+        write_like(tmp_path / "all" / f"{case.name}.nii.gz", read_label(header), header)
+    scored = Merging(family="tiny", regions=("kidney",))
+    evaluate(cases[:1], tmp_path / "all", {}, scored, tmp_path / "scores.csv", name="one")
+    (row,) = csv.DictReader((tmp_path / "scores.csv").open())
+    assert list(row) == COLUMNS
+    assert row["kidney_dice"] == row["kidney_surface_dice"] == "1.0"
+    empty = {name for name in COLUMNS if name.startswith("tumour_")} | {"composite"}
+    assert {name for name in empty if row[name]} == set()

@@ -1,7 +1,9 @@
 """Headers: damage is named, missing libraries are named, patients are not."""
 
+import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from pydicom.config import WARN, settings
@@ -40,3 +42,24 @@ def test_names_of_patients_stay_out_of_warnings(tmp_path, monkeypatch, recwarn, 
 def test_pipes_are_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert not is_dicom(tmp_path / "pipe")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (path,) = write_files(tmp_path, series_files()[:1])
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError) as error:
+        is_dicom(path)
+    assert str(error.value) == f"{path}: cannot be read (Permission denied): mend it"
+
+
+def test_colour_pictures_are_no_slices(tmp_path):
+    *slices, last = series_files()
+    last.SamplesPerPixel = 3
+    write_files(tmp_path, [*slices, last])
+    found = find_series(tmp_path)
+    assert [series.images for series in found.series] == [len(slices)]
+    assert {kind: len(paths) for kind, paths in found.left_out.items()} == {"colour pictures": 1}

@@ -220,3 +220,6 @@ def test_a_segment_that_no_slice_meets_is_left_out(tmp_path):
     label[-6, 22:26, 18:21] = 2
     segments = write_segmentation(tmp_path / "seg.dcm", label, source, ALGORITHM)
     assert [segment.title for segment in segments] == ["Right kidney", "Left kidney"]
+    label[label == 1] = 0  # and then nothing is left
+    assert write_segmentation(tmp_path / "none.dcm", label, source, ALGORITHM) == []
+    assert not (tmp_path / "none.dcm").exists()

@@ -120,6 +120,14 @@ def test_damaged_pixels_are_named(tmp_path):
         read(tmp_path)
 
 
+def test_pixels_of_another_size_than_the_header_says_are_named(tmp_path, monkeypatch):
+    write_files(tmp_path, series_files())
+    small = np.zeros((2, 3), np.uint16)
+    monkeypatch.setattr("pydicom.pixels.utils.iter_pixels", lambda *_, **__: iter([small]))
+    with pytest.raises(InputError, match=r"cannot be read \(ValueError: \(2, 3\) pixels\): copy"):
+        read(tmp_path)
+
+
 def test_uneven_slices_are_interpolated(tmp_path):
     """Of a ramp along the patient, linear interpolation makes the same ramp again."""
     heights = np.array([0, 8, 16, 26, 34, 40, 48, 56.0])

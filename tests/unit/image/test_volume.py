@@ -194,6 +194,15 @@ def test_nifti_2_is_read_as_nifti_1(tmp_path, name, byte_order):
     np.testing.assert_array_equal(written.affine, header.affine)
 
 
+def test_a_nifti_2_header_that_does_not_say_where_voxels_begin(path):
+    array, affine = to_file(standard_volume(), "IPL")
+    raw = bytearray(nib.Nifti2Image(array, affine).to_bytes())
+    header = nib.Nifti2Header(bytes(raw[:540]), check=False)
+    header["vox_offset"] = 0
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(raw[540:])))
+    np.testing.assert_array_equal(read_volume(read_header(path)), standard_volume())
+
+
 def test_a_nifti_2_header_of_a_size_that_no_ct_has(path):
     array, affine = to_file(standard_volume(), "IPL")
     raw = bytearray(nib.Nifti2Image(array, affine).to_bytes())
@@ -263,6 +272,12 @@ def test_slope_and_intercept_are_applied_and_values_held_within_int16(path):
     assert volume[0, 0, :3].tolist() == [32767, -1024, 1]
     assert padding == Padding(voxels=1, least=-32768, scattered=0)
     np.testing.assert_array_equal(volume[1:], standard_volume()[1:])
+
+
+@pytest.mark.parametrize("slope", [0, np.nan])
+def test_without_a_slope_voxels_are_what_is_stored(path, slope):
+    save_damaged(path, set_fields(scl_slope=slope), standard_volume().astype(np.float32))
+    np.testing.assert_array_equal(read_volume(read_header(path)), standard_volume())
 
 
 def test_a_label_with_a_slope(path):

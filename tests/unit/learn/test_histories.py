@@ -58,3 +58,14 @@ def test_no_training_and_damaged_ones_are_told(tmp_path):
     (folder / "state.pt").write_bytes(b"PK no archive")
     with pytest.raises(InputError, match="the training begins anew"):
         find_histories(tmp_path)
+
+
+def test_a_training_that_ends_while_its_state_is_read_is_finished(tmp_path, monkeypatch):
+    finished(tmp_path / "a/whole/fold0", rows=5)
+    running(tmp_path / "a/whole/fold0")
+
+    def gone(path, **_):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(torch, "load", gone)
+    assert len(find_histories(tmp_path)["a/whole/fold0"].rows) == 5

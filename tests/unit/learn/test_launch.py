@@ -61,6 +61,15 @@ def test_without_locks_it_trains_and_says_so(prepared, tmp_path, monkeypatch, ca
     assert (tmp_path / "model.safetensors").exists()
 
 
+def test_another_fault_of_the_lock_is_no_lock(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(launch.fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error"), launch.only_writer(tmp_path):
+        pytest.fail("trains without a lock")
+
+
 def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
     original = training._epoch
 

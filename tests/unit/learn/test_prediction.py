@@ -279,6 +279,21 @@ def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tole
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
+def test_too_little_memory_on_a_gpu_is_told_with_what_to_do(monkeypatch):
+    class Large(torch.nn.Module):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 16e9))
+    predictor = mean_of([Large()], prediction_settings(), bfloat16_on_cpu=False)
+    with pytest.raises(InputError) as error:
+        predictor(torch.zeros(1, 1, 4, 4, 4))
+    assert str(error.value) == (
+        "the GPU's 16 GB are too little memory: lower batch of the stage's inference, "
+        "or use a card with more"
+    )
+
+
 def test_loading_a_model_draws_nothing(tmp_path):
     write_model(tmp_path / "model.safetensors", seed=1)
     weights = (tmp_path / "model.safetensors").read_bytes()

@@ -1,5 +1,6 @@
 """Event files, read back by TensorBoard's own reader."""
 
+import io
 import sys
 from dataclasses import dataclass
 
@@ -79,7 +80,18 @@ def test_a_training_that_began_anew_has_a_new_file(tmp_path):
     assert [point.step for point in read(tmp_path / "run").Scalars("training/loss")] == [1]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-3], lambda b: b[:40] + b"\xff" + b[41:]])
+def record_of_something_else(_: bytes) -> bytes:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    RecordWriter(stream := io.BytesIO()).write(b"\xff" * 9)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[:-3], lambda b: b[:40] + b"\xff" + b[41:], record_of_something_else],
+    ids=["cut off", "another byte", "no event"],
+)
 def test_a_damaged_file_is_written_anew(tmp_path, damage):
     write_events({"run": epochs(3)}, tmp_path)
     (path,) = (tmp_path / "run").iterdir()

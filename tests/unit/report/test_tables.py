@@ -279,6 +279,15 @@ def test_a_family_of_several_rows_has_tables_of_its_own_beside_other_families():
         assert [line[0] for line in own[2:]] == ["one (`one`)", "three (`three`)"]
 
 
+def test_a_family_that_works_on_native_voxels_has_no_table_of_another_grid():
+    table, methods = of_families(one="a", two="b", three="a")
+    table = table[(table["grid"] == "native") | (table["method"] == "two")]
+    native, resampled, _ = tables.grid_titles().values()
+    found = tables.forms(table, methods)
+    assert resampled in found and f"a: {native}" in found
+    assert f"a: {resampled}" not in found
+
+
 @pytest.mark.parametrize("families", [{"one": "a", "two": "a"}, {"one": "a", "two": "b"}])
 def test_a_single_family_and_families_of_one_row_have_no_tables_of_their_own(families):
     assert len(tables.forms(*of_families(**families))) == len(tables.GRIDS) + 1

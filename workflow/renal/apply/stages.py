@@ -122,8 +122,7 @@ def _seen(
             grids[sees.geometry] = resampled(volume, spacing, sees.geometry, box)
         image, box = grids[sees.geometry]
         return [box], [normalize(image, sees.intensity)]
-    if stage.locator is None:
-        raise ValueError("regions and a locator go together")
+    assert stage.locator is not None, "which a package says of regions"
     case, maps = found[stage.locator]
     mask, boxes = locate(*first_mask(maps, case), spacing, sees)
     return boxes, [cut_out(volume, mask, box, spacing, sees) for box in boxes]

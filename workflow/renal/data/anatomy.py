@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from renal.errors import InputError
 from renal.image.boxes import three
 
 Points = Sequence[np.ndarray]  # z (n, 1, 1), y (1, n, 1) and x (1, 1, n), in mm, ascending
@@ -480,7 +481,7 @@ def lesions(
         largest = 35 if tumours == 1 else 22  # leaves room for the second on the same kidney
         spot = place(float(np.clip(rng.lognormal(math.log(20), 0.36), 8, largest)), (0.5, 1.35))
         if spot is None:
-            raise RuntimeError("found no room for a tumour: take another seed")
+            raise InputError("found no room for a tumour: take another seed")
         centre, radius = spot
         radii = tuple((radius * rng.uniform(0.9, 1.1, 3)).tolist())
         hu = min(rng.uniform(60, 130), brightest)

@@ -229,3 +229,9 @@ def test_weights_follow_the_seed():
     torch.manual_seed(5)
     second = cascade().state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("channels", [(2, 1), (1, 2)])
+def test_more_than_one_channel_is_refused(channels):
+    with pytest.raises(ValueError, match="the cascade takes and gives one channel"):
+        res_vnet_cascade.Network(*channels, **SMALL)

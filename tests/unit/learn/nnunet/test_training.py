@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import time
 from pathlib import Path
 
@@ -52,6 +54,15 @@ def mirrored_axes(tmp_path: Path) -> list[int] | None:
     with safe_open(tmp_path / "fold1/model.safetensors", "pt") as model:
         assert set(model.keys()) == {"weight", "bias"}
         return json.loads(model.metadata()["mirrored_axes"])
+
+
+@pytest.mark.parametrize(("compiler", "told"), [(None, "false"), ("/usr/bin/cc", None)])
+def test_without_a_compiler_nothing_is_compiled(trained, monkeypatch, compiler, told):
+    monkeypatch.setenv("nnUNet_compile", "")  # so that it is as before after the test
+    monkeypatch.delenv("nnUNet_compile")
+    monkeypatch.setattr(shutil, "which", lambda program: compiler)
+    trained(epochs=1)
+    assert os.environ.get("nnUNet_compile") == told
 
 
 def test_what_is_left(trained, tmp_path):

@@ -1,0 +1,37 @@
+"""What of a row is packed, and what is missing for it."""
+
+import json
+import shutil
+
+import pytest
+
+from renal.apply.export import _without_beginning, export
+from renal.errors import InputError
+from renal.recipe import load_method, prediction
+
+from .conftest import tiny_configuration
+
+
+def test_the_file_that_a_training_began_with_is_no_part_of_a_package():
+    stages = load_method("damnet", {}).stages
+    stage = prediction(stages["fine"])
+    assert stage.network.weights is not None
+    packed = _without_beginning(stage)
+    assert packed.network.weights is None
+    assert packed.network.keywords == stage.network.keywords
+    assert packed.model_copy(update={"network": stage.network}) == stage
+    fresh = prediction(stages["coarse"])
+    assert _without_beginning(fresh) == fresh
+
+
+def test_cases_without_a_record_are_counted(packed, tmp_path):
+    shutil.copytree(packed.parent / "results", tmp_path / "results")
+    record = tmp_path / "results/cases/fold0-000.json"
+    record.write_text(json.dumps(json.loads(record.read_text())[1:]))
+    with pytest.raises(InputError) as error:
+        export("resvnet", tiny_configuration(tmp_path), tmp_path / "row.renal")
+    assert str(error.value) == (
+        f"{tmp_path}/results/cases: 1 of the cases that were learned from have no record: "
+        "run the workflow again"
+    )
+    assert not (tmp_path / "row.renal").exists()
