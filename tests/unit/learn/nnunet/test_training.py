@@ -58,11 +58,12 @@ def mirrored_axes(tmp_path: Path) -> list[int] | None:
 
 @pytest.mark.parametrize(("compiler", "told"), [(None, "false"), ("/usr/bin/cc", None)])
 def test_without_a_compiler_nothing_is_compiled(trained, monkeypatch, compiler, told):
-    monkeypatch.setenv("nnUNet_compile", "")  # so that it is as before after the test
-    monkeypatch.delenv("nnUNet_compile")
+    name = "nnUNet_compile"
+    monkeypatch.setenv(name, "")  # so that it is as before after the test
+    monkeypatch.delenv(name)
     monkeypatch.setattr(shutil, "which", lambda program: compiler)
     trained(epochs=1)
-    assert os.environ.get("nnUNet_compile") == told
+    assert os.environ.get(name) == told
 
 
 def test_what_is_left(trained, tmp_path):
