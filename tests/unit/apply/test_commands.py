@@ -14,6 +14,7 @@ from renal import __main__ as command_line
 from renal.sources import PACKAGE
 
 from .conftest import tiny_configuration
+from .test_verify import tampered
 
 
 @pytest.fixture
@@ -163,6 +164,33 @@ def test_labels_are_compared_on_the_cases_that_both_have(renal, shared_kits19, t
     assert f"{flat}: 1 cases are not in the other" in told
     with (tmp_path / "to/labels.csv").open() as stream:
         assert [row["case"] for row in csv.DictReader(stream)] == ["case_00000", "case_00002"]
+
+
+def test_a_single_case_against_itself_is_printed_alone(renal, shared_kits19, tmp_path):
+    shutil.copy(shared_kits19 / "case_00000/segmentation.nii.gz", tmp_path / "case_00000.nii.gz")
+    status, told = renal("compare_labels", tmp_path, tmp_path, "--threads", 1)
+    assert status == 0 and "| case_00000 | 1.000 | 1.000 | 1.000 |" in told
+    assert "not in the other" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["case_00000.nii.gz"]
+
+
+def test_a_scheme_that_is_not_known_is_told(shared_kits19, capsys):
+    command = ["compare_labels", str(shared_kits19), str(shared_kits19), "--labels", "kits99"]
+    with pytest.raises(SystemExit) as ended:
+        command_line.parser().parse_args(command)
+    assert ended.value.code == 2
+    assert "argument --labels: choose from kits19, kits23, or give JSON" in capsys.readouterr().err
+
+
+def test_what_differs_in_an_archive_is_counted_and_told(renal, archived, tmp_path):
+    changes = {"resvnet/scores.csv": lambda content: None, "tables/cv.md": lambda content: None}
+    path = tampered(archived, tmp_path / "a.zip", changes)
+    status, told = renal("verify", path, "--threads", 1)
+    assert status == 1
+    first, *differences = told.partition("error: ")[2].splitlines()
+    assert first == f"{path}: 3 things differ:"
+    assert differences[:2] == ["resvnet/scores.csv: missing", "tables/cv.md: missing"]
+    assert "compared: files of renal" in told and "nothing differs" not in told
 
 
 def test_labels_of_no_common_case_and_too_many_schemes(renal, shared_kits19, tmp_path):
