@@ -73,6 +73,18 @@ def test_another_error_comes_through_as_it_is():
         for_each([Named("case_00007", RuntimeError("shapes differ"))], raising, 1)
 
 
+def takes_sigterm_for_an_end(_):
+    return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_workers_end_at_once_by_sigterm_whatever_this_process_makes_of_it():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        assert for_each([1, 2], takes_sigterm_for_an_end, 2) == [True, True]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_killed_worker_is_told_with_what_to_do():
     with pytest.raises(InputError, match="killed, mostly for want of memory") as told:
         for_each([1, 2, 3], killed, 2)

@@ -161,6 +161,13 @@ def test_the_truth_is_asked_for_on_every_grid_that_is_merged_and_on_the_methods_
         assert [path.name for path in folders] == plan.groups["fold0"]
 
 
+def test_what_is_merged_is_asked_for_where_all_of_it_lies_on_one_grid(folder):
+    plan = read_plan(configuration(folder, methods=["resvnet", "tunet"]))
+    assert plan.evaluated_predictions("resvnet", "fold0") == {}
+    (paths,) = plan.evaluated_predictions("tunet", "fold0").values()
+    assert paths == [plan.results / "tunet/segment/prediction/fold0"]
+
+
 def test_located_predictions_are_of_the_stage_that_looks_at_regions_without_a_mask(plan):
     assert plan.located_predictions("resvnet", "fold0") == []
     (path,) = plan.located_predictions("mrbnet", "fold0")

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
-from renal.learn.device import choose_device, forward_pass
+from renal.learn.device import choose_device, forward_pass, place
+from renal.learn.settings import Prediction
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(False, torch.float32), (True, torch.bfloat16)])
@@ -41,3 +43,33 @@ def test_a_forward_pass_computes_in_its_precision(precision, recwarn):
     with forward_pass(torch.device("cpu"), precision):
         assert (weights @ weights).dtype == precision
     assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("normalization", "asked", "last"),
+    [
+        ("none", {}, True),
+        ("instance", {}, False),
+        ("instance", {"channels_last": True}, True),
+        ("none", {"channels_last": False, "benchmark": False}, False),
+        ("none", {"compile": True}, True),
+    ],
+)
+def test_a_gpu_is_told_what_the_recipe_asks_for(monkeypatch, normalization, asked, last):
+    class Network(nn.Conv3d):
+        def to(self, device):
+            placed.append(device)
+
+        def compile(self):
+            placed.append("compiled")
+
+    placed, device = [], torch.device("cuda", 1)
+    network = {"name": "res_vnet_cascade", "width": 2, "dropout": 0, "normalization": normalization}
+    settings = Prediction(network=network, target="kidney", acceleration=asked)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not asked.get("benchmark", True))
+    place(convolution := Network(2, 2, 3), settings, device)
+    assert placed == [device, *["compiled"] * asked.get("compile", False)]
+    assert torch.backends.cudnn.benchmark == asked.get("benchmark", True)
+    weight = convolution.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last_3d) == last
+    assert weight.is_contiguous() != last

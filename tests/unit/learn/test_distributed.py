@@ -5,13 +5,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from torch import nn
 
 import renal
 from renal.handover.seals import write_seal
+from renal.learn import distributed
 from renal.learn.distributed import shares_of
 from renal.learn.settings import Training
 from tests.unit.learn.helpers import read_history, read_run, write_blocks
@@ -102,6 +105,17 @@ def test_two_processes_end_together_where_they_learn_nothing(prepared, tmp_path)
     told = (tmp_path / "two.log").read_text()
     assert told.count("the training has collapsed") == 1
     assert not (tmp_path / "two/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("is_cuda", "kind"), [(True, nn.SyncBatchNorm), (False, nn.BatchNorm3d)])
+def test_on_gpus_batches_are_normalized_as_a_whole(monkeypatch, is_cuda, kind):
+    class Network(nn.Sequential):
+        def parameters(self, recurse=True):
+            yield SimpleNamespace(is_cuda=is_cuda)
+
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda network: network)
+    replica = distributed.SharedBatches(Network(nn.BatchNorm3d(2))).replica
+    assert type(replica[0]) is kind
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from renal.errors import InputError
 from renal.learn import launch, training
@@ -82,3 +83,18 @@ def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
     train(prepared, tmp_path, epochs=1)
     with launch.only_writer(tmp_path):
         pass
+
+
+def test_processes_on_gpus_have_one_each_and_join_by_both_ways(monkeypatch):
+    """Flags are agreed upon on the CPU, gradients on the GPUs."""
+    told = []
+    monkeypatch.setattr(launch, "started_by_torchrun", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: told.append(number))
+    monkeypatch.setattr(launch.distributed, "init_process_group", told.append)
+    monkeypatch.setattr(launch.distributed, "destroy_process_group", lambda: told.append("left"))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(ZeroDivisionError), launch.joined():
+        assert told == [3, "cpu:gloo,cuda:nccl"]
+        1 / 0  # noqa: B018
+    assert told[2:] == ["left"]

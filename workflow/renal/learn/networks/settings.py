@@ -159,7 +159,7 @@ class UNet(NetworkSettings):
 
     @property
     def normalizes_voxels(self) -> bool:
-        return self.normalization != "group"
+        return self.normalization == "batch" or self.normalizes_space
 
     @property
     def channels_last(self) -> bool:
