@@ -160,7 +160,10 @@ def test_a_submission_goes_with_the_last_case_without_a_label(sketch):
 
 def test_folds_that_cannot_be_stored_are_one_line(sketch):
     """As when a disk fills up after the plan was made."""
-    sketch.edit_code('text.write(f"# folds={folds} seed={seed}\\n")', "raise InputError('full')")
+    sketch.edit_code(
+        'text.write(f"# folds={folds} seed={seed} cases={len(rows)}\\n")',
+        "raise InputError('full')",
+    )
     run = sketch.snakemake("--until", "validate")
     assert run.returncode == 1
     assert "error: full" in run.stderr and "Traceback" not in run.stderr
