@@ -45,7 +45,7 @@ def test_cases_that_stand_in_on_a_machine_without_data_are_none(dealt):
     assert len(cohort(dealt, ["case_7", "case_8"]).cases) == 2
 
 
-# -- tests, which have no fold ------------------------------------------------------------------------
+# -- tests, which have no fold --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def nnunet(tmp_path):
 @pytest.mark.parametrize(
     ("lost", "words"),
     [
-        (["labelsTs/e.nii.gz"], r"^e: labelled when folds\.csv .* label any more: put it back"),
+        (["labelsTs/e.nii.gz"], r"^e: labelled when folds\.csv .* there is no label"),
         (
             ["labelsTs/e.nii.gz", "imagesTs/e_0000.nii.gz"],
             r"^e: in folds\.csv .* take its line out",
