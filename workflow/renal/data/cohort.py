@@ -109,7 +109,7 @@ class Cohort:
     def stamps(self, batch: str) -> list[str]:
         """What tells that a batch's files are others."""
         files = [path for name in self.batches[batch] for path in self.cases[name].files]
-        return stamps(self._root, files)
+        return stamps(files, self._root)
 
     def outlines(self) -> list[str]:
         """What tells that annotators' outlines of labelled cases are others; empty without any."""
