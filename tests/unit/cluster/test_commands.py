@@ -1,8 +1,13 @@
 """`renal run`: what Snakemake is told."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 
-from renal.cluster.commands import snakemake_command
+from renal.__main__ import run
+from renal.cluster.commands import files_of_arguments, snakemake_command
+from renal.errors import InputError
 from renal.sources import ROOT
 
 
@@ -31,3 +36,45 @@ def test_a_profile_of_the_folder_goes_before_one_of_the_workflow(elsewhere):
     assert snakemake_command(["--profile", "slurm"])[-1] == str(ROOT / "slurm")
     (elsewhere / "slurm").mkdir()
     assert snakemake_command(["--profile", "slurm"])[-1] == "slurm"
+
+
+def test_profiles_and_configurations_are_those_that_snakemake_takes(elsewhere):
+    (own,) = files_of_arguments([], ROOT)
+    assert own == ROOT / "profiles/default/profile.yaml"
+    for name in ("profiles/default", "cluster"):
+        (elsewhere / name).mkdir(parents=True)
+    (elsewhere / "profiles/default/config.yaml").write_text("retries: 1\n")
+    (elsewhere / "cluster/profile.v9+.yaml").write_text("configfile: [a.yaml]\n")
+    given = ["-n", "--profile", "cluster", "--config", "x=1", "--configfile", "b.yaml", "c.yaml"]
+    assert files_of_arguments(given, ROOT) == [
+        *(Path("b.yaml"), Path("c.yaml")),
+        *(Path("cluster/profile.v9+.yaml"), Path("profiles/default/config.yaml")),
+    ]
+    without = ["--profile", "cluster", "--workflow-profile", "none"]
+    assert files_of_arguments(without, ROOT)[0] == Path("a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: &a {x: *a}\n", "aliases stand for more than"),
+        (
+            "a0: &a0 {x: 1}\n"
+            + "".join(
+                f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}\n"
+                for n in range(1, 9)
+            ),
+            "aliases stand for more than",
+        ),
+        ("results: a\nresults: b\n", "'results' is said twice"),
+    ],
+    ids=["itself", "bomb", "twice"],
+)
+@pytest.mark.parametrize("arguments", [[], ["--configfile", "config.yaml"], ["--profile", "own"]])
+def test_what_snakemake_would_hang_on_never_reaches_it(elsewhere, text, fault, arguments):
+    (elsewhere / "own").mkdir()
+    (elsewhere / "own/profile.yaml").write_text("configfile: [config.yaml]\n")
+    (elsewhere / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=fault) as told:
+        run(argparse.Namespace(arguments=arguments))
+    assert str(told.value).startswith("config.yaml: ")
