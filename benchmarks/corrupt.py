@@ -165,8 +165,9 @@ class Project:
             if not state.exists():
                 stopped = without(command, "--minutes")
                 run((*stopped, "--minutes", str(SECONDS_TO_A_STATE / 60)), state.parent)
-            self.files[kind_of(state)].append(state)
-            self.readers[state] = [command]
+            if state.exists():  # a training that is done sooner leaves none
+                self.files[kind_of(state)].append(state)
+                self.readers[state] = [command]
 
     def undisturbed(self, command: Command) -> dict[str, str]:
         """What a step writes of undamaged files."""
