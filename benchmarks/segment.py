@@ -18,10 +18,6 @@ import time
 from pathlib import Path
 
 import yaml
-from random_models import write_results
-
-from renal.data.cases import Case
-from renal.data.validation import check_case
 
 ROWS = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet"]
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -54,13 +50,18 @@ def main() -> None:
 
 def packed(row: str, image: Path, folder: Path) -> Path:
     """The package of a row with random weights."""
+    # Here, so that the program that is timed does not load them.
+    from random_models import write_results
+
     from renal.apply.export import export
+    from renal.data.cases import Case
+    from renal.data.validation import check_case
     from renal.recipe import check_configuration
 
     values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     values |= {"results": str(folder / "results"), "methods": [row]}
     configuration = check_configuration(values)
-    case = check_case(Case("case", image, None), maximum_voxels=10**9, listed={})
+    case = check_case(Case("case", image, None), maximum_voxels=10**9)
     write_results(configuration, [case])
     export(row, configuration, folder / f"{row}.renal")
     return folder / f"{row}.renal"
