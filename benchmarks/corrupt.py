@@ -165,8 +165,9 @@ class Project:
             if not state.exists():
                 stopped = without(command, "--minutes")
                 run((*stopped, "--minutes", str(SECONDS_TO_A_STATE / 60)), state.parent)
-            self.files[kind_of(state)].append(state)
-            self.readers[state] = [command]
+            if state.exists():  # a training that is done sooner leaves none
+                self.files[kind_of(state)].append(state)
+                self.readers[state] = [command]
 
     def undisturbed(self, command: Command) -> dict[str, str]:
         """What a step writes of undamaged files."""
@@ -249,8 +250,10 @@ def start() -> None:
     options.add_argument("--times", type=int, default=1000)
     options.add_argument("--seed", type=int, default=0)
     a = options.parse_args()
-    # Once for all children; what a step imports in its function is fast after that.
-    for module in {module for modules in MODULES.values() for module in modules}:
+    # Once for all children; what a step imports in its function is fast after that. nnU-Net's
+    # modules need its own environment.
+    modules = {module for modules in MODULES.values() for module in modules}
+    for module in {module for module in modules if not module.startswith("learn.nnunet")}:
         importlib.import_module(f"renal.{module}")
     folder = a.project.resolve()
     rows = []

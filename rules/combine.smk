@@ -99,6 +99,12 @@ rule import_segmentations:
         labels=LABELS["learned"],
         code=plan.code("import_segmentations"),
         settings=lambda w: as_json(imported(plan.recipes[w.method], plan.labels)),
+        # As inputs they are compared by age alone.
+        stamps=lambda w: (
+            []
+            if plan.recipes[w.method].nnunet
+            else stamps(plan.external_inputs(w.method, w.group))
+        ),
         # What a step of ours wrote has a seal, which is compared.
         folder=lambda w, input: (
             ["--segmentations", input.files] if plan.recipes[w.method].nnunet else []

@@ -12,6 +12,7 @@ from snakemake.settings.types import DeploymentMethod
 from renal.cluster.containers import image_of
 from renal.cluster.gpus import visible_gpus
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
+from renal.data.stamps import stamps
 from renal.errors import InputError
 from renal.handover.seals import SEAL
 from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder

@@ -1,17 +1,18 @@
-# Before Snakemake reads the configuration: it takes the last of a key that is said twice, and
-# tells what it cannot read without the file's name.
+# Before Snakemake reads the configuration: it takes the last of a key that is said twice, also in a
+# profile, and tells what it cannot read without the file's name.
 import sys
 from pathlib import Path
 
 ROOT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(ROOT / "workflow"))
 
+from renal.cluster.commands import files_of_arguments
 from renal.errors import InputError
 from renal.recipe.strict_yaml import read_mapping
 
 if workflow.is_main_process:
     try:
-        for file in workflow.configfiles:
+        for file in [*workflow.configfiles, *files_of_arguments(sys.argv[1:], ROOT)]:
             read_mapping(Path(file))
         # Where this workflow is a module of another one, that one brings the configuration.
         if not workflow.modifier.skip_configfile:

@@ -1,6 +1,7 @@
 """Rows of other rows and of another program beside one of ours, and their comparison."""
 
 import csv
+import os
 import shutil
 
 import nibabel as nib
@@ -103,6 +104,20 @@ def test_rows_are_compared_on_the_cases_that_they_share(compared):
     page = (results(compared) / "report/index.html").read_text()
     assert all(f"({row})" in page for row in ROWS)
     assert "# Comparison" in (results(compared) / "tables/compare.md").read_text()
+
+
+def test_other_content_of_another_program_is_noticed_whatever_its_age(compared):
+    """As cp -p, rsync -a and unzip leave it."""
+    first, second = (compared.folder / f"other/case_0000{number}.nii.gz" for number in (0, 1))
+    content, status = first.read_bytes(), first.stat()
+    first.write_bytes(second.read_bytes())
+    os.utime(first, ns=(0, 0))
+    try:
+        plan = compared.plan()
+    finally:
+        first.write_bytes(content)
+        os.utime(first, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert plan["import_segmentations"] == 1 and "train" not in plan
 
 
 def test_a_case_that_another_program_left_out_is_told_before_anything_is_trained(

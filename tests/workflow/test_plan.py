@@ -144,6 +144,15 @@ def test_a_damaged_configuration_is_one_line(sketch, file, content, words):
     assert "Traceback" not in run.stderr
 
 
+def test_a_key_that_a_profile_says_twice_is_one_line(sketch):
+    profile = sketch.folder / "profiles/default/profile.yaml"
+    profile.write_text("retries: 1\nretries: 2\n")
+    run = sketch.snakemake("--dry-run")
+    assert run.returncode == 1
+    assert "profiles/default/profile.yaml: 'retries' is said twice, in lines 1 and 2" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_submission_goes_with_the_last_case_without_a_label(sketch):
     submission = sketch.folder / "results/resvnet/submission"
     submission.mkdir(parents=True)
@@ -160,7 +169,10 @@ def test_a_submission_goes_with_the_last_case_without_a_label(sketch):
 
 def test_folds_that_cannot_be_stored_are_one_line(sketch):
     """As when a disk fills up after the plan was made."""
-    sketch.edit_code('text.write(f"# folds={folds} seed={seed}\\n")', "raise InputError('full')")
+    sketch.edit_code(
+        'text.write(f"# folds={folds} seed={seed} cases={len(rows)}\\n")',
+        "raise InputError('full')",
+    )
     run = sketch.snakemake("--until", "validate")
     assert run.returncode == 1
     assert "error: full" in run.stderr and "Traceback" not in run.stderr

@@ -1,9 +1,15 @@
 """The command line: ``python -m renal <step>``."""
 
+import sys
+
+# `python -m` has the working folder before the libraries: a random.py there would be theirs.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.append(sys.path.pop(0))
+
 import argparse
 import logging
 import math
-import sys
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -216,12 +222,25 @@ def parser() -> argparse.ArgumentParser:
 
     for commands_of in (about_data, applying, machines):
         commands_of.add_commands(add)
-    description = _first_line(machines.run.__doc__)
+    description = _first_line(run.__doc__)
     # No argument begins with this sign: all of them are Snakemake's, --help included.
     snakemake = commands.add_parser("run", help=description, prefix_chars="\0", add_help=False)
     snakemake.add_argument("arguments", nargs=argparse.REMAINDER)
-    snakemake.set_defaults(step=machines.run, log=None, debug=False)
+    snakemake.set_defaults(step=run, log=None, debug=False)
     return top
+
+
+def run(a: steps.Arguments) -> steps.Work:
+    """Run the workflow in this folder; all arguments go to Snakemake."""
+    from renal.recipe.strict_yaml import read_mapping
+
+    command = machines.snakemake_command(a.arguments)
+    # Snakemake merges configurations, without end where they hold themselves, before it reads the
+    # rules, which look at them otherwise.
+    for file in machines.files_of_arguments(command[3:], sources.ROOT):
+        read_mapping(file)
+    # No module of the working folder is taken for a library's, here and on nodes of a cluster.
+    return lambda: os.execve(command[0], command, os.environ | {"PYTHONSAFEPATH": "1"})
 
 
 class _Version(argparse.Action):

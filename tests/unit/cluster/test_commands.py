@@ -1,13 +1,15 @@
 """`renal run`: what Snakemake is told; and `renal doctor`."""
 
+import argparse
 import os
 from pathlib import Path
 
 import pytest
 
-from renal.__main__ import parser
+from renal.__main__ import parser, run
 from renal.cluster import doctor
-from renal.cluster.commands import snakemake_command
+from renal.cluster.commands import files_of_arguments, snakemake_command
+from renal.errors import InputError
 from renal.sources import ROOT
 
 
@@ -40,11 +42,13 @@ def test_a_profile_of_the_folder_goes_before_one_of_the_workflow(elsewhere):
 
 def test_the_command_becomes_snakemake(monkeypatch):
     became = []
-    monkeypatch.setattr(os, "execv", lambda *given: became.append(given))
+    monkeypatch.setattr(os, "execve", lambda *given: became.append(given))
     a = parser().parse_args(["run", "--cores", "2", "--help"])
     a.step(a)()
-    command = snakemake_command(["--cores", "2", "--help"])
-    assert became == [(command[0], command)]
+    ((program, command, environment),) = became
+    assert command == snakemake_command(["--cores", "2", "--help"])
+    assert program == command[0]
+    assert environment == os.environ | {"PYTHONSAFEPATH": "1"}
 
 
 def test_a_machine_is_described_for_the_folder_that_is_named(monkeypatch, capsys):
@@ -53,3 +57,45 @@ def test_a_machine_is_described_for_the_folder_that_is_named(monkeypatch, capsys
         a = parser().parse_args(["doctor", *options])
         a.step(a)()
         assert capsys.readouterr().out == f"  disk  {folder}\n"
+
+
+def test_profiles_and_configurations_are_those_that_snakemake_takes(elsewhere):
+    (own,) = files_of_arguments([], ROOT)
+    assert own == ROOT / "profiles/default/profile.yaml"
+    for name in ("profiles/default", "cluster"):
+        (elsewhere / name).mkdir(parents=True)
+    (elsewhere / "profiles/default/config.yaml").write_text("retries: 1\n")
+    (elsewhere / "cluster/profile.v9+.yaml").write_text("configfile: [a.yaml]\n")
+    given = ["-n", "--profile", "cluster", "--config", "x=1", "--configfile", "b.yaml", "c.yaml"]
+    assert files_of_arguments(given, ROOT) == [
+        *(Path("b.yaml"), Path("c.yaml")),
+        *(Path("cluster/profile.v9+.yaml"), Path("profiles/default/config.yaml")),
+    ]
+    without = ["--profile", "cluster", "--workflow-profile", "none"]
+    assert files_of_arguments(without, ROOT)[0] == Path("a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: &a {x: *a}\n", "aliases stand for more than"),
+        (
+            "a0: &a0 {x: 1}\n"
+            + "".join(
+                f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}\n"
+                for n in range(1, 9)
+            ),
+            "aliases stand for more than",
+        ),
+        ("results: a\nresults: b\n", "'results' is said twice"),
+    ],
+    ids=["itself", "bomb", "twice"],
+)
+@pytest.mark.parametrize("arguments", [[], ["--configfile", "config.yaml"], ["--profile", "own"]])
+def test_what_snakemake_would_hang_on_never_reaches_it(elsewhere, text, fault, arguments):
+    (elsewhere / "own").mkdir()
+    (elsewhere / "own/profile.yaml").write_text("configfile: [config.yaml]\n")
+    (elsewhere / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=fault) as told:
+        run(argparse.Namespace(arguments=arguments))
+    assert str(told.value).startswith("config.yaml: ")

@@ -129,11 +129,52 @@ def test_a_label_that_is_not_compressed_is_told(tmp_path):
     make_case(tmp_path, "case_00000", labelled=False)
     plain = tmp_path / "case_00000" / "segmentation.nii"
     plain.touch()
-    with pytest.raises(InputError, match=r"a label is looked for in segmentation\.nii\.gz") as told:
+    with pytest.raises(
+        InputError, match=r"segmentation\.nii\.gz is looked for: compress it"
+    ) as told:
         find_cases(tmp_path)
     assert str(told.value).startswith(f"{plain}: ") and "\n" not in str(told.value)
     (plain.parent / LABEL).touch()
     assert find_cases(tmp_path)[0].labelled
+
+
+def test_an_image_that_is_not_compressed_is_told(tmp_path):
+    make_case(tmp_path, "case_00000")
+    touch(tmp_path, "patient_7/imaging.nii")
+    with pytest.raises(InputError, match="'patient_7': an image lies there, but no case"):
+        find_cases(tmp_path)
+    (tmp_path / "patient_7").rename(tmp_path / "case_00007")
+    with pytest.raises(InputError, match=r"imaging\.nii\.gz is looked for: compress it") as told:
+        find_cases(tmp_path)
+    assert str(told.value).startswith(f"{tmp_path}/case_00007/imaging.nii: ")
+    touch(tmp_path, f"case_00007/{IMAGE}")
+    assert names(find_cases(tmp_path)) == ["case_00000", "case_00007"]
+
+
+@pytest.mark.parametrize("name", ["ct.nii.gz", "case_00001.nii.gz", "ct.nii"])
+@pytest.mark.parametrize("layout", ["kits", "nnunet"])
+def test_an_image_beside_the_folders_of_cases_is_told(tmp_path, layout, name):
+    if layout == "kits":
+        make_case(tmp_path, "case_00000")
+    else:
+        touch(tmp_path, "imagesTs/case_00000_0000.nii.gz")
+    touch(tmp_path, ".hidden.nii.gz", "notes.txt")
+    assert names(find_cases(tmp_path)) == ["case_00000"]
+    touch(tmp_path, name)
+    with pytest.raises(InputError, match=f"'{name}': beside the cases' folders") as told:
+        find_cases(tmp_path)
+    assert "data.exclude" in str(told.value) and "\n" not in str(told.value)
+    assert names(find_cases(tmp_path, [name])) == ["case_00000"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x.nii", "imagesTs/case_00001_0000.nii", "labelsTs/case_00000.nii"]
+)
+def test_files_that_are_not_compressed_among_those_that_are_are_told(tmp_path, name):
+    touch(tmp_path, "imagesTs/case_00000_0000.nii.gz" if "/" in name else "case_00000.nii.gz", name)
+    with pytest.raises(InputError, match=r"\.nii\.gz is looked for: compress it") as told:
+        find_cases(tmp_path)
+    assert str(told.value).startswith(f"{tmp_path / name}: ")
 
 
 @pytest.mark.parametrize("name", ["patient_7", "Case_0", "case_0 1", "case_0\n", "case_$(x)"])
@@ -143,7 +184,7 @@ def test_an_image_in_a_folder_that_is_no_case_is_told(tmp_path, name):
     make_case(tmp_path, ".trash")
     assert names(find_cases(tmp_path)) == ["case_00000"]
     make_case(tmp_path, name)
-    with pytest.raises(InputError, match=r"imaging.nii.gz lies there, but no case") as told:
+    with pytest.raises(InputError, match="an image lies there, but no case") as told:
         find_cases(tmp_path)
     message = str(told.value)
     assert repr(name) in message and "data.exclude" in message and "\n" not in message

@@ -107,7 +107,7 @@ def test_a_case_that_lost_its_label_keeps_its_fold_until_the_user_says_otherwise
         assert message.startswith(", ".join(lost)) and "\n" not in message
         assert "exclude" in message and "folds.csv" in message
     # Its line taken out, it is only segmented, and moves no other.
-    path.write_text(re.sub("case_00003,.*\n", "", before))
+    path.write_text(re.sub("case_00003,.*\n", "", before).replace("cases=9", "cases=8"))
     known = read_assignments(path, **DEALT)
     after = deal(numbered(9) | {"case_00003": False}, known=known, **SETTINGS)
     assert set(known) < set(after)
@@ -241,13 +241,16 @@ def test_a_case_excluded_for_one_run_comes_back_to_its_place(tmp_path):
 def test_a_damaged_file_is_told(tmp_path, row):
     path = tmp_path / "folds.csv"
     write_assignments(path, [Place("case_00001", 1, "fold1-000")], **DEALT)
-    path.write_bytes(path.read_bytes() + f"{row}\n".encode("latin-1"))
+    content = path.read_bytes().replace(b"cases=1", b"cases=2")
+    path.write_bytes(content + f"{row}\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"folds\.csv: damaged") as told:
         read_assignments(path, **DEALT)
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("line", ["", "# seed=7 batch_size=4", "# folds=5 seed=x batch_size=4"])
+@pytest.mark.parametrize(
+    "line", ["", "# seed=7 batch_size=4", "# folds=5 seed=x batch_size=4", "# folds=5 cases=1"]
+)
 def test_a_damaged_first_line_is_told(tmp_path, line):
     path = tmp_path / "folds.csv"
     write_assignments(path, [Place("case_00001", 1, "fold1-000")], **DEALT)
@@ -267,6 +270,22 @@ def test_a_file_that_is_cut_off_within_a_line_is_told(tmp_path):
         if not content[:length].endswith(b"\n") or content[:length].count(b"\n") < 2:
             with pytest.raises(InputError, match="damaged"):
                 read_assignments(path, **DEALT)
+
+
+def test_a_file_that_is_cut_off_at_the_end_of_a_line_is_told(tmp_path):
+    """Its cases would be dealt anew, and models have seen those that they then hold out."""
+    path = tmp_path / "folds.csv"
+    write_assignments(path, deal(numbered(9), **SETTINGS), **DEALT)
+    lines = path.read_text().splitlines(keepends=True)
+    for count in range(2, len(lines)):
+        path.write_text("".join(lines[:count]))
+        left = count - 2
+        with pytest.raises(InputError, match=f"{left} cases, but 9 by .* cases={left}") as told:
+            read_assignments(path, **DEALT)
+        assert str(told.value).startswith(f"{path}: ") and "\n" not in str(told.value)
+    # Whoever took lines out does what the message says.
+    path.write_text("".join(lines[:-1]).replace("cases=9", "cases=8"))
+    assert len(read_assignments(path, **DEALT)) == 8
 
 
 def test_a_first_line_that_names_a_batch_size_too_is_read(tmp_path):

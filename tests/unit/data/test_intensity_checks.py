@@ -88,3 +88,15 @@ def test_a_body_or_a_scan_of_an_odd_size_doubts_the_spacing(phantom):
     assert ["is the spacing right?" in remark for remark in small] == [True, True]
     wide = remarks_on(volume, (spacing[0], *(3 * step for step in spacing[1:])))
     assert len(wide) == 1 and wide[0].startswith("the body measures")
+
+
+def test_a_body_is_measured_alike_on_fine_and_on_coarse_pixels():
+    """Three pixels for one, of which every third is looked at."""
+    z, y, x = np.ogrid[:60, :80, :80]
+    body = ((y - 40) / 20) ** 2 + ((x - 40) / 35) ** 2 < 1
+    volume = np.where(body & (z >= 0), 20, -1000).astype(np.int16)
+    spacing = (3.0, 2.0, 2.0)
+    (coarse,) = remarks_on(volume, spacing)
+    assert coarse == "the body measures 78 x 138 mm: is the spacing right?"
+    fine = volume.repeat(3, 1).repeat(3, 2)
+    assert remarks_on(fine, (3.0, 2 / 3, 2 / 3)) == [coarse]

@@ -34,6 +34,23 @@ def test_a_true_label_has_no_remarks(phantom, monkeypatch):
     assert check_content(header, label, volume, KITS19) == content
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("chunk", [50, 1 << 22])
+def test_voxels_are_counted_one_by_one(order, chunk, monkeypatch):
+    monkeypatch.setattr(label_checks, "CHUNK", chunk)
+    draw = np.random.default_rng(0)
+    label = np.asarray(draw.integers(0, 3, (5, 6, 7)), np.uint8, order=order)
+    volume = np.asarray(draw.integers(-600, 700, label.shape), np.int16, order=order)
+    pairs = list(zip(label.ravel().tolist(), volume.ravel().tolist(), strict=True))
+    for found, belongs in zip(
+        label_checks._count(label, volume, 3),
+        (lambda hu: True, lambda hu: -50 <= hu <= 500, lambda hu: hu < -300),
+        strict=True,
+    ):
+        for value in (1, 2):
+            assert found[value] == sum(own == value and belongs(hu) for own, hu in pairs)
+
+
 def shifted(axis, by_mm):
     def change(label, spacing):
         return np.roll(label, round(by_mm / spacing[axis]), axis)

@@ -57,6 +57,16 @@ def test_results_among_files_of_others_are_refused(results, expected):
     assert_one_line(error, "config.yaml: results: ", expected)
 
 
+@pytest.mark.parametrize("key", ["unlabelled", "test", "groups"])
+def test_results_within_any_data_are_refused(key):
+    values = with_value(configuration_values(), f"data.{key}", "more/cts")
+    for results in ("more/cts", "more/cts/results", "more/../more/cts/a"):
+        with pytest.raises(InputError) as error:
+            recipe.check_configuration(with_value(values, "results", results))
+        assert_one_line(error, "config.yaml: results: ", "more/cts, with the data")
+    recipe.check_configuration(with_value(values, "results", "more"))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [

@@ -1,7 +1,6 @@
 """Commands about machines: the workflow from any folder, and what a machine has for it."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,12 +9,6 @@ from pathlib import Path
 from renal.sources import ROOT
 
 Work = Callable[[], object]
-
-
-def run(a: argparse.Namespace) -> Work:
-    """Run the workflow in this folder; all arguments go to Snakemake."""
-    command = snakemake_command(a.arguments)
-    return lambda: os.execv(command[0], command)
 
 
 def snakemake_command(arguments: Sequence[str]) -> list[str]:
@@ -37,6 +30,29 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     if own.exists() and Path.cwd() != ROOT and not {"--configfile", "--configfiles"} & set(given):
         given = ["--configfile", str(own), *given]
     return [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *given]
+
+
+def files_of_arguments(arguments: Sequence[str], folder: Path) -> list[Path]:
+    """The YAML files that Snakemake takes its configuration and further arguments from.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Snakemake's.
+    folder : Path
+        Where the Snakefile is.
+    """
+    from snakemake.cli import get_argument_parser, get_profile_dir
+
+    given, _ = get_argument_parser().parse_known_args(arguments)
+    profiles = [name for name in given.profile or () if name != "none"]
+    own = given.workflow_profile or "default"
+    if own != "none":
+        places = (Path(own), Path("profiles") / own, folder / "profiles" / own)
+        profiles += [str(place) for place in places if place.exists()][:1]
+    given, _ = get_argument_parser(profiles).parse_known_args(arguments)
+    found = filter(None, map(get_profile_dir, profiles))
+    return [*map(Path, given.configfile), *(file for _, file in found)]
 
 
 def doctor(a: argparse.Namespace) -> Work:

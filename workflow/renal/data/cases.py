@@ -23,7 +23,7 @@ CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
 SAFE_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 # What programs that read tables take for something else than a name.
 MISTAKEN = {"na", "nan", "null", "none", "inf", "infinity", "true", "false"}
-NIFTI = ".nii.gz"
+NIFTI, PLAIN = ".nii.gz", ".nii"
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
 MAJORITY = "aggregated_MAJ_seg.nii.gz"  # KiTS21's label
 TABLE = "cases.csv"
@@ -94,9 +94,11 @@ def find_cases(root: Path, exclude: Iterable[str] = (), layout: Layout | None = 
     root, exclude = Path(root), set(exclude)
     try:
         _refuse_missing(root)
-        # Hidden folders are nobody's cases, and what is excluded may be anything.
-        entries = sorted(path for path in root.iterdir() if path.name not in exclude)
+        # What is excluded may be anything.
+        entries = [path for path in _visible(root) if path.name not in exclude]
         layout = layout or _layout_of(root, entries)
+        if layout in ("kits", "nnunet"):
+            _refuse_loose(root, entries)
         cases = LAYOUTS[layout](root, entries)
         names = {case.name for case in cases}
         if unknown := sorted(n for n in exclude - names if not os.path.lexists(root / n)):
@@ -141,6 +143,15 @@ def _layout_of(root: Path, entries: list[Path]) -> Layout:
     )
 
 
+def _refuse_loose(root: Path, entries: list[Path]) -> None:
+    """Raise an InputError for images beside the folders that cases lie in."""
+    if loose := [p.name for p in entries if p.name.endswith((NIFTI, PLAIN)) and not p.is_dir()]:
+        raise InputError(
+            f"{root}: {', '.join(map(repr, loose))}: beside the cases' folders: put it where its "
+            "case is, or name it under data.exclude in config.yaml"
+        )
+
+
 def _is_of_kits(path: Path) -> bool:
     """Whether a path is a case's folder, or a link to one that is not there."""
     if path.is_dir():
@@ -149,7 +160,7 @@ def _is_of_kits(path: Path) -> bool:
 
 
 def _has_image(folder: Path) -> bool:
-    return not folder.name.startswith(".") and os.path.lexists(folder / IMAGE)
+    return any(os.path.lexists(path) for path in (folder / IMAGE, (folder / IMAGE).with_suffix("")))
 
 
 def _in_folders(root: Path, entries: list[Path]) -> list[Case]:
@@ -159,12 +170,12 @@ def _in_folders(root: Path, entries: list[Path]) -> list[Case]:
     misnamed = [path.name for path in folders if path not in named]
     if named and misnamed:
         raise InputError(
-            f"{root}: {', '.join(map(repr, misnamed))}: {IMAGE} lies there, but no case has such a "
-            "name where others are named case_00000: name it case_ with letters and digits, or "
+            f"{root}: {', '.join(map(repr, misnamed))}: an image lies there, but no case has such "
+            "a name where others are named case_00000: name it case_ with letters and digits, or "
             "name it under data.exclude in config.yaml"
         )
     # A folder without an image is kept: validation names it together with all other bad ones.
-    return [Case(_safe(path.name), path / IMAGE, _label_in(path)) for path in folders]
+    return [Case(_safe(path.name), _image_in(path), _label_in(path)) for path in folders]
 
 
 def _of_nnunet(root: Path, entries: list[Path]) -> list[Case]:
@@ -203,9 +214,16 @@ def _refuse_other_formats(description: Path) -> None:
 
 def _nifti_in(folder: Path) -> dict[str, Path]:
     """Name without ending to each file of a folder, which may be missing."""
-    if not folder.is_dir():
-        return {}
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return _nifti_among(_visible(folder)) if folder.is_dir() else {}
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _nifti_among(paths: list[Path]) -> dict[str, Path]:
+    """The same of some paths."""
+    _refuse_uncompressed(*paths)
     return {p.name.removesuffix(NIFTI): p for p in paths if p.name.endswith(NIFTI)}
 
 
@@ -224,7 +242,7 @@ def _channels(folder: Path) -> dict[str, Path]:
 
 def _in_one_folder(root: Path, entries: list[Path]) -> list[Case]:
     """A flat folder of images that are only to be segmented."""
-    return [Case(_safe(stem), path) for stem, path in _nifti_in(root).items()]
+    return [Case(_safe(stem), path) for stem, path in _nifti_among(entries).items()]
 
 
 def _in_table(root: Path, entries: list[Path]) -> list[Case]:
@@ -298,16 +316,26 @@ LAYOUTS = {
 }
 
 
+def _image_in(folder: Path) -> Path:
+    image = folder / IMAGE
+    if not _is_there(image):
+        _refuse_uncompressed(image.with_suffix(""))
+    return image
+
+
 def _label_in(folder: Path) -> Path | None:
-    label, plain = folder / LABEL, folder / LABEL.removesuffix(".gz")
+    label = folder / LABEL
     found = [path for path in (label, folder / MAJORITY) if _is_there(path)]
     if len(found) > 1:
         raise InputError(f"{folder}: {LABEL} and {MAJORITY}: take one away")
-    if found:
-        return found[0]
-    if _is_there(plain):
-        raise InputError(f"{plain}: a label is looked for in {LABEL}: compress it with gzip")
-    return None
+    if not found:
+        _refuse_uncompressed(label.with_suffix(""))
+    return found[0] if found else None
+
+
+def _refuse_uncompressed(*paths: Path) -> None:
+    if plain := [path for path in paths if path.name.endswith(PLAIN) and _is_there(path)]:
+        raise InputError(f"{plain[0]}: {plain[0].name}.gz is looked for: compress it with gzip")
 
 
 def _is_there(path: Path) -> bool:
@@ -367,7 +395,6 @@ def stand_in_cases(root: Path, folds: int) -> list[Case]:
 
     For looking at the rules, their graph or their style, on a machine without data.
     """
-    names = [f"case_{number:05d}" for number in range(folds + 1)]
-    *labelled, unlabelled = [Path(root) / name for name in names]
+    *labelled, unlabelled = [Path(root) / f"case_{number:05d}" for number in range(folds + 1)]
     cases = [Case(folder.name, folder / IMAGE, folder / LABEL) for folder in labelled]
     return [*cases, Case(unlabelled.name, unlabelled / IMAGE)]

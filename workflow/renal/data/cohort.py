@@ -32,7 +32,7 @@ class Cohort:
     Raises
     ------
     InputError
-        As from `assign`; if a case with a fold is neither there nor excluded.
+        As from `assign`; if a case that was labelled is neither there nor excluded.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Cohort:
     def stamps(self, batch: str) -> list[str]:
         """What tells that a batch's files are others."""
         files = [path for name in self.batches[batch] for path in self.cases[name].files]
-        return stamps(self._root, files)
+        return stamps(files, self._root)
 
     def outlines(self) -> list[str]:
         """What tells that annotators' outlines of labelled cases are others; empty without any."""
@@ -128,9 +128,9 @@ class Cohort:
 
 
 def _refuse_vanished(known: Iterable[Place], accounted: set[str]) -> None:
-    """Raise an InputError where a case has a fold and is not accounted for."""
-    if gone := sorted({place.name for place in known if place.fold is not None} - accounted):
+    """Raise an InputError where a case was labelled and is not accounted for."""
+    if gone := sorted({place.name for place in known if place.labelled} - accounted):
         raise InputError(
             f"{', '.join(gone)}: in folds.csv in the results folder, but not in the data folder: "
-            "put it back, or name it under data.exclude"
+            "put it back, or take its line out of folds.csv to go on without it"
         )

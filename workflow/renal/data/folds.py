@@ -17,6 +17,9 @@ from renal.data.cases import SAFE_NAME, Case
 from renal.errors import InputError
 from renal.files import read_text, write_text
 
+# What batches of cases without a fold are called.
+TEST, UNLABELLED = "test", "unlabelled"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -35,6 +38,11 @@ class Place:
     name: str
     fold: int | None
     batch: str
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the case had a label when it was dealt: it is in a fold, or a test."""
+        return self.batch.partition("-")[0] != UNLABELLED
 
 
 def assign(
@@ -68,8 +76,9 @@ def assign(
     Raises
     ------
     InputError
-        If there are fewer labelled cases than folds, a case with a fold has no label any more or
-        is a test now, a group lies in several folds, or a fold has lost all of its cases.
+        If there are fewer labelled cases than folds, a case that was labelled has no label any
+        more, one with a fold is a test now, a group lies in several folds, or a fold has lost all
+        of its cases.
     """
     cases = list(cases)
     tests = {case.name for case in cases if case.test}
@@ -77,19 +86,18 @@ def assign(
     has_label = {name: is_labelled[name] and name not in tests for name in is_labelled}
     placed = {place.name: place for place in known}
     shared = has_label.keys() & placed.keys()
+    if lost := sorted(n for n in shared if placed[n].labelled and not is_labelled[n]):
+        raise InputError(
+            f"{', '.join(lost)}: labelled when folds.csv in the results folder was written, but "
+            "there is no label any more: put it back, or exclude the case, or take its line out of "
+            "folds.csv to have it segmented only"
+        )
     dealt = {name for name in shared if placed[name].fold is not None}
     if learned := sorted(dealt & tests):
         raise InputError(
             f"config.yaml: data.test: {', '.join(learned)}: folds.csv in the results folder has a "
             "fold of it, and models have learned from it: take it out of data.test, name another "
             "results folder, or take its line out of folds.csv to train without it"
-        )
-    lost = sorted(name for name in dealt if not has_label[name])
-    if lost:
-        raise InputError(
-            f"{', '.join(lost)}: labelled when folds.csv in the results folder was written, but "
-            "there is no label any more: put it back, or exclude the case, or take its line out of "
-            "folds.csv to have it segmented only"
         )
     for name in shared:
         prefix = _batch_prefix(placed[name].fold, name in tests)
@@ -158,7 +166,7 @@ def _batch_with_room(fold: int | None, test: bool, sizes: dict[str, int], batch_
 def _batch_prefix(fold: int | None, test: bool = False) -> str:
     if fold is not None:
         return f"fold{fold}"
-    return "test" if test else "unlabelled"
+    return TEST if test else UNLABELLED
 
 
 def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
@@ -167,8 +175,8 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
     Raises
     ------
     InputError
-        If the file or its folder cannot be read, or the file is damaged or was made with another
-        number of folds or another seed.
+        If the file or its folder cannot be read, or the file is damaged, holds another number of
+        cases than its first line says, or was made with another number of folds or another seed.
     """
     path = Path(path)
     try:
@@ -181,9 +189,9 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
         stored = dict(re.findall(r"(\w+)=(-?\d+)", settings))
         if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):
             raise InputError(
-                f"{path}: was dealt with {settings.removeprefix('# ')}, but config.yaml asks for "
-                f"folds={folds} seed={seed}: restore these values, or delete the file to deal the "
-                "folds, and train every model, anew"
+                f"{path}: was dealt with folds={stored['folds']} seed={stored['seed']}, but "
+                f"config.yaml asks for folds={folds} seed={seed}: restore these values, or delete "
+                "the file to deal the folds, and train every model, anew"
             )
         places = [
             _place_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
@@ -192,6 +200,13 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
             raise ValueError("cut off: its last line has no end")
         if len({place.name for place in places}) < len(places):
             raise ValueError("a case is there twice")
+        # Earlier versions did not count.
+        if int(stored.get("cases", len(places))) != len(places):
+            raise InputError(
+                f"{path}: {len(places)} cases, but {stored['cases']} by its first line: put back "
+                "what was cut off (cases.csv beside it begins with the same columns), or where you "
+                f"changed the lines yourself write cases={len(places)} there"
+            )
         return places
     except OSError as error:
         raise InputError(
@@ -206,7 +221,7 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
 def _place_from(row: dict[str, str], folds: int) -> Place:
     """The place in a row of the stored table; ValueError or the like if it cannot be one."""
     fold = int(row["fold"]) if row["fold"] else None
-    test = fold is None and (row["batch"] or "").startswith("test")
+    test = fold is None and (row["batch"] or "").startswith(TEST)
     batch = re.fullmatch(rf"{_batch_prefix(fold, test)}-\d+", row["batch"])
     if not SAFE_NAME.fullmatch(row["case"]) or fold not in (None, *range(folds)) or not batch:
         raise ValueError(f"row {','.join(row.values())}")
@@ -222,7 +237,7 @@ def write_assignments(path: Path, places: Iterable[Place], *, folds: int, seed: 
     rows = {place.name: place for place in read_assignments(path, folds=folds, seed=seed)}
     rows.update({place.name: place for place in places})
     text = io.StringIO()
-    text.write(f"# folds={folds} seed={seed}\n")
+    text.write(f"# folds={folds} seed={seed} cases={len(rows)}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "fold", "batch"])
     for name in sorted(rows):

@@ -175,13 +175,16 @@ def _apart(
 def _count(
     label: np.ndarray, volume: np.ndarray, values: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Voxels of each label value, those of them that are soft tissue, and those that are air."""
+    """Voxels of each label value but 0, those of them that are soft tissue, and that are air."""
     counts, soft, air = (np.zeros(values, np.int64) for _ in range(3))
     thickness = max(1, CHUNK // (label.shape[0] * label.shape[1]))
     for first in range(0, label.shape[2], thickness):
         part = np.s_[:, :, first : first + thickness]
-        hu, marked = volume[part], label[part]
-        counts += np.bincount(marked.ravel(order="K"), minlength=values)
+        # A mask picks in C order: turned, that is the order in memory.
+        hu, marked = volume[part].T, label[part].T
+        inside = marked > 0
+        hu, marked = hu[inside], marked[inside]
+        counts += np.bincount(marked, minlength=values)
         soft += np.bincount(marked[(hu >= SOFT_HU[0]) & (hu <= SOFT_HU[1])], minlength=values)
         air += np.bincount(marked[hu < AIR_HU], minlength=values)
     return counts, soft, air

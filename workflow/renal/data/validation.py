@@ -1,8 +1,9 @@
 """Checking every file of a case once, before anything is computed from it."""
 
-import zlib
 from functools import partial
 from pathlib import Path
+
+from isal import isal_zlib
 
 from renal.data.cases import Case
 from renal.data.intensity_checks import check_intensities
@@ -90,5 +91,5 @@ def _crc32(path: Path) -> int:
     checksum = 0
     with path.open("rb") as stream:
         while block := stream.read(1 << 22):
-            checksum = zlib.crc32(block, checksum)
+            checksum = isal_zlib.crc32(block, checksum)
     return checksum

@@ -294,6 +294,8 @@ def read_label(header: Header, labels: Labels = KITS19) -> np.ndarray:
     stored = _read_stored(header)
     slope, intercept = header.nifti.get_slope_inter()
     scaled = slope not in (None, 1.0) or intercept not in (None, 0.0)
+    if stored.dtype == np.uint8 and not scaled and stored.max() < labels.count:
+        return _turned(stored, header)
     label = np.empty(stored.shape, np.uint8, order="F")
     for plane in range(stored.shape[2]):  # as in read_padded
         values = stored[:, :, plane]

@@ -100,7 +100,7 @@ def check_configuration(values: dict[str, Any]) -> Configuration:
         refuse_taken_name(name, "config.yaml: methods")
         if configuration.methods.count(name) > 1:
             raise InputError(f"config.yaml: methods: {name} is named twice: name it once")
-    _refuse_place(configuration.results, configuration.data.root)
+    _refuse_place(configuration.results, configuration.data)
     return configuration
 
 
@@ -112,13 +112,14 @@ def refuse_taken_name(name: str, source: str) -> None:
         raise InputError(f"{source}: {name}: a rule or a missing value has this name: rename it")
 
 
-def _refuse_place(results: Path, data: Path) -> None:
+def _refuse_place(results: Path, data: Data) -> None:
     """Raise an InputError where results would lie among files that are not the workflow's to make.
 
     Where the data lie within the results nothing is mixed: a phantom is made there.
     """
     place = results.resolve()
-    for taken, what in ((data.resolve(), "the data"), (PACKAGE.parent, "the workflow's own files")):
+    given = {path.resolve(): "the data" for _, path in data if isinstance(path, Path)}
+    for taken, what in {**given, PACKAGE.parent: "the workflow's own files"}.items():
         if place.is_relative_to(taken):
             raise InputError(
                 f"config.yaml: results: {results} lies in {taken}, with {what}: move it"
