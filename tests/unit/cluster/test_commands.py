@@ -43,10 +43,10 @@ def test_a_profile_of_the_folder_goes_before_one_of_the_workflow(elsewhere):
 def test_the_command_becomes_snakemake(monkeypatch):
     became = []
     monkeypatch.setattr(os, "execve", lambda *given: became.append(given))
-    a = parser().parse_args(["run", "--cores", "2", "--help"])
+    a = parser().parse_args(["run", "--cores", "2", "--dry-run"])
     a.step(a)()
     ((program, command, environment),) = became
-    assert command == snakemake_command(["--cores", "2", "--help"])
+    assert command == snakemake_command(["--cores", "2", "--dry-run"])
     assert program == command[0]
     assert environment == os.environ | {"PYTHONSAFEPATH": "1"}
 
