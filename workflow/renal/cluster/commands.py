@@ -18,6 +18,12 @@ def run(a: argparse.Namespace) -> Work:
     return lambda: os.execv(command[0], command)
 
 
+def costs(a: argparse.Namespace) -> Work:
+    """Tell what a run would cost: jobs, disk, GPU hours and memory; runs nothing."""
+    command = [sys.executable, "-m", "renal.costs", *a.arguments]
+    return lambda: os.execv(command[0], command)
+
+
 def snakemake_command(arguments: Sequence[str]) -> list[str]:
     """What runs Snakemake on the rules of this package, with results in the working folder.
 

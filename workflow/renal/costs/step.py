@@ -6,8 +6,6 @@ torch's own formulas, the bytes that it reads and writes, and what lies in memor
 """
 
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +129,7 @@ class _Account(TorchDispatchMode):
     """Operators and memory of all that happens within it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._sizes: dict[int, int] = {}
         self._seen: list[Operator] = []
