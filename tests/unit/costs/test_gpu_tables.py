@@ -40,7 +40,7 @@ def values_of(lines, title):
 
 def test_hours_of_stages_and_rows(lines):
     jobs, peak, h100, _, _, rtx, _ = values_of(lines, "train damnet fine")
-    steps = 2  # four patches of the one case that is not watched, in batches of two
+    steps = 1  # four patches in batches of two, of the half case that is learned from
     assert (jobs, peak, float(h100)) == ("1", "30.0", steps)
     assert rtx.endswith("*")  # 24 GB
     coarse, fine = (
@@ -52,10 +52,10 @@ def test_hours_of_stages_and_rows(lines):
 
 
 def test_what_a_time_limit_asks_for(lines):
-    """The coarse stage's 100 epochs of two steps take 200 hours, at twice that 400."""
+    """The coarse stage's 100 epochs of a step take 100 hours, at twice that 200."""
     (h100,) = (line for line in lines if line.startswith("  H100:"))
-    assert "400 h: jobs of 1440 minutes and retries: 3 are too few: 16 are needed" in h100
-    assert h100.endswith(f"runtime: {400 * 60 // 4 + 3}")
+    assert "200 h: jobs of 1440 minutes and retries: 3 are too few: 8 are needed" in h100
+    assert h100.endswith(f"runtime: {200 * 60 // 4 + 3}")
 
 
 def test_a_training_goes_on_over_several_jobs():
