@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from renal.costs import disk, report
+from renal.costs import disk, report, trainings
 from renal.costs.cards import CARDS
+from renal.costs.step import Operator, Step
 from renal.plan import Plan, read_plan
 
 DRY_RUN = """Job stats:
@@ -76,10 +77,13 @@ def test_disk_use_by_hand(plan):
     assert use["models"] == pytest.approx(4 * 9_324_721 * 2 * 2 * 2, rel=0.01)
 
 
-def test_the_report_names_jobs_disk_and_hours(plan):
+def test_the_report_names_jobs_disk_and_hours(plan, monkeypatch):
+    step = Step((Operator(0, 10**9),), (), 10**9)
+    monkeypatch.setattr(trainings, "_counted", lambda *_: step)
     pending = report.pending_files(SUMMARY.format(results=plan.results))
     text = report.report(report.jobs_by_rule(DRY_RUN), pending, plan, CARDS[:1])
     assert "train                                  3" in text
     assert "all                                    4" in text  # the target itself is no job
     assert "no earlier run" in text
     assert "free on that disk" in text
+    assert "train resvnet tumour                     2    1.0" in text
