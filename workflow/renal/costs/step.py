@@ -119,6 +119,8 @@ class _HalfPrecision(TorchFunctionMode):
         if function is functional.dropout:  # on CUDA one kernel, which keeps a mask of bytes
             return torch.native_dropout(args[0], kwargs["p"], kwargs["training"])[0]
         smooth = function is functional.interpolate and kwargs["mode"] != "nearest"
+        if function is functional.group_norm:  # as learn/networks/own_precision.py has it on CUDA
+            kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(args[0].dtype), kwargs)
         kind = HALF if name in IN_HALF else torch.float32 if smooth or name in IN_FULL else None
         if kind is not None:
             args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(kind), (args, kwargs))
