@@ -18,7 +18,7 @@ H100 = CARDS[0]
 ACCOUNTS = {
     "mrbnet.zrange": (0.9, 0.9, 2.5),
     "mrbnet.segment": (5.1, 1.8, 12),
-    "msvnet.kidney": (9.3, 9.2, 26),
+    "resvnet_plain.tumour": (3.8, 3.1, 10),
     "tunet.segment": (4.2, 5.7, None),  # the time is of an earlier precision
 }
 

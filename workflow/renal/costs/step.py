@@ -99,7 +99,7 @@ def count_step(training: "Training", size: tuple[int, int, int]) -> Step:
         truth = Truth(encode(label, training.target, KITS19), label, image, 0)
         before = account.take()
         with _HalfPrecision():
-            outputs = network.train()(image)
+            outputs = network.train()(image.to(HALF))
         forward = account.take()
         training_loss(outputs, truth, training).backward()
         gradients = [p.grad for p in parameters if p.grad is not None]

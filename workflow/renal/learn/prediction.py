@@ -90,7 +90,7 @@ def mean_of(
         place(network.eval(), settings, device)
 
     def mean(images: torch.Tensor) -> torch.Tensor:
-        images = on_device(images, device)
+        images = on_device(images, device).to(precision)
         try:
             with forward_pass(device, precision):
                 logits = [network(images)[-1] for network in networks]
