@@ -60,7 +60,7 @@ def packed(row: str, image: Path, folder: Path) -> Path:
     values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     values |= {"results": str(folder / "results"), "methods": [row]}
     configuration = check_configuration(values)
-    case = check_case(Case("case", image, None), maximum_voxels=10**9, listed={})
+    case = check_case(Case("case", image, None), maximum_voxels=10**9)
     write_results(configuration, [case])
     export(row, configuration, folder / f"{row}.renal")
     return folder / f"{row}.renal"

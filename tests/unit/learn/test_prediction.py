@@ -15,6 +15,7 @@ from renal.handover.prepared import PreparedCase, read_index, write_index
 from renal.learn import prediction
 from renal.learn.inferers import infer
 from renal.learn.networks import build_network
+from renal.learn.prediction import mean_of, network_with
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of, probabilities
 
@@ -259,3 +260,29 @@ def test_every_region_is_predicted_by_itself_unless_stacked(tmp_path, way):
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, two.numpy(), atol=ROUNDING + 1e-5)
     assert probabilities_of(tmp_path / "out", "case_00001")[0].shape == (maps, SIZE[0], *plane)
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 2e-2)])
+@pytest.mark.parametrize("normalization", ["none", "instance"])
+def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tolerance):
+    settings = prediction_settings(width=4, normalization=normalization)
+    network = build_network(settings.network, 1, "kidney").eval()
+    image = torch.randn(1, 1, 32, 32, 32)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        expected = probabilities(network(image)[-1], "kidney")
+    predictor = mean_of([network], settings, bfloat16_on_cpu=half)
+    with torch.inference_mode():
+        found = predictor(image)
+    kernel = network.full_size.encoders[1].layers[0][0].weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
+    assert kernel.dtype == (torch.bfloat16 if half else torch.float32)
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
+
+
+def test_loading_a_model_draws_nothing(tmp_path):
+    write_model(tmp_path / "model.safetensors", seed=1)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    before = torch.get_rng_state()
+    network = network_with(weights, prediction_settings())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))

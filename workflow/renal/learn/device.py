@@ -56,9 +56,15 @@ def place(network: nn.Module, settings: "Training | Prediction", device: torch.d
     asked = settings.acceleration
     torch.backends.cudnn.benchmark = asked.benchmark
     last = settings.network.channels_last if asked.channels_last is None else asked.channels_last
-    for parameter in network.parameters() if last else ():
-        if parameter.dim() in CHANNELS_LAST:
-            layout = CHANNELS_LAST[parameter.dim()]
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+    if last:
+        lay_channels_last(network)
     if asked.compile:
         network.compile()
+
+
+def lay_channels_last(network: nn.Module, precision: torch.dtype = torch.float32) -> None:
+    """Lay out weights with channels as the innermost axis; what convolutions give follows them."""
+    for parameter in network.parameters():
+        if parameter.dim() in CHANNELS_LAST:
+            layout = CHANNELS_LAST[parameter.dim()]
+            parameter.data = parameter.data.to(precision, memory_format=layout)

@@ -81,16 +81,24 @@ def mean_of(
     """The mean probabilities of some networks, on the GPU if there is one; moves them there."""
     import torch
 
-    from renal.learn.device import choose_device, forward_pass, on_device, place
+    from renal.learn.device import (
+        choose_device,
+        forward_pass,
+        lay_channels_last,
+        on_device,
+        place,
+    )
     from renal.learn.shortage import too_little
     from renal.learn.targets import probabilities
 
     device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
     for network in networks:
         place(network.eval(), settings, device)
+        if device.type == "cpu":
+            lay_channels_last(network, precision)  # which makes a CPU up to twice as fast
 
     def mean(images: torch.Tensor) -> torch.Tensor:
-        images = on_device(images, device).to(precision)
+        images = on_device(images, device).to(precision)  # so that sums with them are as small
         try:
             with forward_pass(device, precision):
                 logits = [network(images)[-1] for network in networks]
@@ -127,14 +135,16 @@ def network_with(weights: bytes, settings: "Prediction") -> "torch.nn.Module":
     ValueError
         If they are damaged or those of another network, with the reason.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     from renal.learn.networks import build_network
 
-    network = build_network(settings.network, settings.channels_in, settings.target)
+    with torch.device("meta"):  # weights are not drawn first
+        network = build_network(settings.network, settings.channels_in, settings.target)
     try:
-        network.load_state_dict(load(weights))
+        network.load_state_dict(load(weights), assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
     return network

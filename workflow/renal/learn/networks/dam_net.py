@@ -216,7 +216,7 @@ class Network(nn.Module):
             ("colour_mean", COLOUR_MEAN),
             ("colour_deviation", COLOUR_DEVIATION),
         ):
-            values = torch.tensor(colours).view(3, 1, 1, 1)
+            values = torch.tensor(colours, device="cpu").view(3, 1, 1, 1)  # not stored
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

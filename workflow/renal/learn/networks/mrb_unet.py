@@ -6,7 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-NORMALIZATIONS = {"batch": nn.BatchNorm3d, "instance": nn.InstanceNorm3d}
+from renal.learn.networks.own_precision import InstanceNorm
+
+NORMALIZATIONS = {"batch": nn.BatchNorm3d, "instance": InstanceNorm}
 SHARES = (6, 3, 2)  # parts of a block's channels that its three convolutions have
 
 

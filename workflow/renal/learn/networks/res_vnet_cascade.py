@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from renal.learn.networks.own_precision import InstanceNorm
+
 ENCODER_DILATIONS = ((1,), (1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 2, 1)
 
 
 def _activated(layer: nn.Module, channels: int, normalization: str) -> nn.Sequential:
     """A convolution with its activation and, where the recipe asks for it, normalisation."""
-    norms = [nn.InstanceNorm3d(channels, affine=True)] if normalization == "instance" else []
+    norms = [InstanceNorm(channels, affine=True)] if normalization == "instance" else []
     return nn.Sequential(layer, *norms, nn.PReLU(channels))
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from renal.learn.networks.own_precision import GroupNorm, doubled
+from renal.learn.networks.own_precision import GroupNorm, InstanceNorm, doubled
 from renal.learn.networks.squeeze_excitation import SqueezeExcitation
 
 GROUPS = 8
@@ -19,7 +19,7 @@ GROUPS = 8
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: InstanceNorm}
 
 Normalize = Callable[[int], nn.Module]
 
