@@ -5,12 +5,14 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from renal import recipe
 from renal.costs import trainings
 from renal.costs.cards import CARDS, FACTOR
 from renal.costs.step import Operator, Step
 from renal.plan import read_plan
+from renal.sources import ROOT
 
 HEADERS = [SimpleNamespace(shape=(60, 512, 512), spacing=(5.0, 0.8, 0.8))]
 STEP = Step((Operator(3.35e9, 3.35e9),), (Operator(0, 6.7e9),), 0)  # 1 and 2 ms on an H100
@@ -35,6 +37,14 @@ def test_steps_of_an_epoch(counted):
     # 127 mm of kidney, and 20 mm of margin and 10 of jitter at both ends.
     assert work_of("mrbnet", "locate").steps == math.ceil(147 * 38 / 16)
     assert work_of("damnet", "fine").steps == 147 * 4 / 2
+
+
+def test_the_fast_form_takes_a_fifth_of_the_steps(counted):
+    """config/fast.yaml, by which all rows but the one in two dimensions draw their patches."""
+    overrides = yaml.safe_load((ROOT / "config/fast.yaml").read_text())["overrides"]
+    for method, changes in overrides.items():
+        stage = recipe.load_method(method, changes).stages["segment"]
+        assert trainings.work_of(stage, HEADERS, 168).steps == 3675 / 5
 
 
 def test_watched_batches_go_forwards_alone():
