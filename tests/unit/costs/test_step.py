@@ -18,6 +18,7 @@ H100 = CARDS[0]
 ACCOUNTS = {
     "mrbnet.zrange": (0.9, 0.9, 2.5),
     "mrbnet.segment": (5.1, 1.8, 12),
+    "damnet.fine": (3.6, 2.5, 9.5),
     "resvnet_plain.tumour": (3.8, 3.1, 10),
     "tunet.segment": (4.2, 5.7, None),  # the time is of an earlier precision
 }

@@ -91,6 +91,7 @@ def count_step(training: "Training", size: tuple[int, int, int]) -> Step:
     account = _Account()
     with torch.device("meta"), account:
         network = build_network(training.network, training.sampler.channels, training.target)
+        network.to("meta")  # some keep constants elsewhere
         parameters = list(network.parameters())
         numbers = sum(parameter.numel() for parameter in parameters)
         states = training.optimizer.states
