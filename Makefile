@@ -48,9 +48,9 @@ check: $(VENV)/ready
 test: check
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-# Lines and branches that tests run, in steps that they start as programs too; takes twice as long.
+# Lines and branches that the unit tests run, in steps that they start as programs too.
 coverage: $(VENV)/ready
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing:skip-covered tests/unit
 
 # The site, in docs/site/html. Any warning, such as a dead link within it, is an error.
 docs: $(DOCS)/ready

@@ -18,10 +18,6 @@ import time
 from pathlib import Path
 
 import yaml
-from random_models import write_results
-
-from renal.data.cases import Case
-from renal.data.validation import check_case
 
 ROWS = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet"]
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -54,7 +50,12 @@ def main() -> None:
 
 def packed(row: str, image: Path, folder: Path) -> Path:
     """The package of a row with random weights."""
+    # Here, so that the program that is timed does not load them.
+    from random_models import write_results
+
     from renal.apply.export import export
+    from renal.data.cases import Case
+    from renal.data.validation import check_case
     from renal.recipe import check_configuration
 
     values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
