@@ -11,14 +11,20 @@ from renal.costs.report import asked, report
 from renal.errors import InputError
 from renal.plan import read_plan
 from renal.recipe.strict_yaml import read_mapping
+from renal.sources import ROOT
 
 
 def read_configuration(files: list[Path]) -> dict[str, Any]:
-    """config.yaml with some configuration files on top, as Snakemake merges them."""
+    """The workflow's config.yaml with others on top, as Snakemake merges them.
+
+    Those are the given ones, or else the working folder's own, as `renal run` has it.
+    """
     from snakemake.utils import update_config
 
+    own = Path("config.yaml")
+    others = files or ([own] if own.exists() and Path.cwd() != ROOT else [])
     values: dict[str, Any] = {}
-    for path in (Path("config.yaml"), *files):
+    for path in (ROOT / "config.yaml", *others):
         update_config(values, read_mapping(path))
     return values
 

@@ -7,13 +7,13 @@ make those of its summary.
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from renal.cluster.commands import snakemake_command
 from renal.costs.disk import disk_use
 from renal.costs.gpu_tables import gpu_tables
 from renal.costs.trainings import earlier_runs
@@ -53,7 +53,7 @@ def asked(arguments: list[str]) -> tuple[dict[str, int], set[Path]]:
     InputError
         With its error.
     """
-    program = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    program = snakemake_command(["--cores", "1", *arguments])
     pipe = subprocess.PIPE
     running = [
         subprocess.Popen([*program, mode], stdout=pipe, stderr=pipe, text=True)
