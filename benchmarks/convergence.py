@@ -1,13 +1,16 @@
 """Whether a stage learns: short trainings from several seeds, and their Dice on held-out cases.
 
 python benchmarks/convergence.py DATA WORK [--method M] [--stage S] [--size Z Y X] [--change YAML]
-    [--form NAME] [--cases N] [--held-out N] [--steps N] [--seeds 0 1 2] [--threads N] [--bfloat16]
+    [--more YAML] [--form NAME] [--cases N] [--held-out N] [--steps N] [--seeds 0 1 2] [--threads N]
+    [--bfloat16]
 
 The stage of a recipe is trained on the first labelled cases of DATA for so many steps, on true
 regions where it looks at regions, and scored on its own grid on the cases after them. `--change`
-goes over the stage as config.yaml's overrides do, and `--form` names what that makes. Each seed is
-a row of WORK/convergence.csv once it is trained: what stands there is not trained again, and a
-training that was stopped goes on. At the end the whole table is printed, a line for each form.
+goes over the stage as config.yaml's overrides do, `--more` over that, and `--form` names what they
+make. The held-out loss is that of the examples that the stage has without `--more`, so that forms
+with other examples are measured alike. Each seed is a row of WORK/convergence.csv once it is
+trained: what stands there is not trained again, and a training that was stopped goes on. At the end
+the whole table is printed, a line for each form.
 """
 
 import argparse
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -37,10 +41,11 @@ from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples, read_cases, split
 from renal.learn.drawings import drawing_of
 from renal.learn.launch import only_writer, stop_signal
+from renal.learn.losses import Truth, training_loss
 from renal.learn.memory import GpuMemory
-from renal.learn.prediction import predict
+from renal.learn.prediction import network_with, predict
 from renal.learn.results import write_results
-from renal.learn.targets import maps_of
+from renal.learn.targets import encode, maps_of
 from renal.learn.training import train
 from renal.prepare.crop_body import crop_body
 from renal.prepare.crop_roi import crop_roi, true_mask
@@ -54,18 +59,22 @@ DECIMALS = 3
 
 @dataclass(frozen=True)
 class Trial:
-    """A stage of a recipe, what is changed of it, and what it is trained on."""
+    """A stage of a recipe, what is changed of it and more, and what it is trained on."""
 
     method: str
     name: str
     changes: dict[str, Any]
+    more: dict[str, Any]
     cases: list[CheckedCase]
     held_out: list[CheckedCase]
     work: Path
 
     @cached_property
     def recipes(self) -> dict[str, recipe.Method]:
-        overrides = {"stages": {self.name: self.changes}}
+        return self._with(recipe.merged(self.changes, self.more))
+
+    def _with(self, changes: dict[str, Any]) -> dict[str, recipe.Method]:
+        overrides = {"stages": {self.name: changes}}
         return {self.method: recipe.load_method(self.method, overrides)}
 
     @cached_property
@@ -130,9 +139,23 @@ class Trial:
         except InputError as error:
             return {"outcome": str(error).removeprefix(f"{model}: ")}
         last = pd.read_csv(model / "history.csv").iloc[-1]
-        found = self.score(model, threads, bfloat16)
+        found = self.score(model, threads, bfloat16) | {"held-out loss": self.loss(model)}
         shutil.rmtree(model)
         return {"outcome": "trained", **last.drop("epoch").to_dict(), **found}
+
+    def loss(self, model: Path) -> float:
+        """Mean loss over the held-out cases' examples, as they are without `more`."""
+        settings = self._with(self.changes)[self.method].stages[self.name].training
+        trained = recipe.prediction(self.stage)
+        network = network_with((model / "model.safetensors").read_bytes(), trained).eval()
+        examples = Examples(read_cases([self.held_out_folder]), settings, torch.device("cpu"))
+        losses = []
+        with torch.inference_mode():
+            for part, image, label in examples.batches(list(range(len(examples))), seed=0):
+                truth = Truth(encode(label, settings.target, KITS19), label, image, 0)
+                loss = training_loss(network(image), truth, settings)
+                losses += [float(loss)] * len(part)
+        return fmean(losses)
 
     def score(self, model: Path, threads: int, bfloat16: bool) -> dict[str, float]:
         """Mean Dice of each map over the held-out cases, on the stage's grid."""
@@ -146,7 +169,7 @@ class Trial:
             labels = read_labels(folder, case)
             for number, name in enumerate(names):
                 truth = [KITS19.region(name).mask(label) for label in labels]
-                if self.stage.training.network.classifies:
+                if settings.network.classifies:
                     truth = [mask.any((1, 2), keepdims=True) for mask in truth]
                 mine = [maps[number] for maps in found]
                 pairs = [(a.ravel(), b.ravel()) for a, b in zip(mine, truth, strict=True)]
@@ -193,6 +216,7 @@ def main() -> None:
     parser.add_argument("--stage", default="whole")
     parser.add_argument("--size", type=int, nargs=3)
     parser.add_argument("--change", type=yaml.safe_load, default={})
+    parser.add_argument("--more", type=yaml.safe_load, default={})
     parser.add_argument("--form", default="recipe")
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--held-out", type=int, default=6)
@@ -204,7 +228,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     changes = recipe.merged({"geometry": {"size": a.size}} if a.size else {}, a.change)
     cases = cases_of(a.data, a.cases + a.held_out)
-    trial = Trial(a.method, a.stage, changes, cases[: a.cases], cases[a.cases :], a.work)
+    learned, held_out = cases[: a.cases], cases[a.cases :]
+    trial = Trial(a.method, a.stage, changes, a.more, learned, held_out, a.work)
     size = "x".join(str(length or "scan") for length in trial.stage.geometry.sizes)
     table, rows = a.work / "convergence.csv", pd.DataFrame()
     values = (str(a.data), a.method, a.stage, a.form, size, a.steps)

@@ -4,9 +4,10 @@ python benchmarks/gpu.py [--stages METHOD.STAGE ...] [--steps N] [--compile] [--
 
 Run it first where a GPU is at hand. It times training steps with and without data, and with the
 other layout of channels in memory (`--compile`: compiled, too, which takes minutes); compares peaks
-of memory with what tests counted without a GPU; times the prediction of a case as the step does it,
-from start to end; compares the loss of short trainings with a CPU's; kills a training and goes on
-with it; and shares one among two GPUs where there are two. It ends with 1 if one of those fails.
+of memory with what `renal costs` counts without a GPU; times the prediction of a case as the step
+does it, from start to end; compares the loss of short trainings with a CPU's; kills a training and
+goes on with it; and shares one among two GPUs where there are two. It ends with 1 if one of those
+fails.
 `--write` puts the table into docs/results.md. `--small` takes the demos' sizes, on a CPU too.
 """
 
@@ -26,6 +27,7 @@ from safetensors.torch import save_file
 from training_step import timed, write_cases
 
 from renal import recipe
+from renal.costs.step import count_step
 from renal.handover.seals import write_seal
 from renal.learn.networks import build_network
 from renal.recipe import Stage
@@ -36,20 +38,6 @@ RESULTS = ROOT / "docs/results.md"
 HEADING, END = "## On a GPU\n", "\n<!-- end of what benchmarks/gpu.py writes -->\n"
 TOLERANCE = 1e-2  # of losses, between bfloat16 on a GPU and float32 on a CPU
 EPOCHS, CASES = 6, 3
-# GB of a training step at the paper's size in bfloat16, counted on tensors without memory
-# (tests/gpu).
-COUNTED = {
-    "resvnet.whole": 6.8,
-    "tunet.segment": 4.2,
-    "tunet_seb.segment": 6.5,
-    "tunet_unet3d.segment": 2.2,
-    "tunet_unet2d.segment": 1.5,
-    "mrbnet.zrange": 0.9,
-    "mrbnet.segment": 5.1,
-    "damnet.fine": 3.4,
-    "msvnet.kidney": 9.3,
-    "msvnet.tumour": 4.0,
-}
 # Slices, rows and columns of a region where the recipe leaves them to the scan: KiTS19's means.
 MEANS = {
     "mrbnet.zrange": (40, 256, 256),
@@ -146,7 +134,7 @@ def measured(name: str, stage: Stage, a: argparse.Namespace) -> list[str]:
             fused = with_acceleration(stage, compile=True).training
             compiled = timed(cases, fused, a.steps, bfloat16_on_cpu=False)
         predicted = seconds_to_predict(stage, one, Path(temporary))
-    expected = None if a.small else COUNTED.get(name)
+    expected = count_step(training, stage.seen[0]).peak / 1e9
     return [
         name,
         f"{found.resident * 1e3:.0f}",
@@ -154,7 +142,7 @@ def measured(name: str, stage: Stage, a: argparse.Namespace) -> list[str]:
         f"{layout.resident * 1e3:.0f} ({'first' if last else 'last'})",
         f"{compiled.resident * 1e3:.0f}" if compiled else "",
         f"{found.peak:.1f}",
-        f"{expected:.1f}" if expected else "",
+        f"{expected:.1f}",
         f"{predicted:.1f}",
     ]
 

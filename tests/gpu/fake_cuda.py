@@ -116,7 +116,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
 aten = torch.ops.aten
 # Their results' sizes hang on values: the host waits for those.
 SIZED_BY_VALUES = {"nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero", "equal"}
-WITHOUT_KERNEL = {"detach", "alias", "lift_fresh", "set_", "_unsafe_view"}
+WITHOUT_KERNEL = {"device", "detach", "alias", "lift_fresh", "set_", "_unsafe_view"}
 
 
 class Fake(FakeTensorMode):

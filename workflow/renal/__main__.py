@@ -222,11 +222,12 @@ def parser() -> argparse.ArgumentParser:
 
     for commands_of in (about_data, applying, machines):
         commands_of.add_commands(add)
-    description = _first_line(run.__doc__)
-    # No argument begins with this sign: all of them are Snakemake's, --help included.
-    snakemake = commands.add_parser("run", help=description, prefix_chars="\0", add_help=False)
-    snakemake.add_argument("arguments", nargs=argparse.REMAINDER)
-    snakemake.set_defaults(step=run, log=None, debug=False)
+    for program in (run, machines.costs):
+        description, name = _first_line(program.__doc__), program.__name__
+        # No argument begins with this sign: all of them are the other program's, --help included.
+        other = commands.add_parser(name, help=description, prefix_chars="\0", add_help=False)
+        other.add_argument("arguments", nargs=argparse.REMAINDER)
+        other.set_defaults(step=program, log=None, debug=False)
     return top
 
 

@@ -47,6 +47,14 @@ SAMPLERS = {
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
+def test_examples_are_counted_before_there_are_any(name):
+    """As plans of costs need them: from the shapes alone."""
+    shapes = [(6, 7, 8)] * 3
+    places = sampler_of(SAMPLERS[name]).places(case_of(*shapes))
+    assert SAMPLERS[name].examples(3, shapes[0]) == len(places)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_what_is_drawn_follows_the_generator_alone(name):
     case = case_of((6, 7, 8), (6, 7, 8), (6, 7, 8))
     sampler = sampler_of(SAMPLERS[name])

@@ -1,6 +1,7 @@
 """Commands about machines: the workflow from any folder, and what a machine has for it."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -9,6 +10,12 @@ from pathlib import Path
 from renal.sources import ROOT
 
 Work = Callable[[], object]
+
+
+def costs(a: argparse.Namespace) -> Work:
+    """Tell what a run would cost: jobs, disk, GPU hours and memory; runs nothing."""
+    command = [sys.executable, "-m", "renal.costs", *a.arguments]
+    return lambda: os.execv(command[0], command)
 
 
 def snakemake_command(arguments: Sequence[str]) -> list[str]:

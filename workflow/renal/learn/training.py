@@ -218,7 +218,7 @@ def _validate(run: Run, examples: Examples, stop: "StopFlag") -> dict[str, float
             _stop_if_overdue(stop, epoch)
             truth = Truth(encode(label, settings.target, labels), label, image, epoch)
             with forward_pass(image.device, run.precision):
-                outputs = examples.spared(run.forward, image)
+                outputs = examples.spared(run.forward, image.to(run.precision))
             loss = training_loss(outputs, truth, settings)
             found = probabilities(outputs[-1], settings.target, labels) > 0.5
             there = foreground_maps(truth.target, settings.target, labels)
@@ -249,7 +249,7 @@ def training_step(run: Run, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, O
     """
     run.optimizer.zero_grad(set_to_none=True)
     with forward_pass(truth.image.device, run.precision):
-        outputs = run.forward(truth.image)
+        outputs = run.forward(truth.image.to(run.precision))
     loss = training_loss(outputs, truth, run.settings)
     run.scaler.scale(loss).backward()
     run.scaler.unscale_(run.optimizer)

@@ -1,13 +1,19 @@
 """What a recipe may say of optimisers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from renal.settings import Share, Strict
 
 
-class Adam(Strict):
+class OptimizerSettings(Strict):
+    """Traits of an optimiser: how many numbers it keeps for each parameter."""
+
+    states: ClassVar[int]
+
+
+class Adam(OptimizerSettings):
     """The Adam optimiser; `kernel_l2` is a penalty on the kernels of convolutions, as Keras has."""
 
     name: Literal["adam"]
@@ -15,13 +21,17 @@ class Adam(Strict):
     betas: tuple[Share, Share] = (0.9, 0.999)
     kernel_l2: NonNegativeFloat = 0.0
 
+    states: ClassVar[int] = 2  # the running means of the gradient and of its square
 
-class Sgd(Strict):
+
+class Sgd(OptimizerSettings):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
+
+    states: ClassVar[int] = 1  # the momentum
 
 
 Optimizer = Annotated[Adam | Sgd, Field(discriminator="name")]

@@ -1,5 +1,6 @@
 """What a recipe may say of samplers, and what is known of the examples that each makes."""
 
+import math
 from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
@@ -44,6 +45,13 @@ class SamplerSettings(Strict):
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         """Voxels (z, y, x) of an example, of all regions stacked and of one of them."""
 
+    @abstractmethod
+    def examples(self, regions: int, size: tuple[int, int, int]) -> int:
+        """How many an epoch has of a case with so many regions of `size` (z, y, x) voxels.
+
+        Those of slices with kidney alone are taken for all of a region's, which is cut to it.
+        """
+
 
 class VolumeSampler(SamplerSettings):
     """Each case once an epoch; several regions are stacked along depth into one volume."""
@@ -55,6 +63,9 @@ class VolumeSampler(SamplerSettings):
 
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         return stacked
+
+    def examples(self, regions: int, size: tuple[int, int, int]) -> int:
+        return 1
 
 
 class PatchSampler(SamplerSettings):
@@ -85,6 +96,15 @@ class PatchSampler(SamplerSettings):
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         return self.size
 
+    def examples(self, regions: int, size: tuple[int, int, int]) -> int:
+        if self.stride is None:
+            return self.per_case or 0
+        steps = (
+            math.ceil(max(0, length - side) / step) + 1
+            for length, side, step in zip(size, self.size, self.stride, strict=True)
+        )
+        return regions * math.prod(steps)
+
 
 class SliceSampler(SamplerSettings):
     """Every slice with its neighbours, `context` in all; with `only`, those that hold kidney."""
@@ -112,6 +132,9 @@ class SliceSampler(SamplerSettings):
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         return (self.context, *region[1:])
 
+    def examples(self, regions: int, size: tuple[int, int, int]) -> int:
+        return regions * size[0]
+
 
 class WindowSampler(SamplerSettings):
     """`length` consecutive slices at a random place, `per_case` of them.
@@ -128,6 +151,9 @@ class WindowSampler(SamplerSettings):
 
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         return (self.length, *region[1:])
+
+    def examples(self, regions: int, size: tuple[int, int, int]) -> int:
+        return regions * self.per_case
 
 
 Sampler = Annotated[

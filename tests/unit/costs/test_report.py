@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from renal import costs
+from renal.costs import disk, report, trainings
+from renal.costs.cards import CARDS
+from renal.costs.step import Operator, Step
 from renal.plan import Plan, read_plan
 
 DRY_RUN = """Job stats:
@@ -55,16 +57,16 @@ def test_gpu_hours_are_those_of_earlier_runs(plan):
     table = results / "benchmarks/predict/resvnet-whole-fold0.tsv"
     table.parent.mkdir(parents=True)
     table.write_text("s\th:m:s\n360.0\t0:06:00\n")
-    pending = costs.pending_files(SUMMARY.format(results=results))
-    assert sorted(costs.gpu_work(pending, plan), key=lambda work: work.step) == [
-        costs.GpuWork("predict resvnet whole", 1, 0.1),
-        costs.GpuWork("train resvnet tumour", 2, 1.5),
-        costs.GpuWork("train resvnet whole", 1, None),
+    pending = report.pending_files(SUMMARY.format(results=results))
+    assert sorted(report.gpu_work(pending, plan), key=lambda work: work.step) == [
+        report.GpuWork("predict resvnet whole", 1, 0.1),
+        report.GpuWork("train resvnet tumour", 2, 1.5),
+        report.GpuWork("train resvnet whole", 1, None),
     ]
 
 
 def test_disk_use_by_hand(plan):
-    use = costs.disk_use(plan)
+    use = disk.disk_use(plan)
     # Four cases; 128x160x160 before and after normalisation; true regions with labels, found ones
     # without.
     stages = plan.recipes["resvnet"].stages
@@ -75,10 +77,13 @@ def test_disk_use_by_hand(plan):
     assert use["models"] == pytest.approx(4 * 9_324_721 * 2 * 2 * 2, rel=0.01)
 
 
-def test_the_report_names_jobs_disk_and_hours(plan):
-    pending = costs.pending_files(SUMMARY.format(results=plan.results))
-    text = costs.report(costs.jobs_by_rule(DRY_RUN), pending, plan)
+def test_the_report_names_jobs_disk_and_hours(plan, monkeypatch):
+    step = Step((Operator(0, 10**9),), (), 10**9)
+    monkeypatch.setattr(trainings, "_counted", lambda *_: step)
+    pending = report.pending_files(SUMMARY.format(results=plan.results))
+    text = report.report(report.jobs_by_rule(DRY_RUN), pending, plan, CARDS[:1])
     assert "train                                  3" in text
     assert "all                                    4" in text  # the target itself is no job
     assert "no earlier run" in text
     assert "free on that disk" in text
+    assert "train resvnet tumour                     2    1.0" in text

@@ -1,0 +1,77 @@
+"""The command line of costs: ``python -m renal costs``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from renal.cluster.gpus import refuse_unusable, visible_gpus
+from renal.costs.cards import CARDS, Card, card_of
+from renal.costs.report import asked, report
+from renal.errors import InputError
+from renal.plan import read_plan
+from renal.recipe.strict_yaml import read_mapping
+from renal.sources import ROOT
+
+
+def read_configuration(files: list[Path]) -> dict[str, Any]:
+    """The workflow's config.yaml with others on top, as Snakemake merges them.
+
+    Those are the given ones, or else the working folder's own, as `renal run` has it.
+    """
+    from snakemake.utils import update_config
+
+    own = Path("config.yaml")
+    others = files or ([own] if own.exists() and Path.cwd() != ROOT else [])
+    values: dict[str, Any] = {}
+    for path in (ROOT / "config.yaml", *others):
+        update_config(values, read_mapping(path))
+    return values
+
+
+def chosen_cards(names: list[str]) -> list[Card]:
+    """The cards of some names, or else that of this machine, or else all.
+
+    Raises
+    ------
+    InputError
+        If this machine has a GPU that torch cannot use.
+    """
+    here = None
+    if visible_gpus():
+        import torch
+
+        refuse_unusable()
+        here = card_of(torch.cuda.get_device_name())
+    asked_for = names or ([here.name] if here else [])
+    return [card for card in CARDS if not asked_for or card.name in asked_for]
+
+
+def main() -> int:
+    """Print what a run would cost; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m renal costs", description="What a run will cost; runs nothing."
+    )
+    parser.add_argument("targets", nargs="*", help="what to make; by default all")
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for Snakemake")
+    parser.add_argument(
+        "--gpu",
+        nargs="+",
+        default=[],
+        choices=[card.name for card in CARDS],
+        help="of which kind; default: this machine's, or all",
+    )
+    a = parser.parse_args()
+    files = ["--configfile", *map(str, a.configfile)] if a.configfile else []
+    try:
+        cards = chosen_cards(a.gpu)
+        plan = read_plan(read_configuration(a.configfile))
+        print(report(*asked([*a.targets, *files]), plan, cards))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
