@@ -48,13 +48,14 @@ def measure(root: Path, name: str, step: str, folder: Path) -> dict[str, float]:
         for stage, source in inputs.items():
             prepared = read_index(source)[name]
             labels = read_labels(source, prepared)
-            region = KITS19.region(stages[stage].training.target)
+            region = KITS19.region(str(stages[stage].training.target))
             truth = [region.mask(grid)[None].astype(np.float32) for grid in labels]
             write_probabilities(predictions[stage], prepared, truth)
             write_index(predictions[stage], [prepared])
     memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, cpu = time.monotonic(), time.process_time()
     if step == "prepare":
+        assert whole.geometry.body is not None
         crop_body([case], whole.geometry.body, folder / "body.json")
         resample([case], whole.geometry, folder / "resampled", boxes=folder / "body.json")
         window_normalize(folder / "resampled", whole.intensity, folder / "normalized")

@@ -100,9 +100,10 @@ class Trial:
             crop = crop_of(self.recipes, self.method, self.name)
             crop_roi(cases, crop, lambda case: true_mask(case, crop.outer), folder)
             return folder
-        boxes = folder / "body.json" if self.stage.geometry.body else None
-        if boxes:
-            crop_body(cases, self.stage.geometry.body, boxes)
+        body = self.stage.geometry.body
+        boxes = folder / "body.json" if body else None
+        if body and boxes:
+            crop_body(cases, body, boxes)
         resample(cases, self.stage.geometry, folder / "resampled", boxes=boxes)
         window_normalize(folder / "resampled", self.stage.intensity, folder)
         return folder
@@ -138,10 +139,10 @@ class Trial:
                 )
         except InputError as error:
             return {"outcome": str(error).removeprefix(f"{model}: ")}
-        last = pd.read_csv(model / "history.csv").iloc[-1]
+        last = pd.read_csv(model / "history.csv").drop(columns="epoch").iloc[-1]
         found = self.score(model, threads, bfloat16) | {"held-out loss": self.loss(model)}
         shutil.rmtree(model)
-        return {"outcome": "trained", **last.drop("epoch").to_dict(), **found}
+        return {"outcome": "trained", **{str(name): value for name, value in last.items()}, **found}
 
     def loss(self, model: Path) -> float:
         """Mean loss over the held-out cases' examples, as they are without `more`."""
@@ -173,8 +174,8 @@ class Trial:
                     truth = [mask.any((1, 2), keepdims=True) for mask in truth]
                 mine = [maps[number] for maps in found]
                 pairs = [(a.ravel(), b.ravel()) for a, b in zip(mine, truth, strict=True)]
-                mine, truth = (np.concatenate(side) for side in zip(*pairs, strict=True))
-                scores[name].append(dice(mine, truth))
+                both = [np.concatenate(side) for side in zip(*pairs, strict=True)]
+                scores[name].append(dice(both[0], both[1]))
         return {f"held-out {name}": float(np.mean(values)) for name, values in scores.items()}
 
 
@@ -198,7 +199,8 @@ def printed(table: pd.DataFrame) -> str:
     for key, rows in table.groupby(GROUP, sort=False):
         rows = rows.sort_values("seed")
         parts = [f"{name} {value}" for name, value in zip(GROUP, key, strict=True)]
-        for column in (name for name in rows if name.startswith("held-out") and rows[name].any()):
+        scored = [name for name in map(str, rows) if name.startswith("held-out")]
+        for column in (name for name in scored if rows[name].any()):
             values = " ".join(f"{value:.{DECIMALS}f}" for value in rows[column].fillna(0))
             parts.append(f"{column}: {values}")
         ended = rows[rows["outcome"] != "trained"]

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import faults
 
@@ -215,9 +216,9 @@ class Project:
         return dict(zip(COLUMNS, row, strict=True))
 
 
-def damage_all(project: Project, stored: Path, times: int, seed: int) -> Iterator[dict]:
+def damage_all(project: Project, stored: Path, times: int, seed: int) -> Iterator[dict[str, Any]]:
     """Damages that are stored, and those that are left to do."""
-    done: list[dict] = []
+    done: list[dict[str, Any]] = []
     if stored.exists():
         with stored.open(newline="", encoding="utf-8") as stream:
             done = list(csv.DictReader(stream))
@@ -232,7 +233,7 @@ def damage_all(project: Project, stored: Path, times: int, seed: int) -> Iterato
             yield row
 
 
-def report(rows: list[dict]) -> None:
+def report(rows: list[dict[str, Any]]) -> None:
     """Print how many damages of each kind had which outcome."""
     counts = collections.Counter((row["kind"], row["outcome"]) for row in rows)
     outcomes = ("named", "harmless", "silent")

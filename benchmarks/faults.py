@@ -75,7 +75,7 @@ def make_project(folder: Path) -> None:
     subprocess.run(phantom, cwd=folder, env=environment, check=True)
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False
     )

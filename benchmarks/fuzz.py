@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     warnings.simplefilter("error")
-    draw, ended, escaped = random.Random(a.seed), Counter(), Counter()
+    draw = random.Random(a.seed)
+    ended, escaped = Counter[str](), Counter[str]()
     started, slowest = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -29,6 +30,7 @@ from training_step import timed, write_cases
 from renal import recipe
 from renal.costs.step import count_step
 from renal.handover.seals import write_seal
+from renal.image.boxes import three
 from renal.learn.networks import build_network
 from renal.recipe import Stage
 from renal.settings import as_json
@@ -63,21 +65,21 @@ def stages(small: bool) -> dict[str, Stage]:
     return found
 
 
-def demo_overrides() -> dict:
+def demo_overrides() -> dict[str, Any]:
     import yaml
 
-    found: dict = {}
+    found: dict[str, Any] = {}
     for path in (ROOT / "demo.yaml", *sorted((ROOT / "demos").glob("*.yaml"))):
         found |= yaml.safe_load(path.read_text(encoding="utf-8")).get("overrides", {})
     return found
 
 
-def size_of(name: str, stage: Stage, small: bool) -> tuple[int, ...]:
+def size_of(name: str, stage: Stage, small: bool) -> tuple[int, int, int]:
     """Voxels (z, y, x) of a prepared region."""
     patch, window = stage.seen
     means = MEANS.get(name) if not small else None
     seen = [max(part[axis] or 8 for part in (patch, window)) for axis in range(3)]
-    return tuple(
+    return three(
         own or other for own, other in zip(stage.geometry.sizes, means or seen, strict=True)
     )
 
@@ -88,19 +90,22 @@ def with_acceleration(stage: Stage, **values: object) -> Stage:
     return stage.model_copy(update={"training": training})
 
 
-def step(*arguments: object, gpus: str | None = None, **keywords: object) -> subprocess.Popen:
+def step(*arguments: object, gpus: str | None = None, **keywords: Any) -> subprocess.Popen[str]:
     """Start a step as the workflow does; `gpus` are those that it sees."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpus
     command = [sys.executable, "-m", "renal", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **keywords)
+    process: subprocess.Popen[str] = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, **keywords
+    )
+    return process
 
 
-def ended(process: subprocess.Popen) -> None:
+def ended(process: subprocess.Popen[str]) -> None:
     _, told = process.communicate()
     if process.returncode:
-        sys.exit(f"{' '.join(process.args)}\n{told}")
+        sys.exit(f"{process.args!r}\n{told}")
 
 
 def seconds_to_predict(stage: Stage, prepared: Path, folder: Path) -> float:
@@ -134,7 +139,7 @@ def measured(name: str, stage: Stage, a: argparse.Namespace) -> list[str]:
             fused = with_acceleration(stage, compile=True).training
             compiled = timed(cases, fused, a.steps, bfloat16_on_cpu=False)
         predicted = seconds_to_predict(stage, one, Path(temporary))
-    expected = count_step(training, stage.seen[0]).peak / 1e9
+    expected = count_step(training, three(length or 8 for length in stage.seen[0])).peak / 1e9
     return [
         name,
         f"{found.resident * 1e3:.0f}",
@@ -153,7 +158,7 @@ def small_training(folder: Path, **changes: object) -> tuple[list[object], Path]
     # Bytes of dropout and order are drawn on the CPU alone where there is no dropout.
     network = stage.training.network.model_copy(update={"dropout": 0.0})
     training = stage.training.model_copy(update={"network": network, "epochs": EPOCHS, **changes})
-    write_cases(folder / "prepared", stage.geometry.sizes, 1, 4)
+    write_cases(folder / "prepared", size_of("resvnet.whole", stage, small=True), 1, 4)
     write_seal(folder / "prepared")
     arguments = ["train", "--prepared", folder / "prepared", "--settings", as_json(training)]
     return [*arguments, "--seed", "0", "--threads", "2", "--name", "small", "--output"], folder

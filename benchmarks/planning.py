@@ -24,7 +24,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def plan(cases: int, apart: bool) -> dict[str, float]:
+def plan(cases: int, apart: bool) -> dict[str, object]:
     """Plan in a fresh copy of the program."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
@@ -33,7 +33,7 @@ def plan(cases: int, apart: bool) -> dict[str, float]:
             copy(REPOSITORY / name, project / name)
         methods = ["resvnet"]
         for number in range(2, 6):
-            stages = {"whole": {"training": {"epochs": number}}}
+            stages: dict[str, object] = {"whole": {"training": {"epochs": number}}}
             if apart:
                 stages = {
                     "whole": {"geometry": {"size": [64 + 16 * number, 160, 160]}},
@@ -57,10 +57,11 @@ def plan(cases: int, apart: bool) -> dict[str, float]:
         text = (project / "plan.txt").read_text()
         if status:
             sys.exit(text[-2000:])
+        total = re.search(r"^total +(\d+)", text, re.M)
         return {
             "cases": cases,
             "preparation": "apart" if apart else "shared",
-            "jobs": int(re.search(r"^total +(\d+)", text, re.M)[1]),
+            "jobs": int(total[1]) if total else 0,
             "CPU s": round(usage.ru_utime + usage.ru_stime, 1),
             "wall s": round(time.monotonic() - started, 1),
             "peak MB": round(usage.ru_maxrss / 1024),

@@ -33,7 +33,9 @@ from renal.settings import settings_hash
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def float_maps(results: Path, owner: str, name: str, stage: recipe.Stage, fold: int) -> dict:
+def float_maps(
+    results: Path, owner: str, name: str, stage: recipe.Stage, fold: int
+) -> dict[str, list[np.ndarray]]:
     """Case name to its (maps, z, y, x) float32 in each region, for the cases that a fold holds out.
 
     Stages on whole volumes alone.
@@ -59,12 +61,12 @@ def float_maps(results: Path, owner: str, name: str, stage: recipe.Stage, fold: 
 
 def mean_of(members: list[list[np.ndarray]]) -> list[np.ndarray]:
     """Regions of the mean of several predictions of one case."""
-    return [sum(regions) / len(members) for regions in zip(*members, strict=True)]
+    return [np.mean(regions, axis=0) for regions in zip(*members, strict=True)]
 
 
 def scores(
     results: Path, data: Path, recipes: dict[str, recipe.Method], rows: list[str], fold: int
-) -> list:
+) -> list[list[object]]:
     """One line a row and held-out case: Dice of both, and voxels whose label differs."""
     models = {
         (owner, name)
@@ -78,7 +80,7 @@ def scores(
     }
     lines = []
     for case in usable(sorted(results.glob(f"cases/fold{fold}-*.json")), data):
-        truth = read_label(read_header(Path(case.label)))
+        truth = read_label(read_header(case.label_path))
         for row in rows:
             method = recipe.merging(recipes, row)
             stored: dict[str, StageProbabilities] = {}

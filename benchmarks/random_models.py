@@ -51,9 +51,9 @@ def write_results(configuration: Configuration, cases: list[CheckedCase]) -> Non
 def _favour_findings(network: torch.nn.Module) -> None:
     """So that later stages have something to look at."""
     kinds = (torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear)
-    last = [m for m in network.modules() if isinstance(m, kinds) and m.bias is not None][-1]
+    *_, last = (m.bias for m in network.modules() if isinstance(m, kinds) and m.bias is not None)
     with torch.no_grad():
-        last.bias.copy_(torch.linspace(1, 2, len(last.bias)))
+        last.copy_(torch.linspace(1, 2, len(last)))
 
 
 def _write_scores(path: Path, folds: list[str]) -> None:

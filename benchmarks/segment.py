@@ -92,11 +92,12 @@ def as_program(label: str, arguments: list[str]) -> None:
     """`python -m renal`, with the regions cut round a true label."""
     if label:
         from renal.apply import stages
-        from renal.image.boxes import whole_volume
+        from renal.image.boxes import three, whole_volume
         from renal.image.volume import read_header, read_label
 
         mask = read_label(read_header(Path(label))) > 0
-        stages.first_mask = lambda maps, case: (mask, whole_volume(case.shape))
+        found = mask, whole_volume(three(mask.shape))
+        vars(stages)["first_mask"] = lambda maps, case: found
     sys.argv = ["renal", *arguments]
     runpy.run_module("renal", run_name="__main__")
 

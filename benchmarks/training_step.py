@@ -22,6 +22,7 @@ import torch
 from renal import recipe
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
+from renal.image.boxes import three
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
 from renal.learn.device import choose_device, place
@@ -46,7 +47,7 @@ class Steps:
 
 def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: int) -> None:
     rng = np.random.default_rng(0)
-    box = tuple((0, length) for length in size)
+    box = three((0, length) for length in size)
     cases = [PreparedCase(f"case_{n:05d}", size, [box] * regions) for n in range(count)]
     for case in cases:
         for region in range(regions):
