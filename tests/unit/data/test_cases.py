@@ -1,6 +1,5 @@
 """Cases: found by name, with their files."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from renal.data.cases import (
     Case,
     find_cases,
     find_labels,
-    listed_spacings,
     stand_in_cases,
 )
 from renal.errors import InputError
@@ -46,26 +44,6 @@ def test_cases_are_found_with_whether_they_are_labelled(tmp_path):
         "case_b7": True,
     }
     assert names(found) == sorted(names(found))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "case_$(touch x)",
-        "case_0;x",
-        "case_0 1",
-        "case_",
-        "case_0\n",
-        "case_0.1",
-        "Case_0",
-        "xcase_0",
-    ],
-)
-def test_names_that_a_shell_or_a_path_would_act_on_are_no_cases(tmp_path, name):
-    make_case(tmp_path, "case_00000")
-    (tmp_path / name).mkdir()
-    make_case(tmp_path, "case_../outside")
-    assert names(find_cases(tmp_path)) == ["case_00000"]
 
 
 def test_excluded_cases_are_left_out(tmp_path):
@@ -141,7 +119,7 @@ def test_a_label_that_is_not_compressed_is_told(tmp_path):
 def test_an_image_that_is_not_compressed_is_told(tmp_path):
     make_case(tmp_path, "case_00000")
     touch(tmp_path, "patient_7/imaging.nii")
-    with pytest.raises(InputError, match="'patient_7': an image lies there, but no case"):
+    with pytest.raises(InputError, match="'patient_7': no case, beside those that are"):
         find_cases(tmp_path)
     (tmp_path / "patient_7").rename(tmp_path / "case_00007")
     with pytest.raises(InputError, match=r"imaging\.nii\.gz is looked for: compress it") as told:
@@ -161,7 +139,7 @@ def test_an_image_beside_the_folders_of_cases_is_told(tmp_path, layout, name):
     touch(tmp_path, ".hidden.nii.gz", "notes.txt")
     assert names(find_cases(tmp_path)) == ["case_00000"]
     touch(tmp_path, name)
-    with pytest.raises(InputError, match=f"'{name}': beside the cases' folders") as told:
+    with pytest.raises(InputError, match=f"'{name}': no case, beside") as told:
         find_cases(tmp_path)
     assert "data.exclude" in str(told.value) and "\n" not in str(told.value)
     assert names(find_cases(tmp_path, [name])) == ["case_00000"]
@@ -177,18 +155,51 @@ def test_files_that_are_not_compressed_among_those_that_are_are_told(tmp_path, n
     assert str(told.value).startswith(f"{tmp_path / name}: ")
 
 
-@pytest.mark.parametrize("name", ["patient_7", "Case_0", "case_0 1", "case_0\n", "case_$(x)"])
-def test_an_image_in_a_folder_that_is_no_case_is_told(tmp_path, name):
+NO_CASES = [
+    "patient_7",
+    "Case_0",
+    "xcase_0",
+    "case_",
+    "case_0 1",
+    "case_0\n",
+    "case_$(x)",
+    "case_0;x",
+]
+
+
+@pytest.mark.parametrize("inside", [IMAGE, LABEL, "case_1/imaging.nii.gz", "ct.nii.gz", None])
+@pytest.mark.parametrize("name", NO_CASES)
+def test_a_folder_that_is_no_case_is_told(tmp_path, name, inside):
     make_case(tmp_path, "case_00000")
-    (tmp_path / "notes").mkdir()
     make_case(tmp_path, ".trash")
+    touch(tmp_path, "README.md", "LICENSE", "kits.json")
     assert names(find_cases(tmp_path)) == ["case_00000"]
-    make_case(tmp_path, name)
-    with pytest.raises(InputError, match="an image lies there, but no case") as told:
+    touch(tmp_path, f"{name}/{inside}") if inside else (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="no case, beside those that are") as told:
         find_cases(tmp_path)
     message = str(told.value)
     assert repr(name) in message and "data.exclude" in message and "\n" not in message
     assert names(find_cases(tmp_path, [name])) == ["case_00000"]
+
+
+@pytest.mark.parametrize("cases", [["case_1"], ["p1", "p2"]])
+@pytest.mark.parametrize("other", ["p3", "patient7", "ct.mha", "ct.NRRD"])
+def test_a_broken_link_or_an_image_of_another_format_is_told(tmp_path, cases, other):
+    for name in cases:
+        make_case(tmp_path, name)
+    (tmp_path / other).symlink_to("not mounted")
+    with pytest.raises(InputError, match=f"'{other}': no case, beside those that are"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["imagesTr/c_0000.mha", "labelsTr/c.nrrd", "imagesTs/x/y.nii.gz"])
+def test_nothing_among_images_of_nnunet_is_left_out(nnunet, other):
+    touch(nnunet, "imagesTr/notes.txt", "labelsTr_first/kid_1.nii.gz")
+    assert len(find_cases(nnunet)) == 3
+    touch(nnunet, other)
+    with pytest.raises(InputError, match="no case, beside those that are") as told:
+        find_cases(nnunet)
+    assert str(told.value).startswith(f"{nnunet / other.partition('/')[0]}: ")
 
 
 @pytest.mark.parametrize("closed", ["data", "data/case_00000/segmentation.nii.gz"])
@@ -233,7 +244,7 @@ def test_folders_of_other_names_are_cases_where_none_is_named_as_kits_has_it(tmp
     make_case(tmp_path, "patient 7")
     make_case(tmp_path, "0042", labelled=False)
     make_case(tmp_path, "nan", labelled=False)
-    touch(tmp_path, "notes/read me.txt")
+    touch(tmp_path, "read me.txt")
     assert as_text(tmp_path, find_cases(tmp_path)) == {
         "case_0042": (f"0042/{IMAGE}", None, False),
         "case_nan": (f"nan/{IMAGE}", None, False),
@@ -352,39 +363,6 @@ def test_a_table_that_is_not_whole_is_refused(tmp_path, text, about):
     with pytest.raises(InputError, match=about) as told:
         find_cases(tmp_path)
     assert "\n" not in str(told.value)
-
-
-# -- kits.json ----------------------------------------------------------------------------------
-
-
-def test_spacings_are_listed_by_case(tmp_path):
-    assert listed_spacings(tmp_path) == {}
-    spacing = {"z_spacing": 3, "y_spacing": 0.8, "x_spacing": 0.7}
-    entries = [{"case_id": "case_00001", "voxel_spacing": spacing}, {"case_id": "case_00002"}]
-    (tmp_path / "kits.json").write_text(json.dumps([*entries, 5, {"voxel_spacing": spacing}]))
-    assert listed_spacings(tmp_path) == {"case_00001": spacing, "case_00002": None}
-    (tmp_path / "kits.json").write_text("{}")
-    with pytest.raises(InputError, match=r"kits\.json: a list of cases is expected"):
-        listed_spacings(tmp_path)
-
-
-def test_a_list_with_a_mark_of_byte_order_is_read(tmp_path):
-    entries = [{"case_id": "case_00001", "voxel_spacing": {"z_spacing": 3}}]
-    (tmp_path / "kits.json").write_text(json.dumps(entries), encoding="utf-8-sig")
-    assert listed_spacings(tmp_path) == {"case_00001": {"z_spacing": 3}}
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b"[" + b"1" * 5000 + b"]", None])
-def test_a_list_that_cannot_be_read_is_told_and_not_to_be_deleted(tmp_path, content):
-    path = tmp_path / "kits.json"
-    if content is None:
-        path.symlink_to("nowhere")
-    else:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match="cannot be read") as told:
-        listed_spacings(tmp_path)
-    message = str(told.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and "delete" not in message
 
 
 # -- labels alone ---------------------------------------------------------------------------------

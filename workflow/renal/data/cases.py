@@ -4,19 +4,16 @@ Read while the workflow is planned, so everything here is a look at file names: 
 This is the only module that knows how a data set is laid out.
 """
 
-import csv
-import io
-import json
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from renal.data.lists import read_listed, read_rows
 from renal.errors import InputError
-from renal.files import read_text
 
 Layout = Literal["kits", "nnunet", "flat", "table"]
 CASE_NAME = re.compile(r"case_[A-Za-z0-9]+")
@@ -24,6 +21,8 @@ SAFE_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 # What programs that read tables take for something else than a name.
 MISTAKEN = {"na", "nan", "null", "none", "inf", "infinity", "true", "false"}
 NIFTI, PLAIN = ".nii.gz", ".nii"
+# Endings of images that programs for CTs write, of which one format is read.
+IMAGES = (NIFTI, PLAIN, ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".dcm")
 IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
 MAJORITY = "aggregated_MAJ_seg.nii.gz"  # KiTS21's label
 TABLE = "cases.csv"
@@ -97,8 +96,6 @@ def find_cases(root: Path, exclude: Iterable[str] = (), layout: Layout | None = 
         # What is excluded may be anything.
         entries = [path for path in _visible(root) if path.name not in exclude]
         layout = layout or _layout_of(root, entries)
-        if layout in ("kits", "nnunet"):
-            _refuse_loose(root, entries)
         cases = LAYOUTS[layout](root, entries)
         names = {case.name for case in cases}
         if unknown := sorted(n for n in exclude - names if not os.path.lexists(root / n)):
@@ -143,13 +140,21 @@ def _layout_of(root: Path, entries: list[Path]) -> Layout:
     )
 
 
-def _refuse_loose(root: Path, entries: list[Path]) -> None:
-    """Raise an InputError for images beside the folders that cases lie in."""
-    if loose := [p.name for p in entries if p.name.endswith((NIFTI, PLAIN)) and not p.is_dir()]:
+def _refuse_others(folder: Path, others: list[Path]) -> None:
+    """Raise an InputError for what may hold cases, beside those of a folder: nothing is left out.
+
+    That is a folder, a link to what is not there, or an image of any format.
+    """
+    if found := [p.name for p in others if p.is_dir() or not p.exists() or _is_image(p)]:
         raise InputError(
-            f"{root}: {', '.join(map(repr, loose))}: beside the cases' folders: put it where its "
-            "case is, or name it under data.exclude in config.yaml"
+            f"{folder}: {', '.join(map(repr, found))}: no case, beside those that are: give it "
+            "their form and names, take it away or, where it lies in data.root itself, name it "
+            "under data.exclude in config.yaml"
         )
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGES)
 
 
 def _is_of_kits(path: Path) -> bool:
@@ -167,20 +172,17 @@ def _in_folders(root: Path, entries: list[Path]) -> list[Case]:
     """KiTS's layout: either all folders are named case_..., or none is."""
     folders = [path for path in entries if _is_of_kits(path)]
     named = [path for path in folders if CASE_NAME.fullmatch(path.name)]
-    misnamed = [path.name for path in folders if path not in named]
-    if named and misnamed:
-        raise InputError(
-            f"{root}: {', '.join(map(repr, misnamed))}: an image lies there, but no case has such "
-            "a name where others are named case_00000: name it case_ with letters and digits, or "
-            "name it under data.exclude in config.yaml"
-        )
+    cases = named or folders
+    _refuse_others(root, [path for path in entries if path not in cases])
     # A folder without an image is kept: validation names it together with all other bad ones.
-    return [Case(_safe(path.name), _image_in(path), _label_in(path)) for path in folders]
+    return [Case(_safe(path.name), _image_in(path), _label_in(path)) for path in cases]
 
 
 def _of_nnunet(root: Path, entries: list[Path]) -> list[Case]:
     """nnU-Net's raw data; nothing of it is left out without a word."""
     _refuse_other_formats(root / "dataset.json")
+    # Folders beside them are nnU-Net's own affair.
+    _refuse_others(root, [path for path in entries if not path.is_dir()])
     images = {part: _channels(root / f"images{part}") for part in ("Tr", "Ts")}
     labels = {part: _nifti_in(root / f"labels{part}") for part in ("Tr", "Ts")}
     if lost := sorted(images["Tr"].keys() - labels["Tr"].keys()):
@@ -198,32 +200,31 @@ def _of_nnunet(root: Path, entries: list[Path]) -> list[Case]:
 
 
 def _refuse_other_formats(description: Path) -> None:
-    if not description.exists():
+    values = read_listed(description)
+    if values is None:
         return
-    try:
-        values = json.loads(description.read_text(encoding="utf-8-sig"))
-        ending = values.get("file_ending", NIFTI)
-        channels = values.get("channel_names", values.get("modality", {}))
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{description}: cannot be read ({error}): restore it") from error
-    if ending != NIFTI:
+    if not isinstance(values, dict):
+        raise InputError(f"{description}: cannot be read (no names in it): restore it")
+    if (ending := values.get("file_ending", NIFTI)) != NIFTI:
         raise InputError(f"{description}: file_ending is {ending}: images must be *{NIFTI}")
-    if len(channels) > 1:
+    channels = values.get("channel_names", values.get("modality"))
+    if isinstance(channels, dict) and len(channels) > 1:
         raise InputError(f"{description}: {len(channels)} channels: one CT a case is expected")
 
 
 def _nifti_in(folder: Path) -> dict[str, Path]:
     """Name without ending to each file of a folder, which may be missing."""
-    return _nifti_among(_visible(folder)) if folder.is_dir() else {}
+    return _nifti_among(folder, _visible(folder)) if folder.is_dir() else {}
 
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _nifti_among(paths: list[Path]) -> dict[str, Path]:
-    """The same of some paths."""
+def _nifti_among(folder: Path, paths: list[Path]) -> dict[str, Path]:
+    """The same of some paths in a folder."""
     _refuse_uncompressed(*paths)
+    _refuse_others(folder, [path for path in paths if not path.name.endswith(NIFTI)])
     return {p.name.removesuffix(NIFTI): p for p in paths if p.name.endswith(NIFTI)}
 
 
@@ -242,7 +243,7 @@ def _channels(folder: Path) -> dict[str, Path]:
 
 def _in_one_folder(root: Path, entries: list[Path]) -> list[Case]:
     """A flat folder of images that are only to be segmented."""
-    return [Case(_safe(stem), path) for stem, path in _nifti_among(entries).items()]
+    return [Case(_safe(stem), path) for stem, path in _nifti_among(root, entries).items()]
 
 
 def _in_table(root: Path, entries: list[Path]) -> list[Case]:
@@ -258,28 +259,6 @@ def _in_table(root: Path, entries: list[Path]) -> list[Case]:
             Case(_safe(name), _beside(root, image), _beside(root, label) if label else None)
         )
     return cases
-
-
-def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
-    """Number and cells of each line of a CSV file that has some columns.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or a column or cell is missing.
-    """
-    try:
-        reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff")))
-        rows = [(reader.line_num, row) for row in reader]
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error}): restore it") from error
-    if missing:
-        raise InputError(f"{path}: no column {missing[0]}: name the columns, parted by commas")
-    for number, row in rows:
-        if None in row or None in row.values():
-            raise InputError(f"{path}: line {number}: other columns than the first line: mend it")
-    return [(number, {k: v.strip() for k, v in row.items()}) for number, row in rows]
 
 
 def _beside(root: Path, text: str) -> Path:
@@ -368,26 +347,6 @@ def find_labels(root: Path) -> dict[str, Path]:
     if not labels:
         raise InputError(f"{root}: no case has a label: name a folder of labels")
     return labels
-
-
-def listed_spacings(root: Path) -> dict[str, Any]:
-    """Case name to ``voxel_spacing`` in kits.json; empty where there is no such file."""
-    path = Path(root) / "kits.json"
-    if not os.path.lexists(path):
-        return {}
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}): restore it, or take it away to go on without it"
-        ) from error
-    if not isinstance(entries, list):
-        raise InputError(f"{path}: a list of cases is expected: restore the file or remove it")
-    return {
-        entry["case_id"]: entry.get("voxel_spacing")
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(entry.get("case_id"), str)
-    }
 
 
 def stand_in_cases(root: Path, folds: int) -> list[Case]:

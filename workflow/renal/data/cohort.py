@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from renal.data.cases import Case, listed_spacings
+from renal.data.cases import Case
 from renal.data.folds import Place, assign, read_assignments, write_assignments
+from renal.data.lists import listed_spacings
 from renal.data.stamps import outline_stamps, stamps
 from renal.errors import InputError
 

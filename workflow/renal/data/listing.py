@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from renal.data.cases import listed_spacings
+from renal.data.lists import listed_spacings
 from renal.errors import InputError
 from renal.files import write_text
 from renal.handover.checked import CheckedCase, refuse_labelled_faults

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from renal.data.cases import Case, Layout, find_cases, read_rows
+from renal.data.cases import Case, Layout, find_cases
+from renal.data.lists import read_rows
 from renal.errors import InputError
 from renal.files import read_text
 

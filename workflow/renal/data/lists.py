@@ -1,0 +1,67 @@
+"""What a data set says of its cases in lists: tables, kits.json and nnU-Net's dataset.json.
+
+Read while the workflow is planned.
+"""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from renal.errors import InputError
+from renal.files import read_text
+
+
+def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
+    """Number and cells of each line of a CSV file that has some columns.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a column or cell is missing.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff")))
+        rows = [(reader.line_num, row) for row in reader]
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}): restore it") from error
+    if missing:
+        raise InputError(f"{path}: no column {missing[0]}: name the columns, parted by commas")
+    for number, row in rows:
+        if None in row or None in row.values():
+            raise InputError(f"{path}: line {number}: other columns than the first line: mend it")
+    return [(number, {k: v.strip() for k, v in row.items()}) for number, row in rows]
+
+
+def read_listed(path: Path) -> Any:
+    """The content of a JSON file that may be left out; None where it is not there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        return json.loads(read_text(path, "utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}): restore it, or take it away to go on without it"
+        ) from error
+
+
+def listed_spacings(root: Path) -> dict[str, Any]:
+    """Case name to ``voxel_spacing`` in kits.json; empty where there is no such file."""
+    path = Path(root) / "kits.json"
+    entries = read_listed(path)
+    if not isinstance(entries, list | None):
+        raise InputError(f"{path}: a list of cases is expected: restore the file or remove it")
+    return {
+        entry["case_id"]: entry.get("voxel_spacing")
+        for entry in entries or ()
+        if isinstance(entry, dict) and isinstance(entry.get("case_id"), str)
+    }
