@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from renal.__main__ import STEPS, parser, prepared
 from renal.cluster import gpus
@@ -152,6 +153,25 @@ def test_training_gets_pretrained_weights_where_there_are_any(handed, method, st
     assert seen["watch"] is end_if_collapsed
     assert (seen["seed"], seen["stop"].since) == (7, math.inf)
     assert re.fullmatch("[0-9a-f]{8}", seen["code"])
+
+
+def test_a_training_that_a_cpu_has_too_little_memory_for_is_told(handed, monkeypatch):
+    settings = load_method("resvnet", {}).stages["whole"].training.model_dump_json()
+    options = [
+        "--prepared",
+        "one",
+        "--settings",
+        settings,
+        "--seed",
+        "7",
+        "--name",
+        "resvnet fold0",
+    ]
+    monkeypatch.setattr(training, "read_cases", lambda _: torch.empty(1 << 58))
+    a = parser().parse_args(["train", "--output", "out", *options])
+    with pytest.raises(InputError, match=r"^resvnet fold0: not enough memory \(.*allocate") as told:
+        a.step(a)()
+    assert "lower batch_size of the stage" in str(told.value) and "\n" not in str(told.value)
 
 
 def test_collecting_gets_every_folder_with_the_cases_of_its_own_records(handed, monkeypatch):

@@ -1,7 +1,9 @@
 """Several cases at once."""
 
+import contextlib
+import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -11,6 +13,9 @@ from typing import Any
 import SimpleITK as sitk
 
 from renal.errors import InputError
+
+# Words of SimpleITK and torch, whose errors are RuntimeErrors.
+NO_MEMORY = re.compile("allocate|enough memory|out of memory")
 
 
 def for_each(cases: list[Any], work: Callable[[Any], Any], threads: int) -> list[Any]:
@@ -39,17 +44,24 @@ def for_each(cases: list[Any], work: Callable[[Any], Any], threads: int) -> list
 
 
 def _told_by_name(work: Callable[[Any], Any], case: Any) -> Any:
-    """Do `work`; want of memory is told with the case's name, whichever library met it."""
-    try:
+    remedy = (
+        "look at its size and spacing in cases.csv, or lower compute.prepare_threads in config.yaml"
+    )
+    with telling_of_memory(getattr(case, "name", case), remedy):
         return work(case)
-    except (MemoryError, RuntimeError) as error:  # RuntimeError: SimpleITK and torch
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+
+
+@contextlib.contextmanager
+def telling_of_memory(name: str, remedy: str) -> Iterator[None]:
+    """Raise an InputError with a name where memory does not suffice, whichever library met it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not NO_MEMORY.search(str(error)):
             raise
-        words = " ".join(str(error).split()) or "no memory left"
-        raise InputError(
-            f"{getattr(case, 'name', case)}: {words}: look at its size and spacing in cases.csv, "
-            "or lower compute.prepare_threads in config.yaml"
-        ) from error
+        words = " ".join(str(error).split())
+        told = f"not enough memory ({words})" if words else "not enough memory"
+        raise InputError(f"{name}: {told}: {remedy}") from error
 
 
 def _begin_worker() -> None:

@@ -116,11 +116,12 @@ def train(a: Arguments) -> Work:
     from renal.cluster.slurm import minutes_left
     from renal.learn.collapse import end_if_collapsed
     from renal.learn.launch import joined, only_writer, start_processes, stop_signal
-    from renal.learn.memory import GpuMemory
+    from renal.learn.memory import TRAINING, GpuMemory
     from renal.learn.pretrained import load_pretrained
     from renal.learn.results import write_results
     from renal.learn.settings import Training
     from renal.learn.training import train
+    from renal.parallel import telling_of_memory
     from renal.sources import code_hash, training_components
 
     settings = _settings(Training, a)
@@ -136,7 +137,8 @@ def train(a: Arguments) -> Work:
 
     def work() -> None:
         minutes = minutes_left() if a.minutes is None else a.minutes
-        with joined(), only_writer(a.output), stop_signal(minutes) as stop:
+        told = telling_of_memory(a.name, TRAINING)
+        with joined(), only_writer(a.output), stop_signal(minutes) as stop, told:
             train(
                 a.prepared,
                 settings,

@@ -294,6 +294,17 @@ def test_too_little_memory_on_a_gpu_is_told_with_what_to_do(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("library", [torch.empty, np.empty])
+def test_a_case_that_a_cpu_has_too_little_memory_for_is_named(tmp_path, monkeypatch, library):
+    monkeypatch.setattr(prediction, "mean_of", lambda *_, **__: lambda images: library(1 << 58))
+    folder = write_prepared(tmp_path / "prepared", {"case_00007": 1})
+    write_model(tmp_path / "a.safetensors", 1)
+    with pytest.raises(InputError, match=r"^case_00007: not enough memory \(.*allocate") as told:
+        predict([folder], [tmp_path / "a.safetensors"], tmp_path / "out")
+    assert "lower batch of the stage's inference" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 def test_loading_a_model_draws_nothing(tmp_path):
     write_model(tmp_path / "model.safetensors", seed=1)
     weights = (tmp_path / "model.safetensors").read_bytes()

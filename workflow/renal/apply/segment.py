@@ -12,6 +12,7 @@ from renal.apply.preview import draw_preview
 from renal.apply.warnings import doubts_of_result, doubts_of_scan
 from renal.errors import InputError
 from renal.files import write_json, write_text
+from renal.parallel import telling_of_memory
 
 if TYPE_CHECKING:
     from renal.apply.inputs import Input
@@ -61,15 +62,11 @@ def segment_all(
     for given in inputs:
         progress.begin(given.name)
         try:
-            written, measures, doubts = _segment_one(given, row, output, progress, preview)
+            with telling_of_memory(given.name, "use a larger machine"):
+                written, measures, doubts = _segment_one(given, row, output, progress, preview)
         except InputError as error:
             outcome.faults.append(str(error))
             progress.tell(f"not segmented: {error}")
-        except (MemoryError, RuntimeError) as error:  # RuntimeError: SimpleITK and torch
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            outcome.faults.append(f"{given.name}: not enough memory: use a larger machine")
-            progress.tell("not segmented: not enough memory")
         else:
             outcome.written.append(written)
             outcome.measures += [(given.name, measured) for measured in measures]

@@ -33,6 +33,9 @@ QFORM = (*QUATERNION, "qoffset_x", "qoffset_y", "qoffset_z")
 SFORM = ("sform_code", "srow_x", "srow_y", "srow_z")
 GEOMETRY = ("pixdim", "xyzt_units", *QFORM, *SFORM)
 LARGEST_SLICE = 4096  # rows or columns; scanners have 512 to 2048, and the body costs memory
+# Bytes that a header may promise for a packed one, above a size that memory is asked for anyhow.
+# CTs have 2, as float64 up to 10, and 20 if half of one is padding; gzip goes up to 1032.
+LARGEST_RATIO, SMALL_BYTES = 50, 200_000_000
 FORMATS: tuple[Any, ...] = (nib.Nifti1Header, nib.Nifti2Header)
 # What reading a file that is missing, cut off or altered raises.
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -236,8 +239,9 @@ def read_padded(header: Header) -> tuple[np.ndarray, Padding]:
     Raises
     ------
     InputError
-        If the file is cut off or damaged, or holds NaN or infinite voxels.
+        If the file is cut off or damaged, a bomb, or holds NaN or infinite voxels.
     """
+    _refuse_bomb(header)
     stored = _read_stored(header)
     slope, intercept = header.nifti.get_slope_inter()
     if stored.dtype == np.int16 and slope in (None, 1.0) and intercept in (None, 0.0):
@@ -256,6 +260,20 @@ def read_padded(header: Header) -> tuple[np.ndarray, Padding]:
             volume[:, :, plane] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
     padding = fill_padding(volume)
     return _turned(volume, header), padding
+
+
+def _refuse_bomb(header: Header) -> None:
+    """Refuse, before it is read, what needs far more than memory was asked for by its packed size.
+
+    It is not for labels, which are as large as their image however well they are packed.
+    """
+    promised = int(np.prod(header.file_shape)) * header.nifti.get_data_dtype().itemsize
+    packed = header.path.stat().st_size
+    if promised > max(SMALL_BYTES, LARGEST_RATIO * packed):
+        raise InputError(
+            f"{header.path}: {packed / 1e6:.1f} MB that unpack to {promised / 1e6:.0f}, over "
+            f"{LARGEST_RATIO} times as much, which no CT does: copy it again or exclude the case"
+        )
 
 
 def fill_padding(volume: np.ndarray) -> Padding:

@@ -10,6 +10,7 @@ from renal.errors import InputError
 from renal.handover.predictions import write_probabilities
 from renal.handover.prepared import read_images, read_index, write_index
 from renal.labels import KITS19, Labels
+from renal.parallel import telling_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from renal.learn.settings import Prediction
 
 log = logging.getLogger(__name__)
+
+LESS_AT_ONCE = "lower batch of the stage's inference"
 
 
 def predict(
@@ -49,6 +52,11 @@ def predict(
         Mixed precision without a GPU; on a GPU it is used wherever that has it in hardware.
     labels : Labels
         Which regions lie within which.
+
+    Raises
+    ------
+    InputError
+        If a model or a prepared case cannot be used, or memory does not suffice for one.
     """
     import torch
 
@@ -59,7 +67,8 @@ def predict(
     total, done = sum(len(index) for _, index in indices), 0
     for folder, index in indices:
         for case in index.values():
-            maps = predict_regions(read_images(folder, case), predictor, settings)
+            with telling_of_memory(case.name, f"{LESS_AT_ONCE}, or use a machine with more"):
+                maps = predict_regions(read_images(folder, case), predictor, settings)
             if not all(np.isfinite(region).all() for region in maps):
                 raise InputError(
                     f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "
@@ -103,7 +112,7 @@ def mean_of(
             with forward_pass(device, precision):
                 logits = [network(images)[-1] for network in networks]
         except torch.OutOfMemoryError as error:
-            raise too_little(device, "lower batch of the stage's inference") from error
+            raise too_little(device, LESS_AT_ONCE) from error
         total, *others = (probabilities(one, settings.target, labels) for one in logits)
         return sum(others, start=total) / len(networks)
 
