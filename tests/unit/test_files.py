@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,20 @@ def test_json_that_is_missing_or_damaged_is_told(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"value\.json: cannot be read"):
         files.read_json(path)
+
+
+def refusing(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_json_that_may_not_be_read_is_not_to_be_deleted(tmp_path, monkeypatch):
+    files.write_json(tmp_path / "value.json", 1)
+    monkeypatch.setattr(Path, "read_text", refusing)
+    with pytest.raises(
+        InputError, match=r"value\.json: cannot be read \(.*denied\): mend its"
+    ) as told:
+        files.read_json(tmp_path / "value.json")
+    assert "delete" not in str(told.value) and "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("fault", ["missing", "empty", "cut", "text", "pickled", "header", "zip"])

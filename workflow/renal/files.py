@@ -86,9 +86,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(Path(path)))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}): delete it and run the workflow again"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({error}): {remedy_for(error)}") from error
+
+
+def remedy_for(error: Exception) -> str:
+    """What to do about a file of a step that cannot be read: it may be whole, and worth keeping."""
+    kept = getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+    return "mend its permissions or the disk" if kept else "delete it and run the workflow again"
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Tables between steps: what is missing or damaged is told with the file and what to do."""
 
+import pandas as pd
 import pytest
 
 from renal.errors import InputError
@@ -33,3 +34,13 @@ def test_a_damaged_table_is_told_in_one_line(tmp_path, content, reason):
     message = str(told.value)
     assert message.startswith(f"{path}: missing or damaged (") and reason in message
     assert message.endswith("): delete it and run the workflow again") and "\n" not in message
+
+
+def test_a_table_that_may_not_be_read_is_not_to_be_deleted(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pd, "read_csv", refuse)
+    with pytest.raises(InputError, match=r"denied.*: mend its permissions or the disk$") as told:
+        read_table(tmp_path / "a.csv", ["case"])
+    assert "delete" not in str(told.value)

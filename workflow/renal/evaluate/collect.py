@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 from renal.errors import InputError
-from renal.files import replacing, write_text
+from renal.files import remedy_for, replacing, write_text
 from renal.handover.checked import CheckedCase
 from renal.handover.segmentations import segmentation_of
 
@@ -44,14 +44,11 @@ def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = No
 def _lines_of(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        lines = []
-    commas = {line.count(",") for line in lines}
-    if len(commas) != 1 or "case" not in lines[0].split(","):
-        raise InputError(
-            f"{path}: damaged, not a table of cases: delete it and run the workflow again"
-        )
-    return lines
+        if len({line.count(",") for line in lines}) != 1 or "case" not in lines[0].split(","):
+            raise ValueError("not a table of cases")
+        return lines
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}): {remedy_for(error)}") from error
 
 
 def collect_segmentations(groups: dict[Path, list[CheckedCase]], output: Path) -> None:
@@ -82,11 +79,9 @@ def check_segmented(cases: list[CheckedCase], folders: list[Path], output: Path)
         With the faults of all cases that could not be segmented, or the first that is missing.
     """
     for folder in folders:
-        for case in cases:
-            if not case.fault:
-                segmentation_of(folder, case.name)
-    faults = [case.fault for case in cases if case.fault]
-    if faults:
+        for case in (case for case in cases if not case.fault):
+            segmentation_of(folder, case.name)
+    if faults := [case.fault for case in cases if case.fault]:
         raise InputError(
             "\n".join(faults) + f"\ncases that were not segmented: {len(faults)}; all others were: "
             "mend these, or name them under data.exclude in config.yaml"

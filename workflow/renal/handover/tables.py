@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from renal.errors import InputError
+from renal.files import remedy_for
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -20,7 +21,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         reason = " ".join(str(error).split())
-        raise _damaged(path, reason) from error
+        raise _damaged(path, reason, remedy_for(error)) from error
     if missing := [column for column in columns if column not in table]:
         raise _damaged(path, f"no column {missing[0]}")
     if table.empty:
@@ -28,7 +29,5 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _damaged(path: Path, reason: str) -> InputError:
-    return InputError(
-        f"{path}: missing or damaged ({reason}): delete it and run the workflow again"
-    )
+def _damaged(path: Path, reason: str, remedy: str = remedy_for(ValueError())) -> InputError:
+    return InputError(f"{path}: missing or damaged ({reason}): {remedy}")
