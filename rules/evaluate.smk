@@ -202,12 +202,13 @@ rule write_submission:
 # Where the data have what several annotators outlined: how far these agree among themselves.
 OUTLINES = plan.outlines()
 ANNOTATORS = [RESULTS / "annotators.csv"] if OUTLINES else []
+TOLD_ANNOTATORS = ["--annotators", *ANNOTATORS] if ANNOTATORS else []
 
 if ANNOTATORS:
 
     rule score_annotators:
         input:
-            checked=plan.checked(plan.labelled),
+            checked=plan.checked(plan.labelled + plan.tested),
         output:
             ANNOTATORS,
         log:
@@ -218,7 +219,9 @@ if ANNOTATORS:
             "../envs/renal.yaml"
         threads: COMPUTE.prepare_threads
         resources:
-            mem_mb=lambda w, threads, attempt: plan.volume_memory(plan.labelled, threads, attempt),
+            mem_mb=lambda w, threads, attempt: plan.volume_memory(
+                plan.labelled + plan.tested, threads, attempt
+            ),
             runtime=lambda w, attempt: 120 * attempt,
             data=DATA,
         params:
@@ -258,7 +261,7 @@ rule write_tables:
     params:
         labels=LABELS["shown"],
         code=plan.code("write_tables"),
-        annotators=["--annotators", *ANNOTATORS] if ANNOTATORS else [],
+        annotators=TOLD_ANNOTATORS,
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
@@ -271,6 +274,7 @@ rule write_tables:
 rule write_test_tables:
     input:
         scores=[plan.test_scores_of(method) for method in plan.methods],
+        annotators=ANNOTATORS,
     output:
         plan.test_tables[:-1],
         report(
@@ -292,10 +296,11 @@ rule write_test_tables:
     params:
         code=plan.code("write_test_tables"),
         labels=LABELS["shown"],
+        annotators=TOLD_ANNOTATORS,
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
         "Writing the tables of the test set"
     shell:
-        "renal write_test_tables --scores {input.scores:q} --settings {params.settings:q}"
+        "renal write_test_tables --scores {input.scores:q} {params.annotators:q} --settings {params.settings:q}"
         " {params.labels:q} --output {params.folder:q} --log {log:q}"

@@ -54,7 +54,7 @@ def test_models_by_name(sketch, folds):
 
 def test_no_test_case_reaches_a_training(sketch):
     """In all that Snakemake would make for the models, no test case's file and no batch of them."""
-    methods = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet_ensemble_post"]
+    methods = ["resvnet", "mrbnet", "damnet", "msvnet", "tunet_ensemble_post", "nnunet"]
     sketch.configure({"data": {"test": ["2-4"]}, "methods": methods})
     of_tests = re.compile(r"\btest-\d{3}\b|case_0000[2-4]")
     everything = sketch.planned("--printshellcmds")
@@ -65,8 +65,10 @@ def test_no_test_case_reaches_a_training(sketch):
     }
     assert everything.jobs["collect_test_scores"] == everything.jobs["collect_scores"]
     models = [f"results/{m}/{s}/fold{k}/model.safetensors" for m, s, k in everything.trainings]
+    models += [f"results/nnunet/nnunet/fold{fold}/model.safetensors" for fold in range(5)]
     learned = sketch.planned("--printshellcmds", *models)
     assert learned.trainings == everything.trainings
+    assert learned.jobs["train_nnunet"] == 5
     assert learned.jobs["validate"] == 5  # nine cases in batches of two of one fold
     assert not of_tests.findall(learned.text)
 

@@ -1,12 +1,14 @@
 """A run on labels with cysts: a row that finds them beside one of two classes."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import ndimage
 
 from renal.data.phantom import write_phantom
 from renal.recipe.schemes import KITS23
@@ -21,7 +23,8 @@ FOUND = {"tunet_cyst": KITS23.names, "tunet": ("kidney", "tumour")}
 def schemes(tmp_path_factory) -> Project:
     """The smaller method of demos/kits23.yaml, with and without cysts, on four small cases."""
     folder = tmp_path_factory.mktemp("schemes")
-    write_phantom(folder / "data", labelled=4, unlabelled=0, seed=1, size=64, labels=KITS23)
+    names = write_phantom(folder / "data", labelled=4, unlabelled=0, seed=1, size=64, labels=KITS23)
+    write_outlines(folder / "data" / names[0])
     configuration = demo_on(folder / "data", "kits23", {"methods": list(FOUND)})
     overrides = configuration["overrides"]["tunet_cyst"]
     overrides["stages"]["segment"]["training"]["epochs"] = 12
@@ -30,6 +33,19 @@ def schemes(tmp_path_factory) -> Project:
     run = project.snakemake()
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return project
+
+
+def write_outlines(case: Path) -> None:
+    """Two annotators' outlines of each kidney, tumour and cyst as KiTS23 has them."""
+    label = nib.load(case / "segmentation.nii.gz")
+    volume = np.asanyarray(label.dataobj)
+    for name, mask in (("kidney", volume > 0), ("tumor", volume == 2), ("cyst", volume == 3)):
+        if not mask.any():
+            continue
+        for annotator, outline in ((1, mask), (2, ndimage.binary_dilation(mask))):
+            path = case / f"instances/{name}_instance-1_annotation-{annotator}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(outline.astype(np.uint8), label.affine), path)
 
 
 def label_map(path) -> np.ndarray:
@@ -70,6 +86,14 @@ def test_tables_quote_what_was_published_by_these_labels(schemes):
     masses = table[table["metric"] == "masses_surface_area_dice"]
     assert set(masses.dropna(subset="mean")["method"]) == {"tunet_cyst"}
     assert table["published"].isna().all()
+
+
+def test_annotators_among_themselves_have_a_row(schemes):
+    table = pd.read_csv(schemes.folder / "results/tables/cv.csv")
+    row = table[table["method"] == "annotators among themselves"].set_index("metric")
+    assert 0.3 < row.loc["kidney_dice", "mean"] < 1
+    assert row.loc["kidney_dice", "cases"] == 1
+    assert "Annotators among themselves" in (schemes.folder / "results/tables/cv.md").read_text()
 
 
 def test_another_colour_draws_and_another_tolerance_scores_and_neither_trains(schemes):

@@ -153,7 +153,7 @@ STEPS: dict[Step, str] = {
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
     steps.write_tables: "--scores... --settings [--annotators] [--labels]",
-    steps.write_test_tables: "--scores... --settings [--labels]",
+    steps.write_test_tables: "--scores... --settings [--annotators] [--labels]",
     steps.compare: "--scores... --settings [--labels]",
     drawing.draw_comparison: "--tables --listed [--labels]",
     drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",

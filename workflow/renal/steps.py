@@ -335,7 +335,7 @@ def write_test_tables(a: Arguments) -> Work:
     from renal.report.tables_of_tests import write_test_tables
 
     methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_test_tables, a.scores, methods, a.output, a.labels)
+    return partial(write_test_tables, a.scores, methods, a.output, a.labels, a.annotators)
 
 
 def compare(a: Arguments) -> Work:

@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from renal.data.phantom import phantom_case, write_phantom
+from renal.recipe.schemes import KITS23
 
 THICK = (5.0, 5.0)
 
@@ -141,3 +142,18 @@ def test_the_first_twenty_cases_hold_each_rare_kind(tmp_path):
     assert len(labels) == 20
     assert {0, 1, 2} <= {parts(label == 2) for label in labels}
     assert {1, 2} <= {parts(label > 0) for label in labels}
+
+
+def test_cysts_are_a_class_of_their_own_where_the_scheme_has_one():
+    """Water-like, at a kidney, and parenchyma where the scheme has no such label."""
+    for seed in range(20):
+        told = phantom_case(seed, size=96, slices_mm=THICK, labels=KITS23)
+        cyst = told.label == 3
+        if cyst.sum() > 50:
+            break
+    plain = phantom_case(seed, size=96, slices_mm=THICK)
+    np.testing.assert_array_equal(told.image, plain.image)
+    assert set(np.unique(plain.label[cyst])) == {1}
+    np.testing.assert_array_equal(told.label[~cyst], plain.label[~cyst])
+    assert -20 < np.median(told.image[cyst]) < 40 < np.median(told.image[told.label == 1])
+    assert (ndimage.binary_dilation(cyst) & (told.label == 1)).any()

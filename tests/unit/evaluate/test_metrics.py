@@ -346,11 +346,13 @@ class TestSurfaceAreaDice:
 
     @pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/kits23")
     @pytest.mark.parametrize("case", ["case_00021", "case_00426"])
-    def test_kits23s_scores_of_real_labels_are_the_official_ones(self, case, monkeypatch):
+    @pytest.mark.parametrize("empty", [False, True])
+    def test_kits23s_scores_of_real_labels_are_the_official_ones(self, case, empty, monkeypatch):
         header = read_header(REAL / case / "segmentation.nii.gz")
         truth = read_label(header, KITS23)
         prediction = np.roll(truth, 1, axis=1)  # the next row
         prediction[truth == 3] = 1
+        prediction[:] *= not empty
         scores = metrics.case_metrics(prediction, truth, header.spacing, KITS23)
         for region in KITS23.regions:
             one, other = (np.isin(label, region.labels) for label in (prediction, truth))

@@ -7,6 +7,7 @@ from renal.labels import KITS19
 from renal.report import tables
 from renal.report.annotators import ANNOTATORS
 from renal.report.settings import Row
+from renal.report.tables_of_tests import write_test_tables
 
 METHODS = {"one": Row(family="tiny", title="Title of one", published=None)}
 OTHERS = [m for m in tables.further_titles(KITS19) if m != "tumours_found"]
@@ -18,9 +19,12 @@ def scored(**values):
 
 @pytest.fixture
 def written(tmp_path):
-    """Tables of a method and of two cases, of which one has three pairs and one has one."""
-    native = scored(kidney_dice=0.9, tumour_dice=0.1, method="one", family="tiny", fold=0, case="a")
-    rows = [{**native, "grid": grid} for grid in tables.GRIDS]
+    """Tables of a method and of two cases, of which one has three pairs and one has one.
+
+    A test case, which has a pair too, is in a table of its own.
+    """
+    native = scored(kidney_dice=0.9, tumour_dice=0.1, method="one", family="tiny", fold=0)
+    rows = [{**native, "case": case, "grid": grid} for grid in tables.GRIDS for case in "ab"]
     pd.DataFrame(rows).to_csv(tmp_path / "scores.csv", index=False)
     pairs = [
         scored(case="a", first=1, second=2, kidney_dice=0.98, tumour_dice=0.9, tumour_hd95=1.0),
@@ -29,6 +33,7 @@ def written(tmp_path):
         scored(case="b", first=1, second=2, kidney_dice=0.99, tumour_dice=1.0),
     ]
     pairs[-1]["tumour_detection"] = "absent"
+    pairs.append(scored(case="test", first=1, second=2, kidney_dice=0.91, tumour_dice=0.6))
     path = tmp_path / "annotators.csv"
     pd.DataFrame(pairs).drop(columns=["located_kidney", "located_tumour"]).to_csv(path, index=False)
     tables.write_tables([tmp_path / "scores.csv"], METHODS, tmp_path, KITS19, path)
@@ -76,3 +81,28 @@ def test_without_outlines_there_is_no_row_and_no_note(written):
     tables.write_tables([written / "scores.csv"], METHODS, written, KITS19)
     assert lines(written) == []
     assert ANNOTATORS not in (written / "cv.md").read_text().lower()
+
+
+def test_test_cases_have_the_row_in_their_own_table(written):
+    native = scored(kidney_dice=0.9, tumour_dice=0.1, method="one", case="test", grid="native")
+    pd.DataFrame([native]).to_csv(written / "test_scores.csv", index=False)
+    scores, path = [written / "test_scores.csv"], written / "annotators.csv"
+    write_test_tables(scores, METHODS, written, KITS19, path)
+    table = pd.read_csv(written / "test.csv").set_index(["method", "metric"])
+    row = table.loc[ANNOTATORS, "kidney_dice"]
+    assert (row["mean"], row["cases"]) == (0.91, 1)
+    text = (written / "test.md").read_text()
+    row = f"| {ANNOTATORS.capitalize()} | 0.910 | 0.600 | 0.500 | 1 |"
+    order = ["Title of one", row, "KiTS19 winner"]
+    assert sorted(order, key=text.index) == order
+    assert "the 1 labelled cases that have several outlines" in text
+    write_test_tables(scores, METHODS, written, KITS19)
+    assert ANNOTATORS not in (written / "test.md").read_text().lower()
+
+
+def test_without_an_outline_of_the_scored_cases_there_is_no_row(written):
+    pairs = pd.read_csv(written / "annotators.csv")
+    pairs[pairs["case"] == "test"].to_csv(written / "annotators.csv", index=False)
+    scores = [written / "scores.csv"]
+    tables.write_tables(scores, METHODS, written, KITS19, written / "annotators.csv")
+    assert lines(written) == []

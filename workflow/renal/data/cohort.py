@@ -114,7 +114,8 @@ class Cohort:
 
     def outlines(self) -> list[str]:
         """What tells that annotators' outlines of labelled cases are others; empty without any."""
-        images = [self.cases[name].image for b in self.labelled for name in self.batches[b]]
+        batches = (*self.labelled, *self.tested)
+        images = [self.cases[name].image for batch in batches for name in self.batches[batch]]
         return outline_stamps(self._root, images)
 
     def files_of(self, batch: str) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:

@@ -21,8 +21,10 @@ def with_found(scores: pd.DataFrame, labels: Labels) -> pd.DataFrame:
     return scores
 
 
-def annotators_means(path: Path, metrics: list[str], labels: Labels) -> list[list[object]]:
-    """Lines of the tidy table: each metric's mean over the cases of the mean over their pairs.
+def annotators_means(
+    path: Path, metrics: list[str], labels: Labels, cases: set[str]
+) -> list[tuple[str, float, int]]:
+    """Each metric's mean over the cases of the mean over their pairs, and how many have it.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ def annotators_means(path: Path, metrics: list[str], labels: Labels) -> list[lis
         Columns of the scores; of those that it does not have the mean is nan.
     labels : Labels
         The regions that were scored.
+    cases : set of str
+        Those that a table is of; without an outline of any of them there is nothing to tell.
 
     Raises
     ------
@@ -42,21 +46,10 @@ def annotators_means(path: Path, metrics: list[str], labels: Labels) -> list[lis
     columns += [f"{name}_dice" for name in labels.names]
     pairs = with_found(read_table(path, ["case", *columns]), labels)
     pairs = pairs.reindex(columns=["case", *metrics]).astype(dict.fromkeys(metrics, float))
-    means = pairs.groupby("case")[metrics].mean()
-    return [
-        [
-            ANNOTATORS,
-            "",
-            "native",
-            metric,
-            means[metric].mean(),
-            None,
-            0,
-            means[metric].count(),
-            None,
-        ]
-        for metric in metrics
-    ]
+    means = pairs[pairs["case"].isin(cases)].groupby("case")[metrics].mean()
+    if means.empty:
+        return []
+    return [(metric, means[metric].mean(), int(means[metric].count())) for metric in metrics]
 
 
 def notes_on_annotators(table: pd.DataFrame) -> str:

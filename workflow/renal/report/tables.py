@@ -144,7 +144,11 @@ def cross_validation(
     """
     scores = with_found(scores, labels)
     metrics = [*dice_titles(labels), *further_titles(labels)]
-    rows = annotators_means(annotators, metrics, labels) if annotators else []
+    told = annotators_means(annotators, metrics, labels, set(scores["case"])) if annotators else []
+    rows: list[list[object]] = [
+        [ANNOTATORS, "", "native", metric, mean, None, 0, count, None]
+        for metric, mean, count in told
+    ]
     for name, method in methods.items():
         for grid in GRIDS:
             part = scores[(scores["method"] == name) & (scores["grid"] == grid)]

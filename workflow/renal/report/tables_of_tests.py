@@ -10,7 +10,12 @@ from renal.errors import InputError
 from renal.files import write_text
 from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
-from renal.report.annotators import with_found
+from renal.report.annotators import (
+    ANNOTATORS,
+    annotators_means,
+    notes_on_annotators,
+    with_found,
+)
 from renal.report.tables import (
     GRIDS,
     dice_titles,
@@ -52,7 +57,10 @@ VERSIONS = (
 
 
 def test_table(
-    scores: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19
+    scores: pd.DataFrame,
+    methods: dict[str, "Row"],
+    labels: Labels = KITS19,
+    annotators: Path | None = None,
 ) -> pd.DataFrame:
     """Mean and SD over the cases, tidy, for each method, grid and metric.
 
@@ -64,13 +72,20 @@ def test_table(
         Method name to what tables need to know of it, in order.
     labels : Labels
         The regions that were scored.
+    annotators : Path, optional
+        Scores of annotators among themselves, which are told by the mean alone.
     """
     scores = with_found(scores, labels)
-    rows = []
+    metrics, cases = list(_metrics(labels)), set(scores["case"])
+    told = annotators_means(annotators, metrics, labels, cases) if annotators else []
+    rows: list[list[object]] = [
+        [ANNOTATORS, "", "native", metric, mean, math.nan, count, None]
+        for metric, mean, count in told
+    ]
     for name, method in methods.items():
         for grid in GRIDS:
             part = scores[(scores["method"] == name) & (scores["grid"] == grid)]
-            for metric in _metrics(labels):
+            for metric in metrics:
                 values = part[metric].dropna().astype(float)
                 figure = _published(method, metric, labels) if grid == "native" else None
                 row = [name, method.family, grid, metric, values.mean(), values.std()]
@@ -125,11 +140,14 @@ def _reached(figures: dict[str, float], metric: str, labels: Labels) -> str:
 
 def _form(table: pd.DataFrame, methods: dict[str, "Row"], metrics: dict[str, str]) -> pd.DataFrame:
     """One row a method, one column a metric; the paper's figure stands in brackets."""
+    titles = {name: f"{method.title} (`{name}`)" for name, method in methods.items()}
+    if table["method"].eq(ANNOTATORS).any():
+        titles[ANNOTATORS] = ANNOTATORS.capitalize()
     rows = []
-    for name, method in methods.items():
+    for name, method_title in titles.items():
         chosen = (table["method"] == name) & (table["grid"] == "native")
         part = table[chosen].set_index("metric")
-        row = {"Method": f"{method.title} (`{name}`)"}
+        row = {"Method": method_title}
         for metric, title in metrics.items():
             columns = ("mean", "sd", "published")
             mean, sd, figure = (float(part[column].astype(float)[metric]) for column in columns)
@@ -144,7 +162,11 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], metrics: dict[str, str
 
 
 def write_test_tables(
-    scores: list[Path], methods: dict[str, "Row"], output: Path, labels: Labels = KITS19
+    scores: list[Path],
+    methods: dict[str, "Row"],
+    output: Path,
+    labels: Labels = KITS19,
+    annotators: Path | None = None,
 ) -> None:
     """Write test.csv, test.md and test.html into the folder `output`.
 
@@ -165,8 +187,9 @@ def write_test_tables(
                 f"{name}/test_scores.csv: other cases than {next(iter(cases))}, or some twice: "
                 "delete it and run the workflow again"
             )
-    table = test_table(collected, methods, labels)
-    notes = NOTES + (VERSIONS if labels.name else "") + notes_on_others(methods)
+    table = test_table(collected, methods, labels, annotators)
+    notes = NOTES + (VERSIONS if labels.name else "")
+    notes += notes_on_annotators(table) + notes_on_others(methods)
     tables = _forms(table, methods, labels)
     text = "\n".join(["# Test set", "", *markdown_tables(tables), notes, ""])
     write_text(output / "test.csv", table.to_csv(index=False, float_format="%.6f"))
