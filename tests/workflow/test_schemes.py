@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from renal.data.phantom import write_phantom
 from renal.recipe.schemes import KITS23
+from renal.report.annotators import ANNOTATORS
 
 from .conftest import Project, demo_on, make_project
 
@@ -84,16 +85,16 @@ def test_tables_quote_what_was_published_by_these_labels(schemes):
     assert "[0.857" not in text  # TuNet's, by KiTS19's labels
     table = pd.read_csv(schemes.folder / "results/tables/cv.csv")
     masses = table[table["metric"] == "masses_surface_area_dice"]
-    assert set(masses.dropna(subset="mean")["method"]) == {"tunet_cyst"}
+    assert set(masses.dropna(subset="mean")["method"]) == {"tunet_cyst", ANNOTATORS}
     assert table["published"].isna().all()
 
 
 def test_annotators_among_themselves_have_a_row(schemes):
     table = pd.read_csv(schemes.folder / "results/tables/cv.csv")
-    row = table[table["method"] == "annotators among themselves"].set_index("metric")
+    row = table[table["method"] == ANNOTATORS].set_index("metric")
     assert 0.3 < row.loc["kidney_dice", "mean"] < 1
     assert row.loc["kidney_dice", "cases"] == 1
-    assert "Annotators among themselves" in (schemes.folder / "results/tables/cv.md").read_text()
+    assert ANNOTATORS.capitalize() in (schemes.folder / "results/tables/cv.md").read_text()
 
 
 def test_another_colour_draws_and_another_tolerance_scores_and_neither_trains(schemes):
@@ -104,7 +105,7 @@ def test_another_colour_draws_and_another_tolerance_scores_and_neither_trains(sc
     drawn |= {"draw_comparison", "draw_gallery", "draw_overlays"}
     for change, again in (
         ({"colour": "#123456"}, drawn),
-        ({"tolerance_mm": 2.0}, drawn | {"evaluate", "collect_scores"}),
+        ({"tolerance_mm": 2.0}, drawn | {"evaluate", "collect_scores", "score_annotators"}),
     ):
         masses = {"masses": regions["masses"] | change}
         changed = schemes.plan("--config", f"data={json.dumps({'regions': regions | masses})}")
