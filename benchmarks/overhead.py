@@ -41,7 +41,8 @@ def main() -> None:
         work = defaultdict(list)
         for path in results.glob("logs/*/*.log"):
             seconds = re.search(r"finished after ([\d.]+) s of work", path.read_text())
-            work[path.parent.name].append(float(seconds[1]) if seconds else 0.0)
+            assert seconds, f"{path}: not finished"
+            work[path.parent.name].append(float(seconds[1]))
     rows = [{"rule": r, "jobs": len(s), "work s": round(sum(s), 1)} for r, s in work.items()]
     print(pd.DataFrame(rows).sort_values("work s", ascending=False).to_string(index=False))
     busy = sum(sum(seconds) for seconds in work.values())

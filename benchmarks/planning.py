@@ -58,10 +58,11 @@ def plan(cases: int, apart: bool) -> dict[str, object]:
         if status:
             sys.exit(text[-2000:])
         total = re.search(r"^total +(\d+)", text, re.M)
+        assert total, text[-2000:]
         return {
             "cases": cases,
             "preparation": "apart" if apart else "shared",
-            "jobs": int(total[1]) if total else 0,
+            "jobs": int(total[1]),
             "CPU s": round(usage.ru_utime + usage.ru_stime, 1),
             "wall s": round(time.monotonic() - started, 1),
             "peak MB": round(usage.ru_maxrss / 1024),

@@ -186,13 +186,20 @@ def test_a_terminal_sees_a_bar_and_what_is_left(monkeypatch):
     assert stream.getvalue().endswith("1.00 GB in 1 files are there\n")
 
 
-def test_a_log_sees_a_line_now_and_then(monkeypatch):
+@pytest.fixture
+def logged(monkeypatch):
+    """The progress of a file of 2 GB, half a minute after the last line, and the log it goes to."""
     seconds = iter([0.0, 1.0, 2.0, 31.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
     file = RemoteFile("", "kits.json", 2 * 10**9, ("git", ""))
     stream = io.StringIO()
     progress = TransferProgress([file], stream)
     progress.begin(file)
+    return progress, stream
+
+
+def test_a_log_sees_a_line_now_and_then(logged):
+    progress, stream = logged
     progress.came(5 * 10**8)
     progress.came(5 * 10**8)
     (line,) = stream.getvalue().splitlines()
@@ -200,13 +207,8 @@ def test_a_log_sees_a_line_now_and_then(monkeypatch):
     assert "\r" not in line
 
 
-def test_while_nothing_comes_nothing_is_said_of_what_is_left(monkeypatch):
-    seconds = iter([0.0, 1.0, 2.0, 31.0])
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
-    file = RemoteFile("", "kits.json", 2 * 10**9, ("git", ""))
-    stream = io.StringIO()
-    progress = TransferProgress([file], stream)
-    progress.begin(file)
+def test_while_nothing_comes_nothing_is_said_of_what_is_left(logged):
+    progress, stream = logged
     progress.there(10**9)
     progress.there(0)
     (line,) = stream.getvalue().splitlines()

@@ -1,10 +1,11 @@
 """Disk that a finished run needs, from the grids of the recipes and the shapes of the images."""
 
 import math
+import operator
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from renal.costs.sizes import grid_voxels, sampled_headers, seen_voxels
+from renal.costs.sizes import BYTES_OF_A_PARAMETER, grid_voxels, sampled_headers, seen_voxels
 
 if TYPE_CHECKING:
     from renal.plan import Plan
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 # Bytes a voxel: image and label, of which the grids of whole volumes are kept before and after
 # normalisation; probabilities of one map, and a label map, compressed, as measured.
 PREPARED, FOUND, PREDICTED, SEGMENTED = 3, 2, 0.1, 0.005
-# A model of 32-bit numbers; while it is trained also Adam's two, and a copy in the running state.
-BYTES_OF_A_PARAMETER, COPIES_IN_TRAINING = 4, 3
 # A folder of segmentations by fold, and the one of the method.
 SEGMENTATIONS_OF_A_METHOD = 2
 
@@ -35,7 +34,9 @@ def disk_use(plan: "Plan") -> dict[str, float]:
     regions = sum(seen_voxels(stage, headers) for stage in crops.values())
     predicted = sum(seen_voxels(stage, headers) for stage in stages)
     native = mean(math.prod(header.shape) for header in headers)
-    parameters = sum(_parameters(stage) for stage in stages) * len(plan.held_out)
+    models = [_parameters(stage) * BYTES_OF_A_PARAMETER * len(plan.held_out) for stage in stages]
+    # A running state holds the model, and what the optimiser keeps for each parameter.
+    copies = [1 + stage.training.optimizer.states for stage in stages]
     segmentations = SEGMENTATIONS_OF_A_METHOD * len(plan.methods)
     return {
         "resampled and normalised": (resampled + normalized) * cases * PREPARED,
@@ -43,8 +44,8 @@ def disk_use(plan: "Plan") -> dict[str, float]:
         "regions": regions * cases * (PREPARED + FOUND),
         "predictions": predicted * cases * PREDICTED,
         "segmentations": native * cases * SEGMENTED * segmentations,
-        "models": parameters * BYTES_OF_A_PARAMETER,
-        "running states, until trained": parameters * BYTES_OF_A_PARAMETER * COPIES_IN_TRAINING,
+        "models": sum(models),
+        "running states, until trained": sum(map(operator.mul, models, copies)),
     }
 
 

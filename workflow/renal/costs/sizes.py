@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from renal.plan import Plan
     from renal.recipe import Stage
 
+BYTES_OF_A_PARAMETER = 4  # and of what an optimiser keeps for it
 # Headers that are read to know the shapes; the other cases are taken to be alike.
 SAMPLED = 50
 # What a region takes of an axis of the CT whose length the recipe leaves to the kidneys.

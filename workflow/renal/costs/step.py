@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
 
+from renal.costs.sizes import BYTES_OF_A_PARAMETER
 from renal.labels import KITS19
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
@@ -35,7 +36,6 @@ IN_HALF = {
 }
 IN_FULL = {"softmax", "log_softmax", "sum", "prod", "cumsum", "pow", "exp", "log", "norm"}
 WITHOUT_KERNEL = {"detach", "alias", "lift_fresh", "set_", "_unsafe_view"}
-BYTES_OF_A_PARAMETER = 4  # and of what an optimiser keeps for it
 
 
 @dataclass(frozen=True)

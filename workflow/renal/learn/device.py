@@ -63,7 +63,16 @@ def place(network: nn.Module, settings: "Training | Prediction", device: torch.d
 
 
 def lay_channels_last(network: nn.Module, precision: torch.dtype = torch.float32) -> None:
-    """Lay out weights with channels as the innermost axis; what convolutions give follows them."""
+    """Lay out a network's kernels with channels innermost; what convolutions give follows them.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Is changed: kernels, (out, in, [z,] y, x), have other strides, and those of `precision`.
+    precision : torch.dtype
+        What kernels are stored in, float32 where they go on learning. In that of the forward pass
+        autocast need not convert them anew in each.
+    """
     for parameter in network.parameters():
         if parameter.dim() in CHANNELS_LAST:
             layout = CHANNELS_LAST[parameter.dim()]

@@ -216,7 +216,8 @@ class Network(nn.Module):
             ("colour_mean", COLOUR_MEAN),
             ("colour_deviation", COLOUR_DEVIATION),
         ):
-            values = torch.tensor(colours, device="cpu").view(3, 1, 1, 1)  # not stored
+            # No model holds them: on the CPU though the network may be made without memory.
+            values = torch.tensor(colours, device="cpu").view(3, 1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

@@ -24,9 +24,9 @@ class GroupNorm(nn.GroupNorm):
 class InstanceNorm(nn.InstanceNorm3d):
     """Instance normalisation that leaves channels last where a CPU predicts in half precision.
 
-    PyTorch's own would copy all to channels first and back. Group normalisation with a channel in
-    each group is the same, and knows both layouts; but with channels last it is less exact (1e-3),
-    which only half precision allows.
+    It takes and gives (batch, channels, z, y, x). PyTorch's own would copy all to channels first
+    and back. Group normalisation with a channel in each group is the same, and knows both layouts;
+    but with channels last it is less exact (1e-3), which only half precision allows.
     """
 
     def forward(self, x: Tensor) -> Tensor:
