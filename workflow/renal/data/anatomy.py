@@ -458,6 +458,7 @@ def lesions(
     patient: Patient,
     rng: np.random.Generator,
     tumours: int,
+    cysts: int | None,
     brightest: float,
 ) -> list[Solid]:
     """Cysts and tumours on the kidneys, clear of the body wall, the spine and each other."""
@@ -497,21 +498,24 @@ def lesions(
         return [mass, necrosis] if radius > 20 else [mass]
 
     masses = [solid for _ in range(tumours) for solid in tumour()]
-    cysts = []
-    for _ in range(rng.poisson(0.8)):
-        if spot := place(rng.triangular(5, 7, 22), (0.3, 1.4)):
-            cysts.append(ellipsoid(spot[0], (spot[1],) * 3, rng.uniform(0, 20), tissue="cyst"))
-    return cysts + masses
+    found = []
+    radii = (5, 7, 22) if cysts is None else (12, 16, 24)  # what is asked for can be learned
+    for _ in range(rng.poisson(0.8) if cysts is None else cysts):
+        if spot := place(rng.triangular(*radii), (0.3, 1.4)):
+            found.append(ellipsoid(spot[0], (spot[1],) * 3, rng.uniform(0, 20), tissue="cyst"))
+    return found + masses
 
 
-def anatomy(patient: Patient, rng: np.random.Generator, tumours: int, count: int) -> list[Solid]:
+def anatomy(
+    patient: Patient, rng: np.random.Generator, tumours: int, count: int, cysts: int | None
+) -> list[Solid]:
     """All solids of one patient, in the order of painting."""
     sides = [-1, 1] if count == 2 else [int(rng.choice([-1, 1]))]
     kidneys = [Kidney(patient, rng, side) for side in sides]
     cortex = rng.uniform(165, 215)
     medulla = cortex * rng.uniform(0.5, 0.8)
     solids = body(patient) + upper_organs(patient, rng) + bowel(patient, rng)
-    found = lesions(kidneys, patient, rng, tumours, cortex - 45)
+    found = lesions(kidneys, patient, rng, tumours, cysts, cortex - 45)
     for kidney in kidneys:
         solids.append(Solid(kidney.halo, FAT - 3, 6, kidney.centre, (95, 70, 70)))
     for solid in found:

@@ -95,6 +95,7 @@ def phantom_case(
     slices_mm: tuple[float, float] = (2.5, 5.0),
     tumours: int | None = None,
     kidneys: int | None = None,
+    cysts: int | None = None,
     labels: Labels = KITS19,
 ) -> Phantom:
     """Make one abdominal CT with its label.
@@ -109,6 +110,8 @@ def phantom_case(
         Least and greatest slice spacing in mm; the covered length is 170 to 235 mm.
     tumours, kidneys : int, optional
         How many; drawn if not given (0 or 2 tumours, or 1 kidney, are rare).
+    cysts : int, optional
+        How many of 12 to 24 mm radius, as far as there is room; if not given, few of 5 to 22 mm.
     labels : Labels
         The scheme of the label.
 
@@ -132,7 +135,7 @@ def phantom_case(
     if tumours is None:
         tumours = int(rng.choice([0, 1, 2], p=[0.08, 0.82, 0.1]))
     patient = Patient(rng)
-    solids = anatomy(patient, rng, tumours, kidneys)
+    solids = anatomy(patient, rng, tumours, kidneys, cysts)
 
     thickness = float(np.clip(round(4 * rng.uniform(*slices_mm)) / 4, *slices_mm))
     top, bottom = -rng.uniform(88, 120), rng.uniform(85, 115)
@@ -163,12 +166,14 @@ def write_case(
     if not (image.exists() and (label.exists() or number >= labelled)):
         # Rare kinds come by turns, not by chance: a small folder, too, has one of each.
         tumours = {3: 2, 12: 2, 8: 0}.get(number % 17, 1)
+        cysts = 1 + number % 2 if "cyst" in labels.tissues.values() else None
         case_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         phantom = phantom_case(
             case_seed,
             size=size,
             tumours=tumours,
             kidneys=1 if number % 12 == 5 else 2,
+            cysts=cysts,
             labels=labels,
         )
         affine = np.zeros((4, 4))
@@ -200,9 +205,11 @@ def write_phantom(
     labelled, unlabelled : int
         Numbers of cases; the unlabelled ones (no segmentation) have the highest ids.
     seed, size : int
-        Case k depends on the seed, its number k and the size (rows and columns) alone.
+        Case k depends on the seed, its number k, the size (rows and columns) and whether `labels`
+        has cysts.
     labels : Labels
-        The scheme of the labels: cysts are parenchyma where it has none.
+        The scheme of the labels. Where it has cysts, each case has one or two that can be learned;
+        where it has none, cysts are few and parenchyma.
     processes : int
         How many cases are made at the same time.
 
