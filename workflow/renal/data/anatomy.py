@@ -499,7 +499,7 @@ def lesions(
 
     masses = [solid for _ in range(tumours) for solid in tumour()]
     found = []
-    radii = (5, 7, 22) if cysts is None else (12, 16, 24)  # what is asked for can be learned
+    radii = (5, 7, 22) if cysts is None else (14, 18, 26)  # what is asked for can be learned
     for _ in range(rng.poisson(0.8) if cysts is None else cysts):
         if spot := place(rng.triangular(*radii), (0.3, 1.4)):
             found.append(ellipsoid(spot[0], (spot[1],) * 3, rng.uniform(0, 20), tissue="cyst"))

@@ -111,7 +111,7 @@ def phantom_case(
     tumours, kidneys : int, optional
         How many; drawn if not given (0 or 2 tumours, or 1 kidney, are rare).
     cysts : int, optional
-        How many of 12 to 24 mm radius, as far as there is room; if not given, few of 5 to 22 mm.
+        How many of 14 to 26 mm radius, as far as there is room; if not given, few of 5 to 22 mm.
     labels : Labels
         The scheme of the label.
 
@@ -166,7 +166,7 @@ def write_case(
     if not (image.exists() and (label.exists() or number >= labelled)):
         # Rare kinds come by turns, not by chance: a small folder, too, has one of each.
         tumours = {3: 2, 12: 2, 8: 0}.get(number % 17, 1)
-        cysts = 1 + number % 2 if "cyst" in labels.tissues.values() else None
+        cysts = 2 if "cyst" in labels.tissues.values() else None
         case_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         phantom = phantom_case(
             case_seed,
@@ -208,7 +208,7 @@ def write_phantom(
         Case k depends on the seed, its number k, the size (rows and columns) and whether `labels`
         has cysts.
     labels : Labels
-        The scheme of the labels. Where it has cysts, each case has one or two that can be learned;
+        The scheme of the labels. Where it has cysts, each case has two that can be learned;
         where it has none, cysts are few and parenchyma.
     processes : int
         How many cases are made at the same time.
