@@ -38,17 +38,18 @@ def pins(lock: str) -> dict[str, str]:
     return {normal(line.partition("==")[0]): line for line in lines if "==" in line}
 
 
-def needs(wanted: Requirement) -> list[Requirement]:
-    """What an installed package needs here; nothing of one that is not installed."""
+def needs(wanted: Requirement, python: str = PYTHON) -> list[Requirement]:
+    """What an installed package needs with a Python; nothing of one that is not installed."""
     try:
         needed = [Requirement(text) for text in requires(wanted.name) or ()]
     except PackageNotFoundError:
         return []
-    extras = ["", *wanted.extras]
+    version = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    places = [version | {"extra": extra} for extra in ("", *wanted.extras)]
     return [
         further
         for further in needed
-        if not further.marker or any(further.marker.evaluate({"extra": e}) for e in extras)
+        if not further.marker or any(map(further.marker.evaluate, places))
     ]
 
 
