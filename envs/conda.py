@@ -38,6 +38,21 @@ def pins(lock: str) -> dict[str, str]:
     return {normal(line.partition("==")[0]): line for line in lines if "==" in line}
 
 
+def needs(wanted: Requirement, python: str = PYTHON) -> list[Requirement]:
+    """What an installed package needs with a Python; nothing of one that is not installed."""
+    try:
+        needed = [Requirement(text) for text in requires(wanted.name) or ()]
+    except PackageNotFoundError:
+        return []
+    version = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    places = [version | {"extra": extra} for extra in ("", *wanted.extras)]
+    return [
+        further
+        for further in needed
+        if not further.marker or any(map(further.marker.evaluate, places))
+    ]
+
+
 def closure(names: list[str], lock: dict[str, str]) -> set[str]:
     """Packages and all that they need, as far as a lock has them: torch pins CUDA's by itself."""
     found, waiting = set(), [Requirement(name) for name in names]
@@ -47,16 +62,7 @@ def closure(names: list[str], lock: dict[str, str]) -> set[str]:
         if name in found or name not in lock:
             continue
         found.add(name)
-        try:
-            needed = [Requirement(text) for text in requires(name) or ()]
-        except PackageNotFoundError:
-            continue
-        extras = ["", *wanted.extras]
-        waiting += [
-            further
-            for further in needed
-            if not further.marker or any(further.marker.evaluate({"extra": e}) for e in extras)
-        ]
+        waiting += needs(wanted)
     return found
 
 

@@ -12,7 +12,9 @@ from renal.recipe.strict_yaml import read_mapping
 
 if workflow.is_main_process:
     try:
-        for file in [*workflow.configfiles, *files_of_arguments(sys.argv[1:], ROOT)]:
+        # Those of --configfile are among Snakemake's, which knows where it was started.
+        _, profiles = files_of_arguments(sys.argv[1:], ROOT)
+        for file in [*workflow.configfiles, *profiles]:
             read_mapping(Path(file))
         # Where this workflow is a module of another one, that one brings the configuration.
         if not workflow.modifier.skip_configfile:

@@ -1,5 +1,6 @@
 """Used from elsewhere, the workflow behaves as at home: as a module, deployed, or without data."""
 
+import csv
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from ..preloaded import preloaded_python
-from .conftest import REPOSITORY, Project
+from .conftest import REPOSITORY, Planned, Project
 from .test_plan import FULL_PLAN
 
 MODULE = """
@@ -192,6 +193,42 @@ def test_a_run_without_data_says_where_it_goes(without_data, arguments):
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
     assert "data/kits19: no such folder" in line and "make demo" in line
     assert not (without_data / "results").exists()
+
+
+# -- the catalog's example ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def example(without_data, tmp_path) -> Path:
+    """A clone with the example's data and configuration, without what a run of it left."""
+    folder = shutil.copytree(without_data, tmp_path / "clone")
+    left = shutil.ignore_patterns("results", ".snakemake")
+    shutil.copytree(REPOSITORY / ".test", folder / ".test", ignore=left)
+    return folder
+
+
+# As its configuration says.
+EXAMPLE = ("--directory", ".test", "--configfile", ".test/config/config.yaml", "--cores", "1")
+
+
+def test_the_example_is_planned_by_the_command_that_it_names(example):
+    assert " ".join(EXAMPLE[:-2]) in (example / ".test/config/config.yaml").read_text()
+    run = snakemake(example, *EXAMPLE, "--dry-run")
+    assert run.returncode == 0, run.stdout + run.stderr
+    jobs = Planned(run.stdout).jobs
+    assert jobs["train"] == 4  # two stages without either fold
+    assert jobs.keys() == FULL_PLAN.keys()
+
+
+@pytest.mark.slow
+def test_the_example_runs(example):
+    run = snakemake(example, *EXAMPLE)
+    assert run.returncode == 0, run.stderr[-2000:]
+    with (example / ".test/results/resvnet/scores.csv").open() as file:
+        scored = {row["case"] for row in csv.DictReader(line for line in file if line[0] != "#")}
+    assert scored == {f"case_{number:05d}" for number in range(4)}
+    assert (example / ".test/results/resvnet/segmentation/case_00004.nii.gz").exists()
+    assert not (example / "results").exists()
 
 
 # -- deployed -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from .conftest import REPOSITORY, make_project
 
@@ -57,6 +58,17 @@ def test_every_package_is_pinned(conda):
         for line in by_pip["pip"]:
             if not line.startswith("--"):
                 assert line.replace("+cpu", "") == locked[conda.normal(line.partition("==")[0])]
+
+
+@pytest.mark.parametrize("python", ["3.11.7", "3.12.7", "3.13.5"])
+def test_the_lock_pins_all_that_its_packages_need(conda, python):
+    """But for CUDA's libraries, which torch pins by itself."""
+    lock = conda.pins("requirements.lock")
+    for name, line in lock.items():
+        if name != "torch":
+            needs = conda.needs(Requirement(line), python)
+            needed = {conda.normal(further.name) for further in needs}
+            assert needed <= lock.keys(), f"{name}: {sorted(needed - lock.keys())}"
 
 
 def test_what_an_environment_needs_is_in_it(conda):

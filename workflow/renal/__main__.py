@@ -238,7 +238,8 @@ def run(a: steps.Arguments) -> steps.Work:
     command = machines.snakemake_command(a.arguments)
     # Snakemake merges configurations, without end where they hold themselves, before it reads the
     # rules, which look at them otherwise.
-    for file in machines.files_of_arguments(command[3:], sources.ROOT):
+    configurations, profiles = machines.files_of_arguments(command[3:], sources.ROOT)
+    for file in [*configurations, *profiles]:
         read_mapping(file)
     # No module of the working folder is taken for a library's, here and on nodes of a cluster.
     return lambda: os.execve(command[0], command, os.environ | {"PYTHONSAFEPATH": "1"})

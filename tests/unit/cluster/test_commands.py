@@ -60,19 +60,18 @@ def test_a_machine_is_described_for_the_folder_that_is_named(monkeypatch, capsys
 
 
 def test_profiles_and_configurations_are_those_that_snakemake_takes(elsewhere):
-    (own,) = files_of_arguments([], ROOT)
-    assert own == ROOT / "profiles/default/profile.yaml"
+    assert files_of_arguments([], ROOT) == ([], [ROOT / "profiles/default/profile.yaml"])
     for name in ("profiles/default", "cluster"):
         (elsewhere / name).mkdir(parents=True)
     (elsewhere / "profiles/default/config.yaml").write_text("retries: 1\n")
     (elsewhere / "cluster/profile.v9+.yaml").write_text("configfile: [a.yaml]\n")
     given = ["-n", "--profile", "cluster", "--config", "x=1", "--configfile", "b.yaml", "c.yaml"]
-    assert files_of_arguments(given, ROOT) == [
-        *(Path("b.yaml"), Path("c.yaml")),
-        *(Path("cluster/profile.v9+.yaml"), Path("profiles/default/config.yaml")),
-    ]
+    assert files_of_arguments(given, ROOT) == (
+        [Path("b.yaml"), Path("c.yaml")],
+        [Path("cluster/profile.v9+.yaml"), Path("profiles/default/config.yaml")],
+    )
     without = ["--profile", "cluster", "--workflow-profile", "none"]
-    assert files_of_arguments(without, ROOT)[0] == Path("a.yaml")
+    assert files_of_arguments(without, ROOT)[0] == [Path("a.yaml")]
 
 
 @pytest.mark.parametrize(

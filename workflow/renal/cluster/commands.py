@@ -39,8 +39,8 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *given]
 
 
-def files_of_arguments(arguments: Sequence[str], folder: Path) -> list[Path]:
-    """The YAML files that Snakemake takes its configuration and further arguments from.
+def files_of_arguments(arguments: Sequence[str], folder: Path) -> tuple[list[Path], list[Path]]:
+    """The YAML files that Snakemake takes its configuration from, and those of profiles.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def files_of_arguments(arguments: Sequence[str], folder: Path) -> list[Path]:
         profiles += [str(place) for place in places if place.exists()][:1]
     given, _ = get_argument_parser(profiles).parse_known_args(arguments)
     found = filter(None, map(get_profile_dir, profiles))
-    return [*map(Path, given.configfile), *(file for _, file in found)]
+    return [Path(file) for file in given.configfile], [file for _, file in found]
 
 
 def doctor(a: argparse.Namespace) -> Work:
