@@ -22,11 +22,11 @@ FOUND = {"tunet_cyst": KITS23.names, "tunet": ("kidney", "tumour")}
 
 @pytest.fixture(scope="module")
 def schemes(tmp_path_factory) -> Project:
-    """The smaller method of demos/kits23.yaml, with and without cysts, on four small cases."""
+    """The method of demos/kits23_tunet.yaml, with and without cysts, on four small cases."""
     folder = tmp_path_factory.mktemp("schemes")
     names = write_phantom(folder / "data", labelled=4, unlabelled=0, seed=1, size=64, labels=KITS23)
     write_outlines(folder / "data" / names[0])
-    configuration = demo_on(folder / "data", "kits23", {"methods": list(FOUND)})
+    configuration = demo_on(folder / "data", "kits23_tunet", {"methods": list(FOUND)})
     overrides = configuration["overrides"]["tunet_cyst"]
     overrides["stages"]["segment"]["training"]["epochs"] = 12
     configuration["overrides"] = dict.fromkeys(FOUND, overrides)
@@ -47,6 +47,30 @@ def write_outlines(case: Path) -> None:
             path = case / f"instances/{name}_instance-1_annotation-{annotator}.nii.gz"
             path.parent.mkdir(exist_ok=True)
             nib.save(nib.Nifti1Image(outline.astype(np.uint8), label.affine), path)
+
+
+@pytest.fixture(scope="module")
+def damnet_demo(tmp_path_factory) -> Project:
+    """demos/kits23.yaml, on the phantom that it names."""
+    folder = tmp_path_factory.mktemp("damnet_cyst")
+    write_phantom(folder / "data", labelled=12, unlabelled=0, seed=1, size=128, labels=KITS23)
+    project = make_project(folder, demo_on(folder / "data", "kits23", {}))
+    run = project.snakemake()
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return project
+
+
+def test_cysts_are_found(damnet_demo):
+    confusion = np.zeros((4, 4), int)  # truth, prediction
+    for path in (damnet_demo.folder / "results/damnet_cyst/segmentation").glob("case_*"):
+        truth = label_map(damnet_demo.folder / f"data/{path.name[:10]}/segmentation.nii.gz")
+        np.add.at(confusion, (truth, label_map(path)), 1)
+    dice = 2 * np.diag(confusion) / (confusion.sum(0) + confusion.sum(1))
+    assert dice[3] > 0.3
+    assert confusion[3, 3] > max(confusion[3, 0], confusion[3, 1])
+    table = pd.read_csv(damnet_demo.folder / "results/tables/cv.csv")
+    native = table[(table["method"] == "damnet_cyst") & (table["grid"] == "native")]
+    assert native.set_index("metric").loc["masses_dice", "mean"] > 0.4
 
 
 def label_map(path) -> np.ndarray:
