@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from renal import recipe
 from renal.data.label_checks import check_place
 from renal.errors import InputError
 from renal.evaluate.external import import_segmentations
@@ -66,6 +67,43 @@ def test_files_of_any_order_and_type_that_hold_integers_are_taken(checked, truth
     for case in checked:
         if case.labelled:
             assert np.array_equal(found[case.name], truth_of(case))
+
+
+# What a program writes of parenchyma and tumours (1, 2), by the path of its file. TotalSegmentator
+# takes the tumour for a cyst here, and finds a liver (5).
+WRITTEN = {
+    "nnunet_segmentations": {"{case}.nii.gz": {1: 1, 2: 2}},
+    "auto3dseg": {"{case}/{case}_ensemble.nii.gz": {1: 1, 2: 2}},
+    "monai_bundle": {"{case}/{case}_trans.nii.gz": {1: 1, 2: 2}},
+    "totalsegmentator": {"{case}.nii.gz": {1: 3, 2: 24, 0: 5}},
+    "totalsegmentator_classes": {
+        "{case}/kidney_left.nii.gz": {1: 1},
+        "{case}/kidney_right.nii.gz": {},
+        "{case}/kidney_cyst_left.nii.gz": {},
+        "{case}/kidney_cyst_right.nii.gz": {2: 1},
+        "{case}/liver.nii.gz": {0: 1},
+    },
+}
+
+
+@pytest.mark.parametrize("preset", WRITTEN)
+def test_presets_read_what_programs_write(preset, checked, truths, taken, tmp_path):
+    external = recipe.load_method(preset, {"external": {"folder": str(tmp_path)}}).external
+    for case, image in truths.items():
+        truth = np.asanyarray(image.dataobj)
+        for path, values in WRITTEN[preset].items():
+            written = np.zeros(truth.shape, np.uint8)
+            for value, of_program in values.items():
+                written[truth == value] = of_program
+            file = tmp_path / path.format(case=case)
+            file.parent.mkdir(exist_ok=True)
+            nib.save(stored(image, written), file)
+    found = taken(external)
+    for case in checked:
+        if case.labelled:
+            truth = truth_of(case)
+            kidney_alone = preset.startswith("totalsegmentator")
+            assert np.array_equal(found[case.name], truth > 0 if kidney_alone else truth)
 
 
 def test_one_file_a_class(checked, truths, taken, tmp_path):

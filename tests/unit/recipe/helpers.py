@@ -66,6 +66,8 @@ DEMOS = (
     "demos/localized.yaml",
     "demos/msvnet.yaml",
     "demos/comparison.yaml",
+    "demos/kits23.yaml",
+    "demos/kits23_tunet.yaml",
 )
 
 

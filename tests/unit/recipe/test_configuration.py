@@ -40,6 +40,14 @@ def test_demos_are_the_papers_methods_with_less_of_everything(demo, everything):
         assert method.merge == paper.merge
 
 
+def test_the_comparison_takes_the_models_of_make_demo():
+    of_both = [configuration_values(demo) for demo in ("demo.yaml", "demos/comparison.yaml")]
+    for key in ("data", "results", "folds", "batch_size"):
+        assert of_both[0][key] == of_both[1][key]
+    compared = demonstrated("demos/comparison.yaml")
+    assert compared["resvnet"] == demonstrated("demo.yaml")["resvnet"]
+
+
 @pytest.mark.parametrize(
     ("results", "expected"),
     [

@@ -108,6 +108,17 @@ def test_a_table_says_what_is_known_of_another_program(methods_in, tmp_path):
     assert (row.trained_on_these, row.missing) == (None, 0)
 
 
+@pytest.mark.parametrize(
+    ("known", "expected"), [(False, "unknown"), (True, True), ("unknown", "unknown")]
+)
+def test_a_vote_has_learned_from_these_cases_if_any_program_in_it_has(methods_in, known, expected):
+    values = recipe.merged(OTHER, {"external": {"trained_on_these": known}})
+    votes = {"agreed": vote("both", "other", "mixed"), "mixed": vote("both", "third")}
+    recipes = methods_in("agreed", both=BOTH, other=OTHER, third=values, **votes)
+    assert recipe.row(recipes, "agreed").trained_on_these == expected
+    assert recipe.row(recipes, "both").trained_on_these is None
+
+
 def test_yes_and_no_of_yaml_are_known(tmp_path):
     for word, known in ((True, True), (False, False), ("unknown", "unknown")):
         values = recipe.merged(OTHER, {"external": {"trained_on_these": word}})

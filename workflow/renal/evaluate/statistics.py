@@ -82,8 +82,8 @@ def _quantiles(ordered: np.ndarray, places: np.ndarray) -> np.ndarray:
 def signed_rank(differences: np.ndarray) -> float:
     """Two-sided p of Wilcoxon's signed-rank test; cases without a difference are left out.
 
-    Exact for at most 50 cases without ties, else by the normal approximation. 1 without any
-    difference.
+    By `scipy.stats.wilcoxon`: exact for at most 50 cases without ties; with ties by permuted signs
+    for at most 13, else by the normal approximation. 1 without any difference.
     """
     found = differences[np.isfinite(differences) & (differences != 0)]
     return float(stats.wilcoxon(found).pvalue) if found.size else 1.0

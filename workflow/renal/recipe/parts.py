@@ -164,6 +164,18 @@ def planned_on_these(recipes: dict[str, Method], method: str) -> bool:
     return recipe.nnunet is not None or any(planned_on_these(recipes, of) for of in recipe.rows)
 
 
+def trained_on_these(recipes: dict[str, Method], method: str) -> bool | str | None:
+    """What is known of other programs in a row: learned from these cases, "unknown", or not.
+
+    Of several the worst; None without any.
+    """
+    settings = recipes[method]
+    told = {trained_on_these(recipes, of) for of in settings.rows}
+    if settings.external:
+        told.add(settings.external.trained_on_these)
+    return next((known for known in (True, "unknown", False) if known in told), None)
+
+
 def row(
     recipes: dict[str, Method],
     method: str,
@@ -183,5 +195,5 @@ def row(
         validated=validated or any(row(recipes, of).validated for of in settings.rows),
         planned_on_these=planned_on_these(recipes, method),
         missing=len(missing) if settings.external else 0,
-        trained_on_these=settings.external.trained_on_these if settings.external else None,
+        trained_on_these=trained_on_these(recipes, method),
     )
