@@ -12,7 +12,7 @@ from tests.unit.report.helpers import assert_shows_something, picture
 from tests.unit.report.test_comparison import METHODS, pair, row
 
 NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "blobs", "scatter", "size")]
-DICES = ("kidney_dice", "tumour_dice", "composite")
+COMPARED = ("kidney_dice", "tumour_dice", "composite", "tumour_hd95")
 
 
 @pytest.fixture(scope="module")
@@ -22,27 +22,27 @@ def tables(tmp_path_factory):
     values = np.linspace(0.3, 0.9, len(cases))
     lines = [
         (metric, case, name, value - loss)
-        for metric in (*DICES, "tumour_hd95")
+        for metric in COMPARED
         for name, loss in (("one", 0.0), ("two", 0.2))
         for case, value in zip(cases, values, strict=True)
     ]
     found = {
-        "pairs": pd.DataFrame([pair("one", "two", metric=metric) for metric in DICES]),
+        "pairs": pd.DataFrame([pair("one", "two", metric=metric) for metric in COMPARED]),
         "rows": pd.DataFrame(
             [
                 row(name, place, metric=m)
-                for m in DICES
+                for m in COMPARED
                 for place, name in enumerate(["one", "two"], 1)
             ]
         ),
         "schemes": pd.DataFrame(
-            [(metric, "mean", "test", 1.0) for metric in DICES],
+            [(metric, "mean", "test", 1.0) for metric in COMPARED],
             columns=["metric", "scheme", "other", "kendall_tau"],
         ),
         "places": pd.DataFrame(
             [
                 (metric, scheme, name, place, share)
-                for metric in DICES
+                for metric in COMPARED
                 for scheme in ("mean", "test")
                 for name, shares in (("one", (0.9, 0.1)), ("two", (0.1, 0.9)))
                 for place, share in enumerate(shares, 1)
@@ -91,6 +91,24 @@ def test_a_region_that_too_few_rows_look_for_is_left_out(tables, tmp_path):
     listed.to_csv(tmp_path / "cases.csv", index=False)
     draw_comparison(tmp_path, tmp_path / "cases.csv", tmp_path)
     assert_shows_something(tmp_path / "compare_values.png", least=150)
+
+
+def test_every_compared_metric_has_a_panel(tables, monkeypatch):
+    titles = {}
+
+    def kept(figure, path):
+        titles[path.stem] = [panel.get_title() for panel in figure.axes if panel.axison]
+        plt.close(figure)
+
+    monkeypatch.setattr(comparison_pictures, "save", kept)
+    draw_comparison(tables, tables / "cases.csv", tables / "drawn")
+    for name in ("compare_values", "compare_tests", "compare_places", "compare_blobs"):
+        assert titles[name] == ["Kidney Dice", "Tumour Dice", "Composite", "Tumour HD95, mm"]
+
+
+def test_rows_that_are_not_shown_are_told():
+    assert comparison_pictures._shown(6, list("abcdef")) == ""
+    assert comparison_pictures._shown(6, list("abcdefg")) == ", first 6 of 7 rows"
 
 
 def test_blobs_are_as_large_as_the_shares_of_places(tables, monkeypatch):

@@ -121,7 +121,7 @@ def test_what_would_be_too_large_is_left_out_and_told(results, monkeypatch, capl
     path = results.write_page()
     assert path.stat().st_size < whole
     assert len(json.loads(Reader(path.read_text()).scripts[0])["cases"]) == 2
-    assert "shows 2 cases; more would be too large" in caplog.text
+    assert "shows 2 of 3 cases; more would be too large" in caplog.text
 
 
 def test_no_more_cases_than_people_look_at(results, monkeypatch):

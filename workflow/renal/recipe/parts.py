@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
@@ -164,7 +165,7 @@ def planned_on_these(recipes: dict[str, Method], method: str) -> bool:
     return recipe.nnunet is not None or any(planned_on_these(recipes, of) for of in recipe.rows)
 
 
-def trained_on_these(recipes: dict[str, Method], method: str) -> bool | str | None:
+def trained_on_these(recipes: dict[str, Method], method: str) -> bool | Literal["unknown"] | None:
     """What is known of other programs in a row: learned from these cases, "unknown", or not.
 
     Of several the worst; None without any.
@@ -173,7 +174,8 @@ def trained_on_these(recipes: dict[str, Method], method: str) -> bool | str | No
     told = {trained_on_these(recipes, of) for of in settings.rows}
     if settings.external:
         told.add(settings.external.trained_on_these)
-    return next((known for known in (True, "unknown", False) if known in told), None)
+    worst_first: tuple[bool | Literal["unknown"], ...] = (True, "unknown", False)
+    return next((known for known in worst_first if known in told), None)
 
 
 def row(

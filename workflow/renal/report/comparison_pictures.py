@@ -1,5 +1,6 @@
 """The comparison of rows as pictures, of pixels and as vectors."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,14 +12,16 @@ from matplotlib.figure import Figure
 
 from renal.labels import KITS19, Labels
 from renal.report.pictures import COLOURS, plt, save
-from renal.report.tables import dice_titles
+from renal.report.tables import dice_titles, further_titles
 
 MARKERS = "osD^vP"  # for print without colour
 WORSE, UNDECIDED, BETTER = "#e69f00", "#eeeeee", "#0072b2"
+MARKS = {1: ("+", "white"), -1: ("\N{MINUS SIGN}", "black")}  # on these colours, in print too
 SCHEMES = {"mean": "mean", "mean_rank": "ranks", "test": "tests"}
 NAMED = 3  # cases of a scatter plot
 BLOB_POINTS = 150.0  # area of a place that a row always has, in square points
 LEVEL = 0.05
+ACROSS = 3  # panels side by side
 
 
 def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = KITS19) -> None:
@@ -35,17 +38,17 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
     labels : Labels
         The regions that were scored.
     """
-    titles = dice_titles(labels)
+    named = dice_titles(labels) | further_titles(labels)
     cases = pd.read_csv(tables / "compare_cases.csv")
     rows = pd.read_csv(tables / "compare_rows.csv")
     pairs = pd.read_csv(tables / "compare.csv", keep_default_na=False)
     sampled = pd.read_csv(tables / "compare_places.csv")
-    parts = {metric: cases[cases["task"] == metric] for metric in titles}
     values = {
         metric: part.pivot(index="case", columns="alg_name", values="value")
-        for metric, part in parts.items()
-        if len(part)
+        for metric in named
+        if len(part := cases[cases["task"] == metric])
     }
+    titles = {metric: named[metric] for metric in values}
     best_first = {
         str(metric): part.sort_values(["rank_mean", "row"])["row"].tolist()
         for metric, part in rows.groupby("metric")
@@ -54,9 +57,9 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
     sizes = pd.read_csv(listed).set_index("case")
     pictures: dict[str, Callable[[], Figure]] = {
         "values": lambda: _values(values, best_first, titles),
-        "tests": lambda: _tests(pairs, best_first, {m: titles[m] for m in values}),
-        "places": lambda: _places(rows, best_first, {m: titles[m] for m in values}),
-        "blobs": lambda: _blobs(sampled, rows, best_first, {m: titles[m] for m in values}),
+        "tests": lambda: _tests(pairs, best_first, titles),
+        "places": lambda: _places(rows, best_first, titles),
+        "blobs": lambda: _blobs(sampled, rows, best_first, titles),
         "scatter": lambda: _scatter(values[inner], best_first[inner], titles[inner]),
         "size": lambda: _size(values[inner], best_first[inner], titles[inner], inner, sizes),
     }
@@ -67,23 +70,31 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
 
 
 def _panels(
-    titles: dict[str, str], rows: int, width: float = 4.2
+    titles: dict[str, str], width: float, height: float
 ) -> tuple[Figure, Iterator[tuple[str, Axes]]]:
-    """A panel for each metric, high enough for the rows."""
-    height = 1.4 + 0.3 * rows
-    size = (width * len(titles) + 1, height)
-    figure, axes = plt.subplots(1, len(titles), figsize=size, squeeze=False, layout="constrained")
-    for panel, title in zip(axes[0], titles.values(), strict=True):
+    """A panel of so many inches for each metric."""
+    columns = min(len(titles), ACROSS)
+    lines = math.ceil(len(titles) / columns)
+    size = (width * columns + 1, height * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+    panels = axes.ravel().tolist()
+    for panel, title in zip(panels, titles.values(), strict=False):
         panel.set_title(title)
-    return figure, zip(titles, axes[0], strict=True)
+    for panel in panels[len(titles) :]:
+        panel.axis("off")
+    return figure, zip(titles, panels, strict=False)
+
+
+def _most(best_first: dict[str, list[str]], titles: dict[str, str]) -> int:
+    """The largest number of rows in a panel."""
+    return max(len(best_first[metric]) for metric in titles)
 
 
 def _values(
     values: dict[str, pd.DataFrame], best_first: dict[str, list[str]], titles: dict[str, str]
 ) -> Figure:
     """A box and the single cases of each row."""
-    most = max(len(best_first[metric]) for metric in values)
-    figure, panels = _panels({metric: titles[metric] for metric in values}, most)
+    figure, panels = _panels(titles, 4.2, 1.4 + 0.3 * _most(best_first, titles))
     random = np.random.default_rng(0)
     for metric, panel in panels:
         names = best_first[metric]
@@ -94,15 +105,18 @@ def _values(
             panel.plot(column, heights, "o", color=COLOURS[0], alpha=0.4, markersize=2.5)
         panel.set_yticks(range(1, len(names) + 1), names)
         panel.invert_yaxis()
-        panel.set_xlim(-0.02, 1.02)
+        if metric.endswith("_hd95"):
+            panel.set_xlim(left=0)
+        else:
+            panel.set_xlim(-0.02, 1.02)
         panel.grid(axis="x", alpha=0.3)
     return figure
 
 
 def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[str, str]) -> Figure:
     """Which row is better than which, after Holm."""
-    most = max(len(best_first[metric]) for metric in titles)
-    figure, panels = _panels(titles, most, width=1.6 + 0.3 * most)
+    most = _most(best_first, titles)
+    figure, panels = _panels(titles, 1.6 + 0.3 * most, 1.4 + 0.3 * most)
     for metric, panel in panels:
         names = best_first[metric]
         matrix = np.full((len(names), len(names)), np.nan)
@@ -113,8 +127,8 @@ def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[s
         colours = ListedColormap([WORSE, UNDECIDED, BETTER])
         panel.imshow(matrix, cmap=colours, vmin=-1.5, vmax=1.5)
         for (line, column), sign in np.ndenumerate(matrix):
-            mark = {1: "+", -1: "\N{MINUS SIGN}"}.get(sign, "")
-            panel.text(column, line, mark, ha="center", va="center", color="white", weight="bold")
+            mark, colour = MARKS.get(sign, ("", "black"))
+            panel.text(column, line, mark, ha="center", va="center", color=colour, weight="bold")
         panel.set_xticks(range(len(names)), names, rotation=90)
         panel.set_yticks(range(len(names)), names)
     figure.supxlabel(f"+ the row on the left is better (p after Holm < {LEVEL})", fontsize=8)
@@ -123,8 +137,7 @@ def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[s
 
 def _places(rows: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[str, str]) -> Figure:
     """Each row's place by three ways to rank, with intervals."""
-    most = max(len(best_first[metric]) for metric in titles)
-    figure, panels = _panels(titles, most)
+    figure, panels = _panels(titles, 4.2, 1.4 + 0.3 * _most(best_first, titles))
     for metric, panel in panels:
         names = best_first[metric]
         part = rows[rows["metric"] == metric].set_index("row").loc[names]
@@ -161,11 +174,9 @@ def _blobs(
     As challengeR draws how stable a ranking is (Wiesenfarth et al. 2021): a column of
     blobs for each row, whose areas are the shares, with the median and the 95 % interval.
     """
-    most = max(len(best_first[metric]) for metric in titles)
-    side = 1.6 + 0.35 * most
-    size = (side * len(titles) + 0.6, side + 0.8)
-    figure, axes = plt.subplots(1, len(titles), figsize=size, squeeze=False, layout="constrained")
-    for (metric, title), panel in zip(titles.items(), axes[0], strict=True):
+    side = 1.6 + 0.35 * _most(best_first, titles)
+    figure, panels = _panels(titles, side, side + 0.8)
+    for metric, panel in panels:
         names = best_first[metric]
         part = sampled[(sampled["metric"] == metric) & (sampled["scheme"] == "mean")]
         ends = rows[rows["metric"] == metric].set_index("row").loc[names]
@@ -180,15 +191,14 @@ def _blobs(
             )
             median = own["place"][own["share"].cumsum() >= 0.5 - 1e-9].iloc[0]
             panel.plot(column, median, "x", color="black", markersize=6)
-            low, high = ends.loc[name, ["rank_mean_low", "rank_mean_high"]]
-            panel.plot([column, column], [low, high], color="black", linewidth=1)
-        panel.set_title(title)
+            interval = [float(ends[f"rank_mean_{end}"][name]) for end in ("low", "high")]
+            panel.plot([column, column], interval, color="black", linewidth=1)
         panel.set_xticks(range(len(names)), names, rotation=90)
         panel.set_xlim(-0.6, len(names) - 0.4)
         panel.set_ylim(len(names) + 0.6, 0.4)
-        panel.yaxis.get_major_locator().set_params(integer=True)
+        panel.locator_params(axis="y", integer=True)
         panel.grid(alpha=0.2)
-    axes[0, 0].set_ylabel("place by mean")
+    figure.supylabel("place by mean", fontsize=8)
     figure.supxlabel(
         "area: share of bootstrap samples, cross: median, line: 95 % interval", fontsize=8
     )
@@ -200,7 +210,7 @@ def _scatter(values: pd.DataFrame, names: list[str], title: str) -> Figure:
     best, others = names[0], names[1 : 1 + len(COLOURS)]
     size = (3.4 * len(others) + 0.6, 3.8)
     figure, axes = plt.subplots(1, len(others), figsize=size, squeeze=False, layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title + _shown(1 + len(others), names))
     for panel, other in zip(axes[0], others, strict=True):
         pair = values[[best, other]].dropna()
         panel.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
@@ -234,4 +244,10 @@ def _size(
     axes[0].set_xlim(left=0)
     axes[0].set_ylabel(title)
     axes[0].legend(fontsize=8)
+    figure.suptitle(_shown(len(COLOURS), names).lstrip(", "))
     return figure
+
+
+def _shown(most: int, names: list[str]) -> str:
+    """That some rows are not shown, after a comma."""
+    return f", first {most} of {len(names)} rows" if len(names) > most else ""

@@ -99,7 +99,8 @@ def write_page(
     }
     viewer = _legend(methods, labels)
     spent = len(_page(viewer=viewer, **values).encode())
-    for name, why in _chosen(scored, labels).items():
+    chosen = _chosen(scored, labels)
+    for name, why in chosen.items():
         if name not in cases:
             raise InputError(
                 f"{name}: is not among the checked cases: delete the scores and run the workflow "
@@ -107,11 +108,13 @@ def write_page(
             )
         entry = viewed(read_segmented(cases[name], segmentations, labels), labels)
         entry |= {"name": name, "why": why, "dice": _dices(scored, name, labels)}
-        spent += len(htmlsafe_json_dumps(entry))
-        if spent > MOST_BYTES:
-            log.warning("%s: shows %d cases; more would be too large", output, len(viewer["cases"]))
-            break
-        viewer["cases"].append(entry)
+        size = len(htmlsafe_json_dumps(entry))
+        if spent + size <= MOST_BYTES:
+            viewer["cases"].append(entry)
+            spent += size
+    if len(viewer["cases"]) < len(chosen):
+        shown = f"{len(viewer['cases'])} of {len(chosen)} cases"
+        log.warning("%s: shows %s; more would be too large", output, shown)
     write_text(output, _page(viewer=viewer, **values))
 
 
