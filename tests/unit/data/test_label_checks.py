@@ -3,6 +3,7 @@
 import re
 import tracemalloc
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -184,6 +185,17 @@ def test_a_tumour_off_all_kidneys_is_told_with_its_place_and_distance(
         assert millimetres == pytest.approx(gap_mm, abs=2.5 + header.spacing[0])
         z, y, x = map(int, re.search(r"voxel \((\d+), (\d+), (\d+)\)", apart[0]).groups())
         assert label[z, y, x] == 2 and z > 18
+
+
+def test_a_single_voxel_off_all_kidneys_is_told_wherever_it_lies(shared_kits19):
+    header = read_header(shared_kits19 / "case_00000/segmentation.nii.gz")
+    header = replace(header, affine=np.diag([0.8, 0.8, 1.0, 1.0]))
+    for place in product((60, 61), (7, 8), (7, 8)):
+        label = kidney_and(2, 5, header.spacing, (70, 61, 61))
+        label[place] = 2
+        found = check_content(header, label, np.full(label.shape, 40, np.int16), KITS19).remarks
+        (apart,) = (remark for remark in found if "from any kidney" in remark)
+        assert apart.startswith(f"tumour of 0.00064 ml about voxel {place} (z, y, x) lies ")
 
 
 def test_a_cyst_off_all_kidneys_is_told_by_its_name(shared_kits19):

@@ -139,17 +139,17 @@ def _apart(
 ) -> list[str]:
     """A remark for each connected piece of lesions that lies off all kidneys.
 
-    A kidney is a piece with parenchyma. Pieces are those of a coarse grid: what it parts wrongly
-    is nearer than the limit.
+    A kidney is a piece with parenchyma. Pieces are those of a coarse grid, whose voxels are marked
+    where any of theirs is: what it joins wrongly is nearer than the limit.
     """
     every = [max(1, int(PIECES_MM // step)) for step in spacing]
     start = [low for low, _ in box]
-    coarse = label[slices(box)][tuple(slice(None, None, step) for step in every)]
-    pieces, count = ndimage.label(coarse > 0, TOUCHING)
+    inner = label[slices(box)]
+    pieces, count = ndimage.label(_coarse(inner > 0, every), TOUCHING)
     kidneys = np.zeros(count + 1, bool)
-    kidneys[pieces[coarse == parenchyma]] = True
+    kidneys[pieces[_coarse(inner == parenchyma, every)]] = True
     others = [number for number in range(1, count + 1) if not kidneys[number]]
-    if not others or not kidneys.any():
+    if not others or not kidneys[1:].any():
         return []
     steps = three(n * step for n, step in zip(every, spacing, strict=True))
     gaps = ndimage.minimum(
@@ -158,18 +158,30 @@ def _apart(
     remarks = []
     for number, gap in zip(others, gaps, strict=True):
         if gap > APART_MM:
-            piece = pieces == number
-            tissue = labels.tissues[int(np.bincount(coarse[piece]).argmax())]
-            millilitres = piece.sum() * np.prod(steps) / 1000
-            place = [
-                round(low + step * float(where.mean()))
-                for low, step, where in zip(start, every, np.nonzero(piece), strict=True)
-            ]
+            voxels = np.argwhere(_fine(pieces == number, every, inner.shape) & (inner > 0))
+            tissue = labels.tissues[int(np.bincount(inner[tuple(voxels.T)]).argmax())]
+            millilitres = len(voxels) * np.prod(spacing) / 1000
+            place = [round(low) for low in (voxels.mean(0) + start).tolist()]
             remarks.append(
                 f"{tissue} of {millilitres:.2g} ml about voxel {tuple(place)} (z, y, x) lies "
                 f"{gap:.0f} mm from any kidney: is it one?"
             )
     return remarks
+
+
+def _coarse(mask: np.ndarray, every: list[int]) -> np.ndarray:
+    """Whether any of so many voxels along each axis is marked."""
+    for axis, n in enumerate(every):
+        if n > 1:
+            mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], n), axis=axis)
+    return mask
+
+
+def _fine(mask: np.ndarray, every: list[int], shape: tuple[int, ...]) -> np.ndarray:
+    """A coarse mask on the voxels that it was made of."""
+    for axis, n in enumerate(every):
+        mask = mask.repeat(n, axis)
+    return mask[tuple(map(slice, shape))]
 
 
 def _count(
