@@ -208,8 +208,8 @@ def write_phantom(
         Case k depends on the seed, its number k, the size (rows and columns) and whether `labels`
         has cysts.
     labels : Labels
-        The scheme of the labels. Where it has cysts, each case has two that can be learned;
-        where it has none, cysts are few and parenchyma.
+        The scheme of the labels. Where it has cysts, each case has two that can be learned, as far
+        as there is room; where it has none, cysts are few and parenchyma.
     processes : int
         How many cases are made at the same time.
 
