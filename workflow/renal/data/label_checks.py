@@ -149,7 +149,7 @@ def _apart(
     kidneys = np.zeros(count + 1, bool)
     kidneys[pieces[_coarse(inner == parenchyma, every)]] = True
     others = [number for number in range(1, count + 1) if not kidneys[number]]
-    if not others or not kidneys[1:].any():
+    if not others or not kidneys.any():
         return []
     steps = three(n * step for n, step in zip(every, spacing, strict=True))
     gaps = ndimage.minimum(
