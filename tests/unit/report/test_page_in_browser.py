@@ -133,6 +133,19 @@ def test_slices_are_scrolled_by_keys_wheel_and_slider(page):
     assert slider.input_value() == str(int(last) - 2)
 
 
+def test_a_slice_is_read_out_once(page):
+    """By the slider as its value, or else by the output, which is a live region by itself."""
+    slider = page.get_by_role("slider", name="Slice", exact=True)
+    output = page.get_by_role("status")
+    assert output.get_attribute("aria-live") is None
+    slider.focus()
+    assert output.get_attribute("aria-live") == "off"
+    page.keyboard.press("ArrowRight")
+    assert output.inner_text() == slider.get_attribute("aria-valuetext")
+    page.locator("#canvas").focus()
+    assert output.get_attribute("aria-live") is None
+
+
 def test_another_case_is_shown(page):
     before = page.evaluate(STATE)["sum"]
     page.get_by_role("combobox", name="Case").select_option("case_b")
