@@ -282,6 +282,7 @@ UNNOTICED += (
     "learn.collapse",
 )
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
+UNNOTICED += ("learn.nnunet.memory",)
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
 # What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.

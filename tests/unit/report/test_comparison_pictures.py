@@ -88,7 +88,7 @@ def test_rows_that_depend_on_each_other_are_marked(dependent):
     star = "*" if dependent else ""
     minus = "\N{MINUS SIGN}"
     assert cells == ["", f"+{star}", star, f"{minus}{star}", "", minus, star, "+", ""]
-    assert ("* they share a trained stage, a member or a file" in legend) == dependent
+    assert ("* the two share a trained stage, a member or a file" in legend) == dependent
 
 
 def test_the_same_picture_has_the_same_bytes(tables):

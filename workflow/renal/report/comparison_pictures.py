@@ -136,7 +136,7 @@ def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[s
         panel.set_yticks(range(len(names)), names)
     legend = f"+ the row on the left is better (p after Holm < {LEVEL})"
     if pairs["dependent"].any():
-        legend += "\n* they share a trained stage, a member or a file"
+        legend += "\n* the two share a trained stage, a member or a file"
     figure.supxlabel(legend, fontsize=8)
     return figure
 

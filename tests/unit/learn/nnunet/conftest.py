@@ -144,13 +144,13 @@ class Trainer:
         return torch.nn.Conv3d(num_input_channels, num_output_channels, 1)
 
     def save_checkpoint(self, filename):
-        state = {"epoch": self.current_epoch + 1, "log": self.logger.values}
-        torch.save(state | {"weights": self.network.state_dict()}, filename)
+        state = {"current_epoch": self.current_epoch + 1, "logging": self.logger.values}
+        torch.save(state | {"network_weights": self.network.state_dict()}, filename)
 
     def load_checkpoint(self, filename):
         stored = torch.load(filename, weights_only=False)
-        self.current_epoch, self.logger.values = stored["epoch"], stored["log"]
-        self.network.load_state_dict(stored["weights"])
+        self.current_epoch, self.logger.values = stored["current_epoch"], stored["logging"]
+        self.network.load_state_dict(stored["network_weights"])
 
     def on_epoch_end(self):
         self.logger.log("epoch_end_timestamps", 10.0 * self.current_epoch + 9, self.current_epoch)
