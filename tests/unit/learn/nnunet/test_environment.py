@@ -174,7 +174,7 @@ def test_all_ends_with_the_step_however_that_ends(package, tmp_path, number):
 def is_alive(pid: int) -> bool:
     try:
         return " Z" not in Path(f"/proc/{pid}/status").read_text().partition("State:")[2][:4]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # ended before, or while it is read
         return False
 
 
