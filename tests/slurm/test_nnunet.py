@@ -14,12 +14,12 @@ from ..workflow.test_nnunet import small_row
 from .conftest import wait_until, write_profile
 
 MODEL = "results/demo/nnunet/nnunet/fold0/model.safetensors"
-EPOCHS = 60
+EPOCHS = 20
 
 
 @pytest.mark.slow
 def test_a_training_goes_on_after_a_kill_and_a_time_limit(cluster, tmp_path):
-    configuration = {"methods": ["resvnet", "nnunet"]} | small_row(epochs=EPOCHS, iterations=40)
+    configuration = {"methods": ["resvnet", "nnunet"]} | small_row(epochs=EPOCHS, iterations=20)
     project = make_project(tmp_path, merged(small_configuration(), configuration))
     write_phantom(tmp_path / "results/demo/data", labelled=4, unlabelled=0, size=64)
     project.edit_code("SECONDS_BEFORE_THE_LIMIT = 120.0\n", "SECONDS_BEFORE_THE_LIMIT = 30.0\n")
