@@ -142,7 +142,7 @@ def assert_segmented_in_native_geometry(segmentations: Path, images: list[Path])
 def demo_data(tmp_path_factory) -> Path:
     """The cases that `make demo` makes, with fewer pixels; not to be changed."""
     folder = tmp_path_factory.mktemp("demo_data")
-    write_phantom(folder, labelled=30, unlabelled=2, seed=0, size=128)
+    write_phantom(folder, labelled=30, unlabelled=2, seed=0, size=128, processes=2)
     return folder
 
 
