@@ -1,6 +1,7 @@
-# Every file of every case is read and checked once. This and `check_cases` go before all other jobs
-# by their priority, not as inputs of them: were they `ancient` inputs, Snakemake would overlook, in
-# the run that repeats them, what else has changed. A step by itself refuses a bad labelled case too.
+# Every file of every case is read and checked once. This, `list_cases` and `check_cases` go before
+# all other jobs by their priority, not as inputs of them: were they `ancient` inputs, Snakemake
+# would overlook, in the run that repeats them, what else has changed. A step by itself refuses a
+# bad labelled case too.
 rule validate:
     input:
         no_files,
@@ -40,12 +41,42 @@ rule validate:
         " --images {params.images:q} {params.label_files:q}"
 
 
-# All bad cases are listed at once, and stop the run before anything is trained.
-rule check_cases:
+rule list_cases:
     input:
         checked=plan.checked(plan.batches),
     output:
         RESULTS / "cases.csv",
+    log:
+        log_of("list_cases"),
+    benchmark:
+        benchmark_of("list_cases")
+    priority: 10
+    conda:
+        "../envs/renal.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
+        data=DATA,
+    params:
+        labels=LABELS["learned"],
+        code=plan.code("list_cases"),
+        listed=plan.listed,
+    message:
+        "Listing all cases"
+    shell:
+        "renal list_cases --data {resources.data:q} --checked {input.checked:q}"
+        " {params.labels:q} --output {output:q} --log {log:q}"
+
+
+# All bad cases are told at once, and stop the run before anything is trained. A job of its own, so
+# that cases.csv is there to read: Snakemake takes away what a job that fails has written.
+rule check_cases:
+    input:
+        listed=RESULTS / "cases.csv",
+        checked=plan.checked(plan.batches),
+    output:
+        RESULTS / "cases/usable.txt",
     log:
         log_of("check_cases"),
     benchmark:
@@ -59,21 +90,20 @@ rule check_cases:
         runtime=lambda w, attempt: 10 * attempt,
         data=DATA,
     params:
-        labels=LABELS["learned"],
         code=plan.code("check_cases"),
         listed=plan.listed,
     message:
-        "Listing all cases"
+        "Checking that the cases can be used"
     shell:
         "renal check_cases --data {resources.data:q} --checked {input.checked:q}"
-        " {params.labels:q} --output {output:q} --log {log:q}"
+        " --output {output:q} --log {log:q}"
 
 
 # The last job of a run, or of a method: it fails where a case that was only to be segmented was
 # bad, after all others were finished.
 rule check_segmented:
     input:
-        listed=RESULTS / "cases.csv",
+        usable=RESULTS / "cases/usable.txt",
         checked=plan.checked(plan.batches),
         segmentations=lambda w: [
             plan.segmentations_of(method)[0] for method in plan.methods_of(w.scope)

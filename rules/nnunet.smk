@@ -1,8 +1,8 @@
 # Rows that nnU-Net plans, trains and applies itself, in an environment of its own. Its segmentations
 # are taken over by `import_segmentations`, as those of other programs are.
 
-# nnU-Net took up to 16.5 GB to resample one case of KiTS19, in each of its processes.
-NNUNET_MB = 17000
+from renal.learn.nnunet.memory import prediction_memory, preparing_memory, training_memory
+
 # In the environment that Snakemake makes, nnU-Net lies beside the steps.
 NNUNET = "python" if in_conda else str(plan.configuration.nnunet.python)
 PLANNINGS = {
@@ -54,7 +54,7 @@ rule plan_nnunet:
         "../envs/nnunet.yaml"
     threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: NNUNET_MB * threads * attempt,
+        mem_mb=lambda w, threads, attempt: preparing_memory(threads, attempt),
         runtime=lambda w, attempt: 4 * 60 * attempt,
         data=DATA,
         nnunet=NNUNET,
@@ -87,7 +87,7 @@ rule preprocess_nnunet:
         "../envs/nnunet.yaml"
     threads: COMPUTE.prepare_threads
     resources:
-        mem_mb=lambda w, threads, attempt: NNUNET_MB * threads * attempt,
+        mem_mb=lambda w, threads, attempt: preparing_memory(threads, attempt),
         runtime=lambda w, attempt: 8 * 60 * attempt,
         data=DATA,
         nnunet=NNUNET,
@@ -122,7 +122,9 @@ rule train_nnunet:
     threads: COMPUTE.train_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, threads, attempt: (8000 + 2000 * threads) * min(attempt, 2),
+        mem_mb=lambda w, threads, attempt: training_memory(
+            plan.recipes[w.method].nnunet.planning, plan.labels, threads, attempt
+        ),
         runtime=24 * 60,
         nnunet=NNUNET,
     params:
@@ -157,7 +159,9 @@ rule predict_nnunet:
     threads: COMPUTE.predict_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, threads, attempt: NNUNET_MB * threads * attempt,
+        mem_mb=lambda w, threads, attempt: prediction_memory(
+            plan.recipes[w.method].nnunet.planning, plan.labels, threads, attempt
+        ),
         runtime=lambda w, attempt: 8 * 60 * attempt,
         data=DATA,
         nnunet=NNUNET,

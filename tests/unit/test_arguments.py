@@ -177,7 +177,12 @@ def told(parser, monkeypatch, capsys):
 
 STEPS = sorted(command_line.STEPS, key=lambda step: step.__name__)
 # The list of cases is optional there; all faulty cases are recorded, or told, a line each.
-LEGAL = {("check_cases", "--data"), ("validate", "--data"), ("merge", "--data")}
+LEGAL = {
+    ("list_cases", "--data"),
+    ("check_cases", "--data"),
+    ("validate", "--data"),
+    ("merge", "--data"),
+}
 CASES = [
     pytest.param(step, name, id=f"{step.__name__}{name}")
     for step in STEPS

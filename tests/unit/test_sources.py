@@ -161,7 +161,8 @@ def test_every_source_exists_and_is_listed_once_in_order():
 
 # What a change of each module re-runs. The rules that read checked records, run cases side by side
 # or write files in one step stand for many below.
-READERS = {"check_cases", "check_segmented", "collect_scores", "collect_segmentations"}
+LISTING = {"list_cases", "check_cases"}
+READERS = {*LISTING, "check_segmented", "collect_scores", "collect_segmentations"}
 READERS |= {"write_submission"}
 PREPARE = {"crop_body", "resample", "crop_true_roi", "crop_roi"}
 MADE = {"merge", "average", "vote", "import_segmentations"}
@@ -173,7 +174,7 @@ LEARN = {"train", "predict"}
 CASES = {"draw_overlays", "draw_gallery", "write_page"}
 DRAW = {*CASES, "draw_curves", "draw_located", "draw_comparison"}
 EVERY = set(MODULES)
-TABLE = {"validate", "check_cases", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED}
+TABLE = {"validate", *LISTING, *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED}
 TABLE |= {"write_tables", "write_test_tables", "compare", "draw_comparison"}
 NOTICED = {
     "": EVERY,
@@ -181,14 +182,14 @@ NOTICED = {
     "files": EVERY - BY_NNUNET | {"train_nnunet"},
     "labels": TABLE | {"draw_located"},
     "parallel": {"validate", "window_normalize", "predict", *PREPARE, *SCORE, *LABELLED},
-    "data": {"validate", "check_cases", "import_segmentations", "score_annotators"},
+    "data": {"validate", *LISTING, "import_segmentations", "score_annotators"},
     "data.cases": {"validate"},
-    "data.lists": {"validate", "check_cases"},
+    "data.lists": {"validate", *LISTING},
     "data.validation": {"validate"},
     "data.intensity_checks": {"validate"},
     "data.posture_checks": {"validate"},
     "data.label_checks": {"validate", "import_segmentations", "score_annotators"},
-    "data.listing": {"check_cases"},
+    "data.listing": LISTING,
     "data.instances": {"score_annotators"},
     "prepare": PREPARE | {"window_normalize"},
     "prepare.crop_body": {"crop_body"},
@@ -201,7 +202,7 @@ NOTICED = {
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
-    "handover.segmentations": READERS - {"check_cases"} | {"evaluate", *CASES, "vote"},
+    "handover.segmentations": READERS - LISTING | {"evaluate", *CASES, "vote"},
     "handover.tables": {"write_tables", "write_test_tables", "compare", *DRAW},
     "handover.foreign": {"import_segmentations"},
     "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED},
@@ -214,7 +215,7 @@ NOTICED = {
     "image.regions": {"crop_true_roi", "crop_roi"},
     "image.volume": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
     "image.placement": {"validate", *PREPARE, *SCORE, *CASES, *LABELLED},
-    "evaluate": {*SCORE, *READERS, "compare"} - {"check_cases"},
+    "evaluate": {*SCORE, *READERS, "compare"} - LISTING,
     "evaluate.merge": MERGED,
     "evaluate.merges": MERGED,
     "evaluate.stage_map": MERGED,
@@ -229,7 +230,7 @@ NOTICED = {
     "evaluate.metrics": {"evaluate", "score_annotators"},
     "evaluate.annotators": {"score_annotators"},
     "evaluate.scores": {"evaluate", "score_annotators"},
-    "evaluate.collect": READERS - {"check_cases"},
+    "evaluate.collect": READERS - LISTING,
     "evaluate.comparison": {"compare"},
     "evaluate.statistics": {"compare"},
     "report": DRAW | {"write_tables", "write_test_tables", "compare"},
@@ -282,6 +283,7 @@ UNNOTICED += (
     "learn.collapse",
 )
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
+UNNOTICED += ("learn.nnunet.memory",)
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
 # What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.

@@ -200,14 +200,13 @@ def test_cases_that_cannot_be_segmented_are_named(monkeypatch, caplog, tmp_path)
     monkeypatch.setattr(listing, "check_cases", check)
     a = parser().parse_args(
         [
-            *("check_cases", "--data", "kits19", "--output", "cases.csv"),
+            *("check_cases", "--data", "kits19", "--output", "usable.txt"),
             *("--checked", *(f"cases/{name}.json" for name in records)),
         ]
     )
     with caplog.at_level("WARNING", "renal"):
         a.step(a)()
-    batches = {"fold0-000": [1], "unlabelled-000": [2]}
-    assert seen == [(batches, Path("kits19"), Path("cases.csv"), KITS19)]
+    assert seen == [([1, 2], Path("kits19"), Path("usable.txt"))]
     assert caplog.messages == ["b/imaging.nii.gz: damaged: this case will not be segmented"]
 
 

@@ -35,7 +35,7 @@ def test_mended_kits_json_lists_the_cases_again(finished, restored):
     cases = json.loads(listed.read_text())
     cases[0]["voxel_spacing"]["z_spacing"] += 0.5
     restored("results/demo/data/kits.json", json.dumps(cases))
-    assert finished.plan() == {"check_cases": 1, "check_segmented": 1}
+    assert finished.plan() == {"list_cases": 1, "check_cases": 1, "check_segmented": 1}
 
 
 def test_learning_rate_of_stage_2(finished, restored):

@@ -129,7 +129,7 @@ def test_a_case_that_another_program_left_out_is_told_before_anything_is_trained
     tables = "results/demo/tables/cv.md"
     run = project.snakemake(tables)
     assert run.returncode == 1
-    assert "other: 1 of 2 cases have no file (case_00001)" in run.stdout + run.stderr
+    assert "other: 1 of 2 cases (case_00001) have no file" in run.stdout + run.stderr
     project.configure({"overrides": {"totalsegmentator": {"external": {"missing": "empty"}}}})
     run = project.snakemake(tables)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -72,7 +72,7 @@ def test_data_that_are_moved_or_linked_run_nothing(ended, tmp_path_factory):
 def test_kits_json_that_comes_or_goes_trains_nothing(ended):
     listed = data_of(ended) / "kits.json"
     listed.unlink()
-    assert ended.plan() == {"check_cases": 1, "check_segmented": 1}
+    assert ended.plan() == {"list_cases": 1, "check_cases": 1, "check_segmented": 1}
 
 
 def test_another_batch_size_runs_nothing(ended):
@@ -86,7 +86,7 @@ def test_files_with_other_time_stamps_that_are_checked_first_run_nothing_else(en
     before = bytes_of(ended)
     for path in data_of(ended).glob("case_*/*.nii.gz"):
         os.utime(path)
-    assert ended.plan("results/demo/cases.csv").keys() == {"validate", "check_cases"}
+    assert ended.plan("results/demo/cases.csv").keys() == {"validate", "list_cases"}
     run = ended.snakemake("results/demo/cases.csv")
     assert run.returncode == 0, run.stderr[-3000:]
     assert ended.plan() == {}

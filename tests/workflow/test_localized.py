@@ -41,6 +41,7 @@ def test_full_plan(sketch):
     sketch.configure({"methods": ["mrbnet", "damnet"]})
     assert sketch.plan() == {
         "validate": 9,
+        "list_cases": 1,
         "check_cases": 1,
         "resample": 9,  # both begin on the same grid
         "window_normalize": 2 * 9,

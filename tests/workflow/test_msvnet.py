@@ -31,6 +31,7 @@ def test_rows_share_the_kidney_stage(sketch):
     sketch.configure({"methods": ROWS})
     assert sketch.plan() == {
         "validate": 9,
+        "list_cases": 1,
         "check_cases": 1,
         "resample": 9,
         "window_normalize": 9,

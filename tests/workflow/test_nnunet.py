@@ -97,23 +97,28 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def with_nnunet(tmp_path_factory) -> Project:
-    """Six labelled cases and an unlabelled one, one of our rows and one of nnU-Net's."""
+def small_row(epochs: int, iterations: int) -> dict:
+    """The configuration of a row of nnU-Net that trains a fold in a minute or so."""
     python = os.environ.get("RENAL_NNUNET_PYTHON")
     if not python:
         pytest.skip("RENAL_NNUNET_PYTHON names no Python with nnU-Net (`make nnunet` makes one)")
+    training = {"epochs": epochs, "iterations": iterations, "mirroring": False}
+    row = {"nnunet": {"planning": {"changes": SMALL}, "training": training}}
+    python = str(Path(python).absolute())
+    return {"nnunet": {"python": python}, "overrides": {"nnunet": row}}
+
+
+@pytest.fixture(scope="module")
+def with_nnunet(tmp_path_factory) -> Project:
+    """Six labelled cases and an unlabelled one, one of our rows and one of nnU-Net's."""
+    row = small_row(epochs=6, iterations=120)
     folder = tmp_path_factory.mktemp("nnunet")
     write_phantom(folder / "results/demo/data", labelled=6, unlabelled=1, size=64)
-    training = {"epochs": 6, "iterations": 120, "mirroring": False}
-    row = {"nnunet": {"planning": {"changes": SMALL}, "training": training}}
     configuration = {
         "methods": ["resvnet", "nnunet"],
-        "nnunet": {"python": str(Path(python).absolute())},
         "compute": {"prepare_threads": 1, "train_threads": 2, "predict_threads": 1},
-        "overrides": {"nnunet": row},
     }
-    return make_project(folder, merged(small_configuration(), configuration))
+    return make_project(folder, merged(small_configuration(), configuration | row))
 
 
 def driver_of(project: Project) -> int | None:

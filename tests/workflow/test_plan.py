@@ -11,6 +11,7 @@ import pytest
 # unlabelled cases in 2 batches. Groups for prediction: 5 folds and 2 unlabelled batches.
 FULL_PLAN = {
     "validate": 9,
+    "list_cases": 1,
     "check_cases": 1,
     "crop_body": 9,
     "resample": 9,

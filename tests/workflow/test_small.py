@@ -33,13 +33,25 @@ def test_all_bad_cases_are_listed_at_once(fresh):
     assert "case_00000/imaging.nii.gz" in output
     assert "case_00001/segmentation.nii.gz: empty label" in output
     assert "2 of 5 cases cannot be used" in output
+    listed = pd.read_csv(results(fresh) / "cases.csv").set_index("case")
+    assert listed["usable"].to_dict() == {f"case_{number:05d}": number > 1 for number in range(5)}
+    assert "empty label" in listed["remark"]["case_00001"]
     assert "Traceback" not in output
     # Nothing was learned from the good ones either, though one may have been prepared beside the
     # last check, and nothing half-written is left (Snakemake marks folders with a hidden file, and
     # what is whole has a seal).
     left = {path.name for path in results(fresh).iterdir()}
     prepared = {"body", "resampled", "normalized", "true_roi"}
-    assert left <= {"data", "cases", "folds.csv", "logs", "benchmarks", "report", *prepared}
+    assert left <= {
+        "data",
+        "cases",
+        "cases.csv",
+        "folds.csv",
+        "logs",
+        "benchmarks",
+        "report",
+        *prepared,
+    }
     hidden = {path.name for path in results(fresh).rglob(".*") if not path.name.endswith(SEAL)}
     assert hidden <= {".snakemake_timestamp"}
 
@@ -207,6 +219,35 @@ def test_raw_data_of_nnunet_are_read(fresh):
         "mine_3": "imagesTr/mine 3_0000.nii.gz",
     }
     assert listed["batch"]["mine_2"] == "test-000" and listed["batch"]["case_7"] == "unlabelled-000"
+
+
+def test_a_table_with_groups_and_a_file_of_tests_is_read(fresh):
+    """A folder that is laid out as KiTS19, too: the configuration says which of the two counts."""
+    data = results(fresh) / "data"
+    scans = [f"case_{number:05d}/imaging.nii.gz" for number in range(4)]
+    names = ["first", "second", "first again", "tried"]
+    rows = [
+        f"{scan},{scan.replace('imaging', 'segmentation')},{name}"
+        for scan, name in zip(scans, names, strict=True)
+    ]
+    (data / "cases.csv").write_text("\n".join(["image,label,case", *rows, ""]))
+    (fresh.folder / "groups.csv").write_text("case,group\nfirst,a\nfirst_again,a\n")
+    (fresh.folder / "tests.txt").write_text("tried\n")
+    fresh.configure({"data": {"groups": "groups.csv", "test": "tests.txt"}})
+    run = fresh.snakemake("--dry-run")
+    assert run.returncode == 1 and "name one as data.layout" in run.stderr
+    fresh.configure({"data": {"layout": "table"}})
+    run = fresh.snakemake("results/demo/cases.csv")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    listed = pd.read_csv(results(fresh) / "cases.csv").set_index("case")
+    assert dict(zip(listed.index, listed["image"], strict=True)) == dict(
+        zip(["first", "second", "first_again", "tried"], scans, strict=True)
+    )
+    fold = listed["fold"]
+    assert fold["first"] == fold["first_again"] != fold["second"] and fold["tried"] == "test"
+    assert listed["batch"]["tried"] == "test-000"
+    planned = fresh.planned("results/demo/resvnet/whole/fold0/model.safetensors")
+    assert "test-000" not in planned.text and planned.trainings == {("resvnet", "whole", 0)}
 
 
 # -- faults ---------------------------------------------------------------------------------------

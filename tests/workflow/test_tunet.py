@@ -31,7 +31,7 @@ VARIANTS = ("tunet", "tunet_median", "tunet_seb", "tunet_seb_median")
 
 # The sketch has 9 batches, 7 of them labelled; groups for prediction are 5 folds and 2 unlabelled
 # batches. Whatever is asked for by name is segmented, scored and drawn.
-PREPARED = {"validate": 9, "check_cases": 1}
+PREPARED = {"validate": 9, "list_cases": 1, "check_cases": 1}
 ONE_ROW = {
     "merge": 7,
     "evaluate": 5,

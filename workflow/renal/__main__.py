@@ -126,7 +126,8 @@ UNCHECKED = {"data", "images", "label_files", "log", "output", "python", "weight
 STEPS: dict[Step, str] = {
     about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
     about_data.validate: "--data --maximum-voxels --images= [--label-files]= [--labels]",
-    steps.check_cases: "--data --checked [--labels]",
+    about_data.list_cases: "--data --checked [--labels]",
+    about_data.check_cases: "--data --checked",
     steps.check_segmented: "--checked --segmentations...",
     steps.crop_body: "--data --checked --settings",
     steps.resample: "--data --checked --settings [--boxes] [--labels]",
@@ -172,7 +173,8 @@ NOT_OF_STEPS = {"data", "images", "label_files", "listed", "log", "output", "pic
 # Of all others the output is sealed for the steps that read it.
 READ_BY_PEOPLE = (
     about_data.phantom,
-    steps.check_cases,
+    about_data.list_cases,
+    about_data.check_cases,
     steps.check_segmented,
     steps.download_weights,
     steps.seal,

@@ -71,7 +71,7 @@ def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
     if stand_in and not data.root.is_dir():
         return Plan(configuration, recipes, stand_in_cases(data.root, configuration.folds.count))
     chosen = data.model_dump(include={"exclude", "layout", "unlabelled", "test"})
-    return Plan(configuration, recipes, select_cases(data.root, **chosen))
+    return Plan(configuration, recipes, select_cases(data.root, **chosen, labels=data.scheme))
 
 
 class Plan(Cohort):

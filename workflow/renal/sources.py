@@ -21,6 +21,7 @@ ROOT = INSTALLED if INSTALLED.is_dir() else PACKAGE.parents[1]
 # The modules that the step of each rule runs. Components that a recipe names come to them.
 MODULES: dict[str, tuple[str, ...]] = {
     "validate": ("data.validation",),
+    "list_cases": ("data.listing",),
     "check_cases": ("data.listing",),
     "check_segmented": ("evaluate.collect",),
     "crop_body": ("prepare.crop_body",),

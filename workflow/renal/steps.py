@@ -26,19 +26,6 @@ Model = TypeVar("Model", bound=BaseModel)
 Paths = TypeVar("Paths")
 
 
-def check_cases(a: Arguments) -> Work:
-    """Index all cases; stop if a labelled one is bad."""
-    from renal.data.listing import check_cases
-    from renal.handover.checked import read_checked
-
-    def work() -> None:
-        batches = {path.stem: list(read_checked(path).values()) for path in a.checked}
-        for fault in check_cases(batches, a.data, a.output, a.labels):
-            log.warning("%s: this case will not be segmented", fault)
-
-    return work
-
-
 def check_segmented(a: Arguments) -> Work:
     """End with an error that lists the cases that could not be segmented."""
     from renal.evaluate.collect import check_segmented

@@ -9,17 +9,16 @@ from renal.data.intensity_checks import check_intensities
 from renal.errors import InputError
 from renal.image.volume import Padding, read_header, read_volume
 
-NONE = Padding(voxels=0, least=-1024, scattered=0)
-
-
 @pytest.fixture(scope="module", params=["case_00000", "case_00001", "case_00002", "case_00003"])
 def phantom(request, shared_kits19):
     header = read_header(shared_kits19 / request.param / "imaging.nii.gz")
     return read_volume(header).astype(np.int32), header.spacing
 
 
-def remarks_on(volume, spacing, padding=NONE):
-    return check_intensities(Path("imaging"), volume.astype(np.int16), padding, spacing)
+def remarks_on(volume, spacing, padding=None):
+    volume = volume.astype(np.int16)
+    padding = padding or Padding(voxels=0, least=int(volume.min()), scattered=0)
+    return check_intensities(Path("imaging"), volume, padding, spacing)
 
 
 def beside_padding(value, change):

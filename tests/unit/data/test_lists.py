@@ -6,8 +6,10 @@ import os
 import pytest
 
 from renal.data.cases import find_cases
-from renal.data.lists import listed_spacings
+from renal.data.lists import listed_spacings, refuse_other_labels
 from renal.errors import InputError
+from renal.labels import KITS19
+from renal.recipe.schemes import KITS23
 
 
 def test_spacings_are_listed_by_case(tmp_path):
@@ -48,3 +50,39 @@ def test_a_pipe_in_place_of_a_list_is_told_and_waits_for_nobody(tmp_path, name):
     read = listed_spacings if name == "kits.json" else find_cases
     with pytest.raises(InputError, match=rf"{name}: cannot be read \(.*no regular file"):
         read(tmp_path)
+
+
+# As KiTS19's and KiTS23's are written for nnU-Net, the latter with and without regions.
+SECOND = {"background": 0, "kidney": 1, "tumor": 2}
+THIRD = {"background": 0, "kidney": [1, 2, 3], "masses": [3, 2], "tumor": 2}
+
+
+@pytest.mark.parametrize(
+    ("named", "labels", "about"),
+    [
+        (SECOND, KITS19, None),
+        ({"0": "background", "1": "Kidney", "2": "Tumor"}, KITS19, None),
+        (THIRD, KITS23, None),
+        ({**SECOND, "cyst": 3}, KITS23, None),
+        ({"liver": 1, "stone": "7", "kidney": None}, KITS19, "kidney is None"),
+        ({"background": 0, "kidney": 2, "tumor": 1}, KITS19, "tumor is 1"),
+        ({"0": "background", "1": "tumour", "2": "kidney"}, KITS19, "tumour is 1"),
+        ({**SECOND, "cyst": 2, "tumor": 3}, KITS23, "cyst is 2|tumor is 3"),
+        (THIRD, KITS19, r"kidney is \[1, 2, 3\]"),
+        ([1, 2], KITS19, None),
+    ],
+)
+def test_labels_that_mean_something_else_are_refused(tmp_path, named, labels, about):
+    """KiTS23's official dataset.json, and labels that are swapped, which score 0 without a word."""
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"labels": named}))
+    if about is None:
+        refuse_other_labels(path, labels)
+        return
+    with pytest.raises(InputError, match=about) as told:
+        refuse_other_labels(path, labels)
+    assert str(told.value).startswith(f"{path}: ") and "\n" not in str(told.value)
+
+
+def test_labels_without_a_description_are_what_data_labels_says(tmp_path):
+    refuse_other_labels(tmp_path / "dataset.json", KITS19)

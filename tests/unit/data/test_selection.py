@@ -37,6 +37,18 @@ def test_tests_are_told_by_names_numbers_and_ranges(root, test, expected):
     assert numbers_of(select_cases(root, test=test)) == expected
 
 
+def test_labels_of_nnunet_that_mean_something_else_are_refused(tmp_path):
+    for path in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).touch()
+    description = tmp_path / "dataset.json"
+    description.write_text('{"labels": {"background": 0, "kidney": 1, "tumor": 2}}')
+    assert [case.name for case in select_cases(tmp_path)] == ["a"]
+    description.write_text('{"labels": {"background": 0, "kidney": 2, "tumor": 1}}')
+    with pytest.raises(InputError, match="tumor is 1"):
+        select_cases(tmp_path)
+
+
 def test_tests_are_told_by_a_file(root, tmp_path):
     (tmp_path / "test.txt").write_text("# the test set\n2-3\n\ncase_00009\n")
     assert numbers_of(select_cases(root, test=tmp_path / "test.txt")) == [2, 3, 9]

@@ -1,11 +1,23 @@
 """The mean of rows' probabilities: by hand, on grids of their own."""
 
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
 
+from renal import recipe
+from renal.__main__ import parser, prepared
 from renal.evaluate.average import averaged_label
 from renal.evaluate.settings import Averaging
-from renal.handover.prepared import PreparedCase
+from renal.handover.checked import write_checked
+from renal.handover.predictions import write_probabilities
+from renal.handover.prepared import PreparedCase, write_index
+from renal.image.boxes import Box, slices
+from renal.plan import named
+from renal.recipe.method import Method
+from renal.settings import as_json
 
 SHAPE = (8, 10, 12)
 WHOLE = ((0, 8), (0, 10), (0, 12))
@@ -70,3 +82,80 @@ def test_nothing_is_found_in_empty_maps():
     stages = {"one.segment": stage(0.0), "two.segment": stage(0.0)}
     maps = [{"stage": name, "weight": 1} for name in stages]
     assert not averaged_label(stages, averaging(*maps)).any()
+
+
+# -- the step, from stored predictions of two rows to files ---------------------------------------
+
+
+class Predicted:
+    """Predictions of a case, and what they say of native voxels by SciPy's interpolation."""
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int]):
+        self.folder, self.shape, self.random = folder, shape, np.random.default_rng(5)
+
+    def store(self, place: str, maps: int, grid: tuple[int, int, int], box: Box) -> np.ndarray:
+        """Smooth probabilities of a box in 8 bits; as (maps, z, y, x) of the native shape."""
+        noise = self.random.random((maps, *grid))
+        smooth = gaussian_filter(noise, (0, 1, 1, 1), mode="nearest")
+        probability = np.clip(0.5 + 4 * (smooth - 0.5), 0, 1).astype(np.float32)
+        (self.folder / place).mkdir(parents=True)
+        case = PreparedCase("case_00000", self.shape, [box])
+        write_index(self.folder / place, [case])
+        write_probabilities(self.folder / place, case, [probability])
+        centres = [
+            (np.arange(high - low) + 0.5) * size / (high - low) - 0.5
+            for size, (low, high) in zip(grid, box, strict=True)
+        ]
+        at = np.meshgrid(*centres, indexing="ij")
+        native = np.zeros((maps, *self.shape))
+        for number, levels in enumerate(np.rint(probability * 255) / 255):
+            native[number][slices(box)] = map_coordinates(levels, at, order=1, mode="nearest")
+        return native
+
+
+def test_two_rows_of_other_grids_and_stages_become_one_segmentation(
+    checked, shared_kits19, tmp_path
+):
+    """One finds tumours in a stage of its own; of the other one two models are averaged first."""
+    case = next(case for case in checked if case.name == "case_00000")
+    image = nib.load(case.image)
+    predicted = Predicted(tmp_path, image.shape)
+    z, y, x = image.shape
+    kidneys = ((1, z - 1), (8, y - 4), (3, x - 5))
+    part = ((2, z - 2), (y // 4, y - 10), (5, x // 2))
+    whole = predicted.store("resvnet/whole", 1, (9, 14, 17), ((0, z), (0, y), (0, x)))[0]
+    tumour = predicted.store("resvnet/tumour", 1, (12, 20, 15), part)[0]
+    members = [
+        predicted.store(f"tunet/{member}", 2, (11, 25, 13), kidneys) for member in ("a", "b")
+    ]
+    mean = sum(members) / 2
+
+    recipes = {row: recipe.load_method(row, {}) for row in ("resvnet", "tunet")}
+    average = {"of": ["resvnet", "tunet"], "weights": [2, 1]}
+    recipes["mean"] = Method.model_validate(
+        {"family": "ensemble", "title": "Mean", "average": average}
+    )
+    write_checked(tmp_path / "checked.json", [case], shared_kits19)
+    folders = {
+        "resvnet.whole": [tmp_path / "resvnet/whole"],
+        "resvnet.tumour": [tmp_path / "resvnet/tumour"],
+        "tunet.segment": [tmp_path / "tunet/a", tmp_path / "tunet/b"],
+    }
+    given = ["--data", str(shared_kits19), "--checked", str(tmp_path / "checked.json")]
+    given += ["--predictions", *named(folders), "--output", str(tmp_path / "merged")]
+    settings = as_json(recipe.averaging(recipes, "mean"))
+    prepared(parser().parse_args(["average", *given, "--settings", settings]))()
+
+    written = nib.load(tmp_path / "merged/case_00000.nii.gz")
+    label = np.asanyarray(written.dataobj)
+    assert (written.shape, label.dtype) == (image.shape, np.uint8)
+    assert np.array_equal(written.affine, image.affine)
+    kidney, lesion = (2 * whole + mean[0]) / 3, (2 * tumour + mean[1]) / 3
+    expected = np.where(kidney > 0.5, np.where(lesion > 0.5, 2, 1), 0)
+    sure = (np.abs(kidney - 0.5) > 1e-5) & (np.abs(lesion - 0.5) > 1e-5)
+    assert sure.mean() > 0.999
+    assert np.array_equal(label[sure], expected[sure])
+    # All values are there, and the other row changes some.
+    alone = np.where(whole > 0.5, np.where(tumour > 0.5, 2, 1), 0)
+    assert min((label == value).mean() for value in (0, 1, 2)) > 0.01
+    assert (label != alone).mean() > 0.01

@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from renal.errors import InputError
 from renal.evaluate.comparison import compare
@@ -60,6 +63,40 @@ def test_differences_are_paired_and_tested(found):
     equal = line(found["pairs"], metric="tumour_dice", first="good", second="alike")
     assert equal["better"] == ""
     assert abs(equal["mean"]) < equal["detectable"]
+
+
+def test_the_whole_table_of_pairs_is_scipys_and_statsmodels(found):
+    """Differences, p, Holm's p within a metric, what is detectable; of metrics with gaps, too."""
+    values = found["cases"].pivot(index=["task", "case"], columns="alg_name", values="value")
+    expected = []
+    for metric in found["pairs"]["metric"].unique():
+        lines = []
+        for first, second in (("good", "poor"), ("good", "alike"), ("poor", "alike")):
+            difference = (values.loc[metric, first] - values.loc[metric, second]).dropna()
+            p = stats.wilcoxon(difference).pvalue if difference.any() else 1.0
+            # In SDs of the differences: another spread, as of one row's values, is far from it.
+            effect = TTestPower().solve_power(nobs=len(difference), alpha=0.05, power=0.8)
+            lines.append(
+                {
+                    "metric": metric,
+                    "first": first,
+                    "second": second,
+                    "cases": len(difference),
+                    "mean": difference.mean(),
+                    "median": difference.median(),
+                    "p": p,
+                    "detectable": effect * difference.std(),
+                }
+            )
+        adjusted = multipletests([line["p"] for line in lines], method="holm")[1]
+        expected += [
+            line | {"p_holm": p_holm} for line, p_holm in zip(lines, adjusted, strict=True)
+        ]
+    table = pd.DataFrame(expected)
+    assert len(table) == 3 * 7
+    assert table["cases"].min() < table["cases"].max()
+    assert (table["p_holm"] > table["p"]).any()
+    pd.testing.assert_frame_equal(found["pairs"][list(table)], table, rtol=1e-6, atol=1e-12)
 
 
 def test_a_row_without_any_difference_is_not_better(found):

@@ -118,8 +118,44 @@ def test_one_file_a_class(checked, truths, taken, tmp_path):
         if case.labelled:
             assert np.array_equal(found[case.name], truth_of(case))
     (tmp_path / "case_00001/lesion.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"case_00001: one file {case}/lesion.nii.gz .* none is"):
+    with pytest.raises(InputError) as error:
         taken(settings(tmp_path, *files))
+    assert f"case_00001: there is no file {tmp_path}/{{case}}/lesion.nii.gz" in str(error.value)
+    assert "optional: true" in str(error.value)
+
+
+def test_a_class_without_a_file_is_empty_where_its_file_is_optional(
+    checked, truths, taken, tmp_path, caplog
+):
+    """The kidneys of a case count; a case without any file is still a missing one."""
+    for case, image in truths.items():
+        (tmp_path / case).mkdir()
+        values = np.asanyarray(image.dataobj)
+        for name, part in (("kidney", values > 0), ("lesion", values == 2)):
+            nib.save(stored(image, part.astype(np.uint8)), tmp_path / f"{case}/{name}.nii.gz")
+    (tmp_path / "case_00001/lesion.nii.gz").unlink()
+    external = settings(
+        tmp_path,
+        ("{case}/kidney.nii.gz", {1: "kidney"}),
+        ("{case}/lesion.nii.gz", {1: "tumour"}),
+    )
+    kidney, lesion = external.files
+    lesion = lesion.model_copy(update={"optional": True})
+    external = external.model_copy(update={"files": (kidney, lesion)})
+    found = taken(external)
+    for case in checked:
+        if case.labelled:
+            truth = truth_of(case)
+            lost = case.name == "case_00001"
+            assert np.array_equal(found[case.name], truth > 0 if lost else truth)
+    told = "1 of 3 cases (case_00001) have no {case}/lesion.nii.gz: it is empty"
+    assert told in caplog.text
+    (tmp_path / "case_00001/kidney.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"1 of 3 cases \(case_00001\) have no file"):
+        taken(external)
+    (tmp_path / "case_00002/kidney.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"case_00002: there is no file .*kidney"):
+        taken(external.model_copy(update={"missing": "empty"}))
 
 
 def test_a_program_of_many_classes_gives_the_kidney_alone(checked, truths, taken, tmp_path):
@@ -152,12 +188,12 @@ def test_missing_cases_are_refused_together_or_empty(truths, taken, tmp_path, ca
     (tmp_path / "case_00002.nii.gz").unlink()
     with pytest.raises(InputError) as error:
         taken(settings(tmp_path, PLAIN))
-    assert "2 of 3 cases have no file (case_00000, case_00002): put {case}" in str(error.value)
+    assert "2 of 3 cases (case_00000, case_00002) have no file: put {case}" in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "merged").exists()
     found = taken(settings(tmp_path, PLAIN, missing="empty"))
     assert [bool(label.any()) for label in found.values()] == [False, True, False]
-    assert "2 of 3 cases have no file" in caplog.text
+    assert "2 of 3 cases (case_00000, case_00002) have no file" in caplog.text
 
 
 def test_all_files_that_cannot_be_used_are_told(truths, taken, tmp_path):

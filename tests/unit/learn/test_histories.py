@@ -1,7 +1,9 @@
 """Histories of trainings, finished ones and such as still run."""
 
 import json
+import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +47,54 @@ def test_a_training_that_runs_again_is_told_by_its_state(tmp_path):
     finished(tmp_path / "a/whole/fold0", rows=5)
     running(tmp_path / "a/whole/fold0")
     assert len(find_histories(tmp_path)["a/whole/fold0"].rows) == 1
+
+
+def checkpoint(folder, configuration="3d_fullres"):
+    """What nnU-Net 2.8.1 left of a training of the phantom, in part; returns its path."""
+    path = folder / f"Dataset001_renal/nnUNetTrainer__nnUNetPlans__{configuration}/fold_0"
+    path.mkdir(parents=True)
+    logging = {
+        "mean_fg_dice": [np.float32(0.022306569)],
+        "ema_fg_dice": [np.float64(0.022306569)],
+        "dice_per_class_or_region": [[np.float32(0.03716435), np.float32(0.0074487897)]],
+        "train_losses": [np.float32(0.8104224)],
+        "val_losses": [np.float32(0.7551836)],
+        "lrs": [0.01],
+        "epoch_start_timestamps": [1795925318.0],
+        "epoch_end_timestamps": [1795925325.5],
+    }
+    weights = {"encoder.weight": torch.zeros(3)}
+    torch.save({"network_weights": weights, "logging": logging}, path / "checkpoint_latest.pth")
+    return path / "checkpoint_latest.pth"
+
+
+def test_a_training_that_nnunet_runs_is_told_by_its_checkpoint(tmp_path):
+    checkpoint(tmp_path / "row/nnunet")
+    ((name, found),) = find_histories(tmp_path).items()
+    assert (name, found.seconds) == ("row/nnunet/fold0", 7.5)
+    assert found.rows == [
+        {
+            "epoch": 1,
+            "learning_rate": 0.01,
+            "loss": 0.810422,
+            "validation_loss": 0.755184,
+            "validation_dice": 0.0223066,
+        }
+    ]
+
+
+def test_the_newest_of_nnunets_trainings_counts(tmp_path):
+    """A checkpoint of another configuration, which was given up, is passed over."""
+    left = checkpoint(tmp_path / "row/nnunet", "2d")
+    finished(tmp_path / "row/nnunet/fold0", rows=5)
+    os.utime(left, (1000, 1000))
+    assert len(find_histories(tmp_path)["row/nnunet/fold0"].rows) == 5
+    later = checkpoint(tmp_path / "row/nnunet")
+    os.utime(tmp_path / "row/nnunet/fold0/history.csv", (2000, 2000))
+    assert len(find_histories(tmp_path)["row/nnunet/fold0"].rows) == 1
+    later.write_bytes(b"PK no archive")
+    with pytest.raises(InputError, match=r"checkpoint_latest.pth: damaged .* begins anew"):
+        find_histories(tmp_path)
 
 
 def test_no_training_and_damaged_ones_are_told(tmp_path):

@@ -72,6 +72,25 @@ def test_the_better_row_is_marked(tables):
     assert (np.abs(pixels - colour).max(axis=-1) < 0.01).any()
 
 
+@pytest.mark.parametrize("dependent", [True, False])
+def test_rows_that_depend_on_each_other_are_marked(dependent):
+    """On both sides of the diagonal, whatever the test says; the legend tells what it means."""
+    lines = [
+        pair("one", "two", metric="composite", better="one", dependent=dependent),
+        pair("one", "three", metric="composite", better="", dependent=dependent),
+        pair("two", "three", metric="composite", better="three", dependent=False),
+    ]
+    names = {"composite": ["one", "two", "three"]}
+    figure = comparison_pictures._tests(pd.DataFrame(lines), names, {"composite": "Composite"})
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    legend = figure.get_supxlabel()
+    plt.close(figure)
+    star = "*" if dependent else ""
+    minus = "\N{MINUS SIGN}"
+    assert cells == ["", f"+{star}", star, f"{minus}{star}", "", minus, star, "+", ""]
+    assert ("* the two share a trained stage, a member or a file" in legend) == dependent
+
+
 def test_the_same_picture_has_the_same_bytes(tables):
     draw_comparison(tables, tables / "cases.csv", tables / "again")
     for path in (tables / "drawn").iterdir():

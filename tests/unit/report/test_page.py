@@ -124,6 +124,18 @@ def test_what_would_be_too_large_is_left_out_and_told(results, monkeypatch, capl
     assert "shows 2 of 3 cases; more would be too large" in caplog.text
 
 
+def test_tables_and_pictures_that_are_too_large_alone_are_told(results, monkeypatch, caplog):
+    """Then no case is shown, and the page is nevertheless larger than it should be."""
+    path = results.write_page()
+    assert "alone" not in caplog.text
+    monkeypatch.setattr(page, "MOST_BYTES", 1000)
+    results.write_page()
+    assert path.stat().st_size > 1000
+    assert json.loads(Reader(path.read_text()).scripts[0])["cases"] == []
+    assert "MB of tables and pictures alone" in caplog.text
+    assert "name fewer methods in config.yaml" in caplog.text
+
+
 def test_no_more_cases_than_people_look_at(results, monkeypatch):
     monkeypatch.setattr(page, "MOST_CASES", 1)
     assert len(json.loads(Reader(results.write_page().read_text()).scripts[0])["cases"]) == 1

@@ -1,16 +1,12 @@
 """The page in a real browser, opened from disk: no error, and everything that it promises."""
 
+import os
 import shutil
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from .helpers import make_results
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium to look at the page with")
 
 EVIL = '<img src=x onerror="document.title=1">'
 CASES = ["case_<i>", "case_b", "case_c"]
@@ -24,11 +20,32 @@ STATE = """(() => {
 })()"""
 
 
+def find_chromium() -> str:
+    """Path of a browser; without one tests are skipped, or fail with RENAL_NEEDS_BROWSER set."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    give_up = pytest.fail if "RENAL_NEEDS_BROWSER" in os.environ else pytest.skip
+    give_up("no chromium to look at the page with")
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_missing_browser_is_a_fault_where_it_is_needed(monkeypatch, needed):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("RENAL_NEEDS_BROWSER", raising=False)
+    if needed:
+        monkeypatch.setenv("RENAL_NEEDS_BROWSER", "1")
+    outcome = pytest.fail if needed else pytest.skip
+    with pytest.raises(outcome.Exception, match="no chromium"):
+        find_chromium()
+
+
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as running:
+    chromium = find_chromium()
+    with sync_playwright() as running:
         options = ["--disable-gpu", "--no-sandbox"]  # as where there is no GPU, and in containers
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser = running.chromium.launch(executable_path=chromium, args=options)
         yield browser
         browser.close()
 
@@ -114,6 +131,19 @@ def test_slices_are_scrolled_by_keys_wheel_and_slider(page):
     slider.focus()
     page.keyboard.press("ArrowLeft")
     assert slider.input_value() == str(int(last) - 2)
+
+
+def test_a_slice_is_read_out_once(page):
+    """By the slider as its value, or else by the output, which is a live region by itself."""
+    slider = page.get_by_role("slider", name="Slice", exact=True)
+    output = page.get_by_role("status")
+    assert output.get_attribute("aria-live") is None
+    slider.focus()
+    assert output.get_attribute("aria-live") == "off"
+    page.keyboard.press("ArrowRight")
+    assert output.inner_text() == slider.get_attribute("aria-valuetext")
+    page.locator("#canvas").focus()
+    assert output.get_attribute("aria-live") is None
 
 
 def test_another_case_is_shown(page):

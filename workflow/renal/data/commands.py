@@ -4,9 +4,12 @@ Each imports what it needs itself.
 """
 
 import argparse
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+log = logging.getLogger("renal")
 
 Work = Callable[[], object]
 
@@ -28,6 +31,31 @@ def validate(a: argparse.Namespace) -> Work:
     cases = [Case(name, a.data / path, labels.get(name)) for name, path in a.images]
     common = {"labels": a.labels, "threads": a.threads}
     return partial(validate, a.data, cases, a.output, maximum_voxels=a.maximum_voxels, **common)
+
+
+def list_cases(a: argparse.Namespace) -> Work:
+    """Index all cases, with remarks on each."""
+    from renal.data.listing import list_cases
+    from renal.handover.checked import read_checked
+
+    def work() -> None:
+        batches = {path.stem: list(read_checked(path).values()) for path in a.checked}
+        list_cases(batches, a.data, a.output, a.labels)
+
+    return work
+
+
+def check_cases(a: argparse.Namespace) -> Work:
+    """Stop if a labelled case cannot be used."""
+    from renal.data.listing import check_cases
+    from renal.handover.checked import read_checked
+
+    def work() -> None:
+        cases = [case for path in a.checked for case in read_checked(path).values()]
+        for fault in check_cases(cases, a.data, a.output):
+            log.warning("%s: this case will not be segmented", fault)
+
+    return work
 
 
 def fetch(a: argparse.Namespace) -> Work:

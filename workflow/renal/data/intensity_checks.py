@@ -56,7 +56,8 @@ def check_intensities(
     InputError
         If the values are no Hounsfield units, or show no body.
     """
-    smallest, largest = int(volume.min()), int(volume.max())
+    smallest = int(volume.min()) if padding.voxels else padding.least
+    largest = int(volume.max())
     if smallest == largest:
         raise InputError(
             f"{path}: every voxel is {smallest} in whole HU: export the CT again, without rescaling"

@@ -24,13 +24,10 @@ GEOMETRY = ("slices", "rows", "columns", "spacing_z_mm", "spacing_y_mm", "spacin
 SPACING_TOLERANCE_MM = 1e-2
 
 
-def check_cases(
+def list_cases(
     batches: dict[str, list[CheckedCase]], data: Path, output: Path, labels: Labels = KITS19
-) -> list[str]:
-    """Write the index of all cases; refuse to go on with a labelled case that cannot be used.
-
-    What kits.json says of the cases is compared here and not where their files are read: another
-    kits.json is then no reason to read them, and to make all that comes of them, again.
+) -> None:
+    """Write the index of all cases, with what is wrong or unusual about each as a remark.
 
     Parameters
     ----------
@@ -42,6 +39,53 @@ def check_cases(
         CSV to write, one row a case.
     labels : Labels
         Of which regions to list the volumes.
+    """
+    cases = sorted(
+        ((batch, case) for batch, members in batches.items() for case in members),
+        key=lambda item: item[1].name,
+    )
+    faults = _faults([case for _, case in cases], data)
+    twins = _same_images(cases)
+    for name, remark in twins.items():
+        log.warning("%s: %s", name, remark)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    volumes = [f"{name}_ml" for name in labels.names]
+    writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark", *FILES])
+    for batch, case in cases:
+        fold = batch.partition("-")[0].removeprefix("fold") if case.labelled else ""
+        shape: Sequence[int | str] = case.shape or [""] * 3
+        spacing: Sequence[float | str] = case.spacing or [""] * 3
+        remarks = [faults[case.name], *case.notes, twins.get(case.name, "")]
+        volumes = [str(case.volumes_ml.get(name, "")) for name in labels.names]
+        writer.writerow(
+            [
+                case.name,
+                fold,
+                batch,
+                *shape,
+                *spacing,
+                *volumes,
+                not faults[case.name],
+                "; ".join(filter(None, remarks)),
+                case.image,
+                case.label,
+            ]
+        )
+    write_text(output, text.getvalue())
+
+
+def check_cases(cases: list[CheckedCase], data: Path, output: Path) -> list[str]:
+    """Refuse to go on with a labelled case that cannot be used.
+
+    Parameters
+    ----------
+    cases : list of CheckedCase
+        All of them.
+    data : Path
+        The data set's folder, for its kits.json.
+    output : Path
+        Text to write, the name of a case that can be used on each line.
 
     Returns
     -------
@@ -54,48 +98,23 @@ def check_cases(
         With all bad cases at once, a line each, if a labelled one is among them, or one whose
         spacing is not the listed one.
     """
-    cases = sorted(
-        ((batch, case) for batch, members in batches.items() for case in members),
-        key=lambda item: item[1].name,
-    )
+    cases = sorted(cases, key=lambda case: case.name)
+    faults = _faults(cases, data)
+    refuse_labelled_faults([replace(case, fault=faults[case.name]) for case in cases])
+    if misfits := [faults[case.name] for case in cases if faults[case.name] != case.fault]:
+        raise InputError("\n".join(misfits))
+    write_text(output, "".join(f"{case.name}\n" for case in cases if not case.fault))
+    return [case.fault for case in cases if case.fault]
+
+
+def _faults(cases: list[CheckedCase], data: Path) -> dict[str, str]:
+    """Case name to why it cannot be used; empty where it can.
+
+    What kits.json says of the cases is compared here and not where their files are read: another
+    kits.json is then no reason to read them, and to make all that comes of them, again.
+    """
     listed = listed_spacings(data)
-    others = {case.name: _other_spacing(case, listed.get(case.name)) for _, case in cases}
-    refuse_labelled_faults(
-        [replace(case, fault=case.fault or others[case.name]) for _, case in cases]
-    )
-    if any(others.values()):
-        raise InputError("\n".join(filter(None, others.values())))
-    twins = _same_images(cases)
-    for name, remark in twins.items():
-        log.warning("%s: %s", name, remark)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    volumes = [f"{name}_ml" for name in labels.names]
-    writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark", *FILES])
-    for batch, case in cases:
-        fold = batch.partition("-")[0].removeprefix("fold") if case.labelled else ""
-        shape: Sequence[int | str] = case.shape or [""] * 3
-        spacing: Sequence[float | str] = case.spacing or [""] * 3
-        notes = [*case.notes, *([twins[case.name]] if case.name in twins else [])]
-        remark = case.fault or "; ".join(notes)
-        volumes = [str(case.volumes_ml.get(name, "")) for name in labels.names]
-        usable = not case.fault
-        writer.writerow(
-            [
-                case.name,
-                fold,
-                batch,
-                *shape,
-                *spacing,
-                *volumes,
-                usable,
-                remark,
-                case.image,
-                case.label,
-            ]
-        )
-    write_text(output, text.getvalue())
-    return [case.fault for _, case in cases if case.fault]
+    return {case.name: case.fault or _other_spacing(case, listed.get(case.name)) for case in cases}
 
 
 def _other_spacing(case: CheckedCase, listed: Any) -> str:

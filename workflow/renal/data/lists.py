@@ -12,6 +12,7 @@ from typing import Any
 
 from renal.errors import InputError
 from renal.files import read_text
+from renal.labels import Labels
 
 
 def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
@@ -65,3 +66,26 @@ def listed_spacings(root: Path) -> dict[str, Any]:
         for entry in entries or ()
         if isinstance(entry, dict) and isinstance(entry.get("case_id"), str)
     }
+
+
+def refuse_other_labels(description: Path, labels: Labels) -> None:
+    """Raise an InputError where nnU-Net's dataset.json gives a value another meaning than `labels`.
+
+    Tissues and regions that both name are compared, whether spelled tumor or tumour: a value must
+    be one of theirs, and a list of values all of them.
+    """
+    listed = read_listed(description)
+    named = listed.get("labels") if isinstance(listed, dict) else None
+    known = {tissue: [value] for value, tissue in labels.tissues.items()}
+    known |= {region.name: sorted(region.labels) for region in labels.regions}
+    for name, given in named.items() if isinstance(named, dict) else ():
+        if isinstance(given, str):  # as the first version of nnU-Net has it: {"2": "tumour"}
+            name, given = given, int(name) if name.isdecimal() else name
+        elif isinstance(given, list):
+            given = sorted(given, key=str)
+        expected = known.get(name.lower().replace("tumor", "tumour"))
+        if expected and given != expected and given not in expected:
+            raise InputError(
+                f"{description}: {name} is {given}, but by data.labels in config.yaml values are "
+                f"{labels.legend}: set data.labels to what the labels are"
+            )

@@ -63,8 +63,9 @@ def check_posture(volume: np.ndarray, spacing: tuple[float, float, float]) -> li
     steps = three(n * step for n, step in zip(every, spacing, strict=True))
     sample = Sample(ndimage.uniform_filter(hu, 3), steps)
     lungs = _lungs(sample)
-    liver = _liver(sample, lungs)
-    found = [*_spine_in_front(sample), *_upside_down(sample, lungs, liver)]
+    middle = _midline(sample)
+    liver = _liver(sample, lungs, middle)
+    found = [*_spine_in_front(sample, middle), *_upside_down(sample, lungs, liver)]
     if liver.sum() < 0:
         found.append("the liver is on the left")
     if not found:
@@ -103,8 +104,7 @@ def _upside_down(sample: Sample, lungs: np.ndarray, liver: np.ndarray) -> list[s
     return ["the liver is below"] if depth > LIVER_DEPTH else []
 
 
-def _spine_in_front(sample: Sample) -> list[str]:
-    middle = _midline(sample)
+def _spine_in_front(sample: Sample, middle: float | None) -> list[str]:
     body = largest_piece(sample.hu[len(sample.hu) // 2] > TISSUE_HU, sample.steps_mm, TABLE_MM)
     if middle is None or not body.any():
         return []
@@ -125,10 +125,9 @@ def _midline(sample: Sample) -> float | None:
     return float(np.median(medians)) if medians else None
 
 
-def _liver(sample: Sample, lungs: np.ndarray) -> np.ndarray:
+def _liver(sample: Sample, lungs: np.ndarray, middle: float | None) -> np.ndarray:
     """(z,) ml of what is solid on the right beyond that on the left; zeros if that is no liver."""
     none = np.zeros(len(lungs))
-    middle = _midline(sample)
     columns = np.arange(sample.hu.shape[2])
     if middle is None:
         return none

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from renal.data.cases import Case, Layout, find_cases
-from renal.data.lists import read_rows
+from renal.data.lists import read_rows, refuse_other_labels
 from renal.errors import InputError
 from renal.files import read_text
+from renal.labels import KITS19, Labels
 
 RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 NUMBER = re.compile(r"\d+$")
@@ -25,6 +26,7 @@ def select_cases(
     layout: Layout | None = None,
     unlabelled: Path | None = None,
     test: Sequence[str | int] | Path = (),
+    labels: Labels = KITS19,
 ) -> list[Case]:
     """The cases of a run, in order of name.
 
@@ -37,13 +39,18 @@ def select_cases(
     test : sequence or Path
         Names, numbers and ranges such as ``210-299`` of cases that are only to be tested on, or a
         file with one of these a line. A number means the cases whose names end in it.
+    labels : Labels
+        The label values that there are, which nnU-Net's dataset.json must agree with.
 
     Raises
     ------
     InputError
-        As from `find_cases`; if a name is in both folders, or a test is not there or has no label.
+        As from `find_cases`; if a name is in both folders, a test is not there or has no label, or
+        label values have another meaning.
     """
     cases = find_cases(root, exclude, layout)
+    if any(case.label and case.label.parent.name.startswith("labelsT") for case in cases):
+        refuse_other_labels(Path(root) / "dataset.json", labels)
     if unlabelled is not None:
         names = {case.name for case in cases}
         for case in find_cases(unlabelled):

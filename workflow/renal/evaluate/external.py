@@ -53,19 +53,23 @@ def import_segmentations(
     ------
     InputError
         With all cases that have no file, unless they count as empty; or all files that cannot be
-        read, lie elsewhere than their image, or hold a value that the recipe does not name.
+        read, lie elsewhere than their image, or hold a value that the recipe does not name; or all
+        cases that have some of their files and lack one that is not optional.
     """
-    missing = [case.name for case in cases if not any(_files(settings, case.name))]
-    if missing:
-        told = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        words = f"{settings.folder}: {len(missing)} of {len(cases)} cases have no file ({told})"
+    found = {case.name: _files(settings, case.name) for case in cases}
+    if missing := [case for case, files in found.items() if not any(files)]:
+        words = f"{settings.folder}: {_some(missing, cases)} have no file"
         if settings.missing == "refuse":
             raise InputError(
                 f"{words}: put {' and '.join(file.path for file in settings.files)} there, mend "
-                "external.files, or set "
-                "external.missing: empty, which scores these cases as empty"
+                "external.files, or set external.missing: empty, which scores these cases as empty"
             )
         log.warning("%s: their segmentations are empty", words)
+    for number, file in enumerate(settings.files):
+        without = [case for case, files in found.items() if any(files) and not files[number]]
+        if without and file.optional:
+            told = _some(without, cases)
+            log.warning("%s: %s have no %s: it is empty", settings.folder, told, file.path)
     label_of = partial(foreign_label, settings=settings, check_place=check_place, labels=labels)
     write_segmentations(cases, label_of, output, threads=threads)
 
@@ -89,9 +93,18 @@ def foreign_label(
     marked = {name: np.zeros(image.shape, bool, order="F") for name in labels.names}
     found = _files(settings, case.name)
     for file, paths in zip(settings.files, found, strict=True) if any(found) else ():
-        if len(paths) != 1:
-            told = f"{len(paths)} are there ({', '.join(map(str, paths))})" if paths else "none is"
-            raise InputError(f"{case.name}: one file {file.path} is expected, {told}: leave one")
+        if not paths:
+            if file.optional:
+                continue
+            raise InputError(
+                f"{case.name}: there is no file {settings.folder / file.path}: put it there, or "
+                "set optional: true beside its path in external.files, which takes it as empty"
+            )
+        if len(paths) > 1:
+            raise InputError(
+                f"{case.name}: one file {file.path} is expected, {len(paths)} are there "
+                f"({', '.join(map(str, paths))}): leave one"
+            )
         header = read_header(paths[0])
         check_place(header, image)
         label = _values(header, file.labels, settings.others)
@@ -101,6 +114,12 @@ def foreign_label(
                 if set(labels.region(name).labels) <= set(region.labels):
                     marked[region.name] |= label == value
     return labels.paint(marked)
+
+
+def _some(names: list[str], cases: list[CheckedCase]) -> str:
+    """How many of the cases, and the first of their names."""
+    told = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names)} of {len(cases)} cases ({told})"
 
 
 def _files(settings: "External", case: str) -> list[list[Path]]:

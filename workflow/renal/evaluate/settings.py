@@ -16,11 +16,13 @@ class ExternalFile(Strict):
     """A file that another program wrote for a case.
 
     In its `path` {case} is the name of the case, and * stands for anything. `labels` are the label
-    values that may stand in it, and the region that each marks.
+    values that may stand in it, and the region that each marks. A case that has another file may
+    lack an `optional` one, which is then taken as empty.
     """
 
     path: str
     labels: Annotated[dict[Annotated[int, Field(ge=1, le=255)], Name], Field(min_length=1)]
+    optional: bool = False
 
     @model_validator(mode="after")
     def _by_case(self) -> "ExternalFile":

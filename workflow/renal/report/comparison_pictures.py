@@ -120,18 +120,24 @@ def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[s
     for metric, panel in panels:
         names = best_first[metric]
         matrix = np.full((len(names), len(names)), np.nan)
+        shares = np.zeros(matrix.shape, bool)
         for pair in pairs[pairs["metric"] == metric].to_dict("records"):
             one, other = (names.index(pair[end]) for end in ("first", "second"))
             sign = {pair["first"]: 1, pair["second"]: -1}.get(pair["better"], 0)
             matrix[one, other], matrix[other, one] = sign, -sign
+            shares[one, other] = shares[other, one] = pair["dependent"]
         colours = ListedColormap([WORSE, UNDECIDED, BETTER])
         panel.imshow(matrix, cmap=colours, vmin=-1.5, vmax=1.5)
         for (line, column), sign in np.ndenumerate(matrix):
             mark, colour = MARKS.get(sign, ("", "black"))
+            mark += "*" if shares[line, column] else ""
             panel.text(column, line, mark, ha="center", va="center", color=colour, weight="bold")
         panel.set_xticks(range(len(names)), names, rotation=90)
         panel.set_yticks(range(len(names)), names)
-    figure.supxlabel(f"+ the row on the left is better (p after Holm < {LEVEL})", fontsize=8)
+    legend = f"+ the row on the left is better (p after Holm < {LEVEL})"
+    if pairs["dependent"].any():
+        legend += "\n* the two share a trained stage, a member or a file"
+    figure.supxlabel(legend, fontsize=8)
     return figure
 
 

@@ -151,6 +151,9 @@ if (shown) {
   for (const { name, why } of data.cases) chooser.append(new Option(`${name}: ${why}`, name));
   chooser.addEventListener("change", () => show(chooser.value));
   slider.addEventListener("input", draw);
+  // What is read out as the slider's own value need not be told once more.
+  slider.addEventListener("focus", () => told.setAttribute("aria-live", "off"));
+  slider.addEventListener("blur", () => told.removeAttribute("aria-live"));
   document.getElementById("controls").addEventListener("submit", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();

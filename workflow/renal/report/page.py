@@ -99,6 +99,12 @@ def write_page(
     }
     viewer = _legend(methods, labels)
     spent = len(_page(viewer=viewer, **values).encode())
+    if spent > MOST_BYTES:
+        log.warning(
+            "%s: %.0f MB of tables and pictures alone, %.0f are meant to be the most: "
+            "name fewer methods in config.yaml",
+            *(output, spent / 1e6, MOST_BYTES / 1e6),
+        )
     chosen = _chosen(scored, labels)
     for name, why in chosen.items():
         if name not in cases:

@@ -6,11 +6,13 @@ import os
 import shutil
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from safetensors import safe_open
 
 from renal.errors import InputError, Stopped
+from renal.learn.histories import History, find_histories
 
 from .conftest import PLANS
 
@@ -97,6 +99,17 @@ def test_it_stops_before_its_time_is_over_and_goes_on_to_the_same_end(trained, c
     caplog.set_level("INFO")
     assert trained(identity="two") == whole
     assert "row fold 1: going on after epoch 1" in caplog.text
+
+
+def test_what_is_told_of_a_running_training_is_the_beginning_of_its_history(
+    trained, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "row/nnunet"))
+    with pytest.raises(Stopped):
+        trained(until=time.time() + 10)
+    (told,) = find_histories(tmp_path).items()
+    (first, *_) = trained()
+    assert told == ("row/nnunet/fold1", History([{k: float(v) for k, v in first.items()}], ANY, 9))
 
 
 def test_a_finished_training_is_not_repeated(trained, tmp_path, monkeypatch):
