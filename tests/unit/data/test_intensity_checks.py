@@ -9,6 +9,7 @@ from renal.data.intensity_checks import check_intensities
 from renal.errors import InputError
 from renal.image.volume import Padding, read_header, read_volume
 
+
 @pytest.fixture(scope="module", params=["case_00000", "case_00001", "case_00002", "case_00003"])
 def phantom(request, shared_kits19):
     header = read_header(shared_kits19 / request.param / "imaging.nii.gz")

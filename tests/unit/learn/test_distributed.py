@@ -17,7 +17,6 @@ from renal.handover.seals import write_seal
 from renal.learn import distributed
 from renal.learn.distributed import shares_of
 from renal.learn.settings import Training
-from tests.preloaded import preloaded_python
 from tests.unit.learn.helpers import read_history, read_run, write_blocks
 
 WORKFLOW = Path(renal.__file__).parents[1]
@@ -60,11 +59,10 @@ def train(prepared, output, processes, minutes=None, **changes):
     # On a machine without GPUs a training has one process, whatever its recipe says.
     program = "from renal.learn.launch import start_processes as start; "
     program += f"start({processes})"
-    one = [preloaded_python(), "-m", "renal"]
-    start = [sys.executable, "-c", program] if processes > 1 else one
+    start = ["-c", program] if processes > 1 else ["-m", "renal"]
     hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(WORKFLOW)}
     return subprocess.run(
-        [*start, *map(str, arguments)],
+        [sys.executable, *start, *map(str, arguments)],
         env=os.environ | hidden,
         capture_output=True,
         text=True,
