@@ -24,7 +24,7 @@ RUN = ("--configfile", "run.yaml", "--cores", "1")
 # Networks that learn as much as the demo's in half of their time.
 NARROW = {
     "whole": {
-        "training": {"network": {"width": 4}, "optimizer": {"learning_rate": 0.01}, "epochs": 6}
+        "training": {"network": {"width": 4}, "optimizer": {"learning_rate": 0.01}, "epochs": 8}
     },
     "tumour": {"training": {"network": {"width": 4}, "optimizer": {"learning_rate": 0.004}}},
 }
