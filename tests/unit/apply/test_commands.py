@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from renal import __main__ as command_line
-from renal.sources import PACKAGE
+from renal.sources import PACKAGE, ROOT
 
 from .conftest import tiny_configuration
 from .test_verify import tampered
@@ -115,10 +115,25 @@ def test_export_of_what_is_not_there(renal, project):
     assert not (project / "row.renal").exists()
 
 
-def test_export_outside_of_a_workflow(renal, tmp_path, monkeypatch):
+def test_export_where_config_yaml_says_only_what_is_other_than_the_workflow_s(
+    renal, project, packed
+):
+    """As a run takes it, and with what a run was told by --config."""
+    values = yaml.safe_load((project / "config.yaml").read_text())
+    shipped = yaml.safe_load((ROOT / "config.yaml").read_text())
+    changed = {key: value for key, value in values.items() if value != shipped.get(key)}
+    entry = f"results={changed.pop('results')}"
+    assert changed.keys() < values.keys()
+    (project / "config.yaml").write_text(yaml.safe_dump(changed))
+    assert renal("export", "resvnet", "--to", "row.renal", "--config", entry) == (0, "")
+    assert (project / "row.renal").read_bytes() == packed.read_bytes()
+
+
+def test_export_where_nothing_was_run(renal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, told = renal("export", "resvnet", "--to", "row.renal")
-    assert told == "error: config.yaml: missing: run this in the workflow's folder\n"
+    status, told = renal("export", "resvnet", "--to", "row.renal")
+    assert (status, told.count("\n")) == (1, 1)
+    assert "missing" in told and not (tmp_path / "row.renal").exists()
 
 
 def test_without_a_checkout_and_without_a_network(packed, checked, tmp_path):

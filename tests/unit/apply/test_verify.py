@@ -214,6 +214,7 @@ def test_what_is_no_archive_is_refused(archived, packed, tmp_path):
         (tmp_path / "none.zip", "none.zip is missing"),
         (cut, "damaged or no archive of a run"),
         (packed, "is no part of an archive"),
+        (tmp_path, "a folder: name the file"),
     ):
         with pytest.raises(InputError, match=told) as error:
             verify(path)

@@ -99,6 +99,13 @@ def test_partitions_and_their_limits(alone):
     assert found(alone)["SLURM"].found == "gpu* up, at most 2-00:00:00, gpu:a100:4"
 
 
+def test_slurm_without_what_snakemake_needs_for_it(alone, monkeypatch):
+    program(alone, "sbatch", "exit 0")
+    program(alone, "sinfo", "exit 0")
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert found(alone)["SLURM"].remedy == "pip install snakemake-executor-plugin-slurm"
+
+
 def test_no_slurm_is_said_and_is_no_fault(alone, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda program: None)
     told = found(alone)["SLURM"]
@@ -132,9 +139,36 @@ def test_a_file_system_without_locks_or_not_to_be_written(
     assert remedy in locks.remedy
 
 
-def test_few_open_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
-    assert found(tmp_path)["open files"].remedy == "ulimit -n 1024"
+@pytest.mark.parametrize(
+    ("limits", "remedy"),
+    [
+        ((256, 4096), "ulimit -n 1024"),
+        ((256, resource.RLIM_INFINITY), "ulimit -n 1024"),
+        ((256, 256), "hard limit of 256"),
+        ((1024, 4096), ""),
+    ],
+)
+def test_few_open_files(tmp_path, monkeypatch, limits, remedy):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    told = found(tmp_path)["open files"].remedy
+    assert remedy in told and bool(remedy) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        ((3, 10, 12), "tried with"),
+        ((3, 11, 0), ""),
+        ((3, 12, 1), "segmentation fault"),
+        ((3, 12, 9), ""),
+        ((3, 13, 5), ""),
+        ((3, 14, 0), "tried with"),
+    ],
+)
+def test_a_python_that_was_not_tried_or_that_crashes(tmp_path, monkeypatch, version, remedy):
+    monkeypatch.setattr(doctor.sys, "version_info", version)
+    told = next(doctor._python()).remedy
+    assert remedy in told and bool(remedy) == bool(told)
 
 
 def test_a_remedy_stands_beneath_its_finding():

@@ -4,6 +4,7 @@ import pytest
 
 from renal import recipe
 from renal.errors import InputError
+from renal.sources import ROOT
 from tests.unit.recipe.helpers import (
     ONE,
     assert_one_line,
@@ -165,3 +166,24 @@ def test_a_key_that_a_recipe_says_twice_is_told(tmp_path):
     with pytest.raises(InputError) as error:
         recipe.load_method("mine", {}, tmp_path)
     assert_one_line(error, "mine.yaml: 'title' is said twice, in lines 1 and 3")
+
+
+# -- the configuration ----------------------------------------------------------------------------
+
+
+def test_the_working_folder_s_own_configuration_lies_on_the_workflow_s(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert recipe.read_values()["methods"] == ["resvnet"]
+    (tmp_path / "config.yaml").write_text("methods: [tunet]\n")
+    assert recipe.read_values()["methods"] == ["tunet"]
+    (tmp_path / "other.yaml").write_text("folds: {count: 3}\n")
+    values = recipe.read_values([tmp_path / "other.yaml"], ["methods=[msvnet]", "batch_size=7"])
+    assert (values["methods"], values["folds"]["count"]) == (["msvnet"], 3)
+    assert values["batch_size"] == 7
+    with pytest.raises(InputError, match="--config: Invalid config definition"):
+        recipe.read_values(entries=["methods"])
+
+
+def test_in_the_workflow_s_folder_config_yaml_is_read_once(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert recipe.read_values()["methods"] == ["resvnet"]

@@ -199,6 +199,11 @@ def unpack(path: Path, folder: Path) -> tuple[ArchivedRun, list[str]]:
     InputError
         If it is missing, no archive of a run, of a newer format, or cannot be read.
     """
+    if path.is_dir():
+        raise InputError(
+            f"{path}: a folder: name the file that `renal archive` wrote, or compare what was "
+            f"unpacked by `sha256sum --check {SUMS}`"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -38,7 +38,7 @@ def export(a: argparse.Namespace) -> Work:
     """Pack a trained row into one file."""
     from renal.apply.export import export
 
-    return lambda: export(a.row, _configuration(a.configfile), a.to)
+    return lambda: export(a.row, _configuration(a), a.to)
 
 
 def inspect(a: argparse.Namespace) -> Work:
@@ -64,7 +64,7 @@ def archive(a: argparse.Namespace) -> Work:
     from renal.files import replacing
 
     def work() -> None:
-        run, files = gather(_configuration(a.configfile), segmentations=a.segmentations)
+        run, files = gather(_configuration(a), segmentations=a.segmentations)
         with replacing(a.output) as temporary:
             write_archive(temporary, run, files)
             if differences := verify(temporary).differences:
@@ -184,20 +184,11 @@ def label_descriptions(a: argparse.Namespace) -> Work:
     return lambda: write_label_descriptions(a.to, a.labels)
 
 
-def _configuration(files: list[Path]) -> "Configuration":
-    """The configuration of the working folder, as Snakemake merges it."""
-    from snakemake.utils import update_config
+def _configuration(a: argparse.Namespace) -> "Configuration":
+    """The configuration of a run that was called with the same arguments."""
+    from renal.recipe import check_configuration, read_values
 
-    from renal.recipe import check_configuration
-    from renal.recipe.strict_yaml import read_mapping
-
-    values: dict[str, object] = {}
-    base = Path("config.yaml")
-    for path in [*([base] if base.exists() else []), *files]:
-        update_config(values, read_mapping(path))
-    if not values:
-        raise InputError("config.yaml: missing: run this in the workflow's folder")
-    return check_configuration(values)
+    return check_configuration(read_values(a.configfile, a.config))
 
 
 def _source(a: argparse.Namespace) -> AbstractContextManager[Path]:
@@ -259,13 +250,13 @@ def add_commands(
     parser = add(export)
     parser.add_argument("row", help="a method of config.yaml")
     parser.add_argument("--to", type=Path, required=True, help="file to write: NAME.renal")
-    _add_configfile(parser)
+    _add_configuration(parser)
     parser = add(archive)
     parser.add_argument("output", type=Path, help="file to write: NAME.zip")
     parser.add_argument(
         "--segmentations", action="store_true", help="with those of all cases that were scored"
     )
-    _add_configfile(parser)
+    _add_configuration(parser)
     parser = add(verify)
     parser.add_argument("archive", type=Path, help="what archive wrote")
     parser.add_argument(
@@ -309,10 +300,9 @@ def add_commands(
     parser.add_argument("--labels", type=scheme, default=KITS19, help="label scheme")
 
 
-def _add_configfile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--configfile", type=Path, nargs="+", default=[], help="as Snakemake has it"
-    )
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as the run had it")
+    parser.add_argument("--config", nargs="+", default=[], help="as the run had it")
 
 
 def _add_threads(parser: argparse.ArgumentParser, told: str) -> None:

@@ -109,7 +109,9 @@ def _client(url: str, **options: Any) -> "DICOMwebClient":
     try:
         from dicomweb_client import DICOMwebClient
     except ImportError:
-        raise InputError("DICOMweb needs more libraries: pip install 'renal[dicom]'") from None
+        raise InputError(
+            "DICOMweb needs more libraries: pip install '.[dicom]' in the project's folder"
+        ) from None
     if "@" in urlsplit(url).netloc:
         raise InputError(f"{_shown(url)}: a password in the address is seen by all: use ~/.netrc")
     client = DICOMwebClient(url, timeout=SECONDS, **options)

@@ -1,11 +1,13 @@
 """What a machine has of what a run needs, and what to do about each lack."""
 
 import fcntl
+import importlib.util
 import os
 import platform
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from renal.sources import version
 
 OPEN_FILES = 1024
 FREE_GB = 20
+# In 3.12.1 the garbage collector ends trainings with a segmentation fault.
+FIRST_PYTHON, LAST_PYTHON, BROKEN_PYTHON = (3, 11), (3, 13), (3, 12, 1)
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -50,6 +54,7 @@ def examine(results: Path) -> list[Finding]:
     there = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _program,
+        _python,
         _torch,
         _gpus,
         _slurm,
@@ -74,7 +79,15 @@ def described(findings: list[Finding]) -> str:
 
 def _program() -> Iterator[Finding]:
     yield Finding("renal", version())
-    yield Finding("Python", f"{platform.python_version()}, {platform.platform()}")
+
+
+def _python() -> Iterator[Finding]:
+    remedy = ""
+    if sys.version_info[:3] == BROKEN_PYTHON:
+        remedy = "trainings end in a segmentation fault of Python 3.12.1: take another version"
+    elif not FIRST_PYTHON <= sys.version_info[:2] <= LAST_PYTHON:
+        remedy = "tried with Python 3.11 and 3.13 alone: take one of them"
+    yield Finding("Python", f"{platform.python_version()}, {platform.platform()}", remedy)
 
 
 def _torch() -> Iterator[Finding]:
@@ -123,6 +136,10 @@ def _slurm() -> Iterator[Finding]:
     if asked.returncode:
         told = " ".join(asked.stderr.split()) or f"sinfo ended with {asked.returncode}"
         yield Finding("SLURM", told, "ask who runs the cluster whether its controller is up")
+    elif importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        yield Finding(
+            "SLURM", "Snakemake cannot use it", "pip install snakemake-executor-plugin-slurm"
+        )
     for line in sorted(set(asked.stdout.splitlines())):
         partition, state, limit, *generic = line.split()
         yield Finding("SLURM", f"{partition} {state}, at most {limit}, {' '.join(generic)}")
@@ -160,5 +177,7 @@ def _locks(folder: Path) -> Iterator[Finding]:
 
 def _open_files() -> Iterator[Finding]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    remedy = "" if soft >= OPEN_FILES else f"ulimit -n {min(OPEN_FILES, hard)}"
+    remedy = "" if soft >= OPEN_FILES else f"ulimit -n {OPEN_FILES}"
+    if 0 <= hard < OPEN_FILES:
+        remedy = f"have the hard limit of {hard} raised, as /etc/security/limits.conf has it"
     yield Finding("open files", f"at most {soft}", remedy)

@@ -3,30 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from renal.cluster.gpus import refuse_unusable, visible_gpus
 from renal.costs.cards import CARDS, Card, card_of
 from renal.costs.report import asked, report
 from renal.errors import InputError
 from renal.plan import read_plan
-from renal.recipe.strict_yaml import read_mapping
-from renal.sources import ROOT
-
-
-def read_configuration(files: list[Path]) -> dict[str, Any]:
-    """The workflow's config.yaml with others on top, as Snakemake merges them.
-
-    Those are the given ones, or else the working folder's own, as `renal run` has it.
-    """
-    from snakemake.utils import update_config
-
-    own = Path("config.yaml")
-    others = files or ([own] if own.exists() and Path.cwd() != ROOT else [])
-    values: dict[str, Any] = {}
-    for path in (ROOT / "config.yaml", *others):
-        update_config(values, read_mapping(path))
-    return values
+from renal.recipe import read_values
 
 
 def chosen_cards(names: list[str]) -> list[Card]:
@@ -54,6 +37,7 @@ def main() -> int:
     )
     parser.add_argument("targets", nargs="*", help="what to make; by default all")
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for Snakemake")
+    parser.add_argument("--config", nargs="+", default=[], help="as for Snakemake")
     parser.add_argument(
         "--gpu",
         nargs="+",
@@ -62,11 +46,12 @@ def main() -> int:
         help="of which kind; default: this machine's, or all",
     )
     a = parser.parse_args()
-    files = ["--configfile", *map(str, a.configfile)] if a.configfile else []
+    given = ["--configfile", *map(str, a.configfile)] if a.configfile else []
+    given += ["--config", *a.config] if a.config else []
     try:
         cards = chosen_cards(a.gpu)
-        plan = read_plan(read_configuration(a.configfile))
-        print(report(*asked([*a.targets, *files]), plan, cards))
+        plan = read_plan(read_values(a.configfile, a.config))
+        print(report(*asked([*a.targets, *given]), plan, cards))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

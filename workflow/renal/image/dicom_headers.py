@@ -117,7 +117,9 @@ def pydicom() -> ModuleType:
     try:
         import pydicom
     except ImportError:
-        raise InputError("DICOM needs more libraries: pip install 'renal[dicom]'") from None
+        raise InputError(
+            "DICOM needs more libraries: pip install '.[dicom]' in the project's folder"
+        ) from None
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
     for name in ("pydicom", "highdicom", "dicomweb_client"):

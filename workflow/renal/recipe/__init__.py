@@ -18,7 +18,7 @@ from renal.recipe.parts import (
     stage_of,
     true_region_crop,
 )
-from renal.recipe.reading import METHODS, load_method, load_methods, merged
+from renal.recipe.reading import METHODS, load_method, load_methods, merged, read_values
 from renal.recipe.rows import averaging, models_of, voting
 from renal.recipe.schemes import label_options
 
@@ -41,6 +41,7 @@ __all__ = [
     "models_of",
     "owners_of",
     "prediction",
+    "read_values",
     "region_crop",
     "row",
     "stage_of",

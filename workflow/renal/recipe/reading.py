@@ -1,5 +1,6 @@
 """From YAML files to methods."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,37 @@ from renal.recipe.validated import validated
 from renal.sources import ROOT
 
 METHODS = ROOT / "workflow/methods"
+
+
+def read_values(files: Sequence[Path] = (), entries: Sequence[str] = ()) -> dict[str, Any]:
+    """The workflow's config.yaml with others on top, as Snakemake merges them.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        As of ``--configfile``; without any, the working folder's own, as `renal run` has it.
+    entries : sequence of str
+        As of ``--config``: ``methods=[resvnet]``.
+
+    Raises
+    ------
+    InputError
+        If a file or entry cannot be read.
+    """
+    from snakemake.cli import parse_config
+    from snakemake.exceptions import WorkflowError
+    from snakemake.utils import update_config
+
+    own = Path("config.yaml")
+    others = files or ([own] if own.exists() and Path.cwd() != ROOT else [])
+    values: dict[str, Any] = {}
+    for path in (ROOT / "config.yaml", *others):
+        update_config(values, read_mapping(path))
+    try:
+        update_config(values, parse_config(entries))
+    except (ValueError, WorkflowError) as error:
+        raise InputError(f"--config: {error}") from error
+    return values
 
 
 def load_methods(configuration: Configuration) -> dict[str, Method]:

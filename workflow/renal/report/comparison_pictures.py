@@ -79,7 +79,7 @@ def _panels(
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     panels = axes.ravel().tolist()
     for panel, title in zip(panels, titles.values(), strict=False):
-        panel.set_title(title)
+        panel.set_title(title, fontsize="medium")
     for panel in panels[len(titles) :]:
         panel.axis("off")
     return figure, zip(titles, panels, strict=False)
@@ -88,6 +88,11 @@ def _panels(
 def _most(best_first: dict[str, list[str]], titles: dict[str, str]) -> int:
     """The largest number of rows in a panel."""
     return max(len(best_first[metric]) for metric in titles)
+
+
+def _longest(best_first: dict[str, list[str]], titles: dict[str, str]) -> float:
+    """Inches that the longest name of a row takes."""
+    return 0.09 * max(len(name) for metric in titles for name in best_first[metric])
 
 
 def _values(
@@ -115,8 +120,8 @@ def _values(
 
 def _tests(pairs: pd.DataFrame, best_first: dict[str, list[str]], titles: dict[str, str]) -> Figure:
     """Which row is better than which, after Holm."""
-    most = _most(best_first, titles)
-    figure, panels = _panels(titles, 1.6 + 0.3 * most, 1.4 + 0.3 * most)
+    side = 0.6 + 0.36 * _most(best_first, titles) + _longest(best_first, titles)
+    figure, panels = _panels(titles, max(side, 3.2), side)  # wide enough for titles
     for metric, panel in panels:
         names = best_first[metric]
         matrix = np.full((len(names), len(names)), np.nan)
@@ -180,8 +185,8 @@ def _blobs(
     As challengeR draws how stable a ranking is (Wiesenfarth et al. 2021): a column of
     blobs for each row, whose areas are the shares, with the median and the 95 % interval.
     """
-    side = 1.6 + 0.35 * _most(best_first, titles)
-    figure, panels = _panels(titles, side, side + 0.8)
+    side = 0.8 + 0.4 * _most(best_first, titles)
+    figure, panels = _panels(titles, max(side, 3.2), side + _longest(best_first, titles))
     for metric, panel in panels:
         names = best_first[metric]
         part = sampled[(sampled["metric"] == metric) & (sampled["scheme"] == "mean")]

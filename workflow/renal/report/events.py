@@ -59,7 +59,7 @@ def write_events(histories: Mapping[str, History], output: Path) -> None:
     except ImportError as error:
         raise InputError(
             "tensorboard: not installed, and needed to write event files: "
-            "pip install 'renal[tensorboard]'"
+            "pip install '.[tensorboard]' in the project's folder"
         ) from error
     for name, history in histories.items():
         folder = output / name
