@@ -21,10 +21,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ..preloaded import preloaded_python
 from ..workflow.conftest import Project
 from .conftest import MODELS, Cluster, small_project, wait_until, write_profile
 
-COMMAND = [sys.executable, "-m", "snakemake", "--cores", "8", "--profile", "slurm"]
+COMMAND = ["-m", "snakemake", "--cores", "8", "--profile", "slurm"]
 
 
 def checksums(project: Project, names: list[str]) -> dict[str, str]:
@@ -140,10 +141,11 @@ class Runs:
     cluster: Cluster
     processes: list[subprocess.Popen] = field(default_factory=list)
 
-    def start(self, *arguments: str) -> subprocess.Popen:
+    def start(self, *arguments: str, python: str = sys.executable) -> subprocess.Popen:
+        """Its jobs, too, are run by this Python."""
         with (self.project.folder / "output.txt").open("a") as output:
             run = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [python, *COMMAND, *arguments],
                 cwd=self.project.folder,
                 env=self.cluster.environment,
                 stdout=output,
@@ -257,15 +259,16 @@ class Faults:
 
 def kill_main(runs: Runs, run: subprocess.Popen) -> subprocess.Popen:
     """Kill -9 of snakemake itself; then what its messages say, until it goes on."""
+    preloaded = preloaded_python()
     cluster = runs.cluster
     folder = runs.project.folder
     wait_until(lambda: any(t.has_stored_a_state() for t in trainings_in(folder)), "a training")
     runs.kill(run)
-    assert runs.start(*MODELS).wait(300) == 1
+    assert runs.start(*MODELS, python=preloaded).wait(300) == 1
     assert "LockException" in runs.says() and "--unlock" in runs.says()
-    assert runs.start("--unlock").wait(300) == 0
+    assert runs.start("--unlock", python=preloaded).wait(300) == 0
     before = set(cluster.jobs())
-    assert runs.start(*MODELS).wait(300) == 1
+    assert runs.start(*MODELS, python=preloaded).wait(300) == 1
     (cancel,) = re.findall(r"`(scancel [\d ]+)`", runs.says())
     # Some may have ended meanwhile.
     assert set(cluster.jobs()) <= set(cancel.split()[1:]) <= before
@@ -283,7 +286,9 @@ def test_every_fault_ends_with_the_same_models(undisturbed, runs, watch):
     }
     gpu_job = {"slurm_partition": "gpu", "gpu_model": "fake", "nodes": 1}
     write_profile(project, **{"set-resources": {"train": {**gpu_job, **limits}}})
-    assert runs.start(*MODELS, "--omit-from", "train").wait(1800) == 0, runs.says()[-3000:]
+    # No fault comes to these, so that it matters little how their programs start.
+    prepare = runs.start(*MODELS, "--omit-from", "train", python=preloaded_python())
+    assert prepare.wait(1800) == 0, runs.says()[-3000:]
     prepared = cluster.jobs("all")
     run = kill_main(runs, runs.start(*MODELS))
     faults = Faults(project, cluster)

@@ -145,9 +145,16 @@ def arguments(step, files, output, **instead):
     return call
 
 
+@pytest.fixture(scope="module")
+def parser():
+    """Built once for all calls: that takes longer than most of them."""
+    return command_line.parser()
+
+
 @pytest.fixture
-def told(monkeypatch, capsys):
+def told(parser, monkeypatch, capsys):
     """Run a step; what it says, once it has ended as a step with bad arguments should."""
+    monkeypatch.setattr(command_line, "parser", lambda: parser)
     log = logging.getLogger("renal")
     monkeypatch.setattr(log, "level", log.level)
     monkeypatch.setattr(command_line, "end_orderly", lambda: None)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import ndimage
 
 from renal import recipe
 from renal.evaluate.merge import merge
@@ -42,6 +43,17 @@ def assert_learned(project: Project, *, kidney: float, tumour: float) -> None:
     assert native["tumour_dice"] >= tumour
     ceiling = table[table["grid"] == "ceiling"].set_index("metric")["mean"]
     assert ceiling["kidney_dice"] > native["kidney_dice"]
+
+
+def test_the_first_twenty_cases_hold_each_rare_kind(demo_data):
+    labels = [_labels(path) for path in sorted(demo_data.glob("case_*/segmentation.nii.gz"))[:20]]
+    assert len(labels) == 20
+    assert {0, 1, 2} <= {_parts(label == 2) for label in labels}
+    assert {1, 2} <= {_parts(label > 0) for label in labels}
+
+
+def _parts(mask):
+    return ndimage.label(mask, np.ones((3, 3, 3)))[1]
 
 
 def test_it_learns(finished):

@@ -289,7 +289,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(small, ended):
             time.sleep(0.05)
         _kill_session(run)
         assert list(results(ended).glob(f"resvnet/{moment}"))
-        subprocess.run([*command, "--unlock"], cwd=ended.folder, check=True, capture_output=True)
+        assert ended.snakemake("--unlock").returncode == 0
     last = ended.snakemake()
     assert last.returncode == 0, last.stderr[-2000:]
     logs = [path.read_text() for path in results(ended).glob("logs/train/*.log")]

@@ -127,7 +127,7 @@ def test_demo_keeps_to_patches():
 # -- a run ---------------------------------------------------------------------------------------
 
 RUN_ROWS = ["tunet", *ENSEMBLES]
-LABELLED, UNLABELLED = 8, 2
+LABELLED, UNLABELLED = 6, 1
 # The demo's patches overlap as much on a grid of its own; enough epochs to find something.
 GRID = (16, 32, 32)
 SMALL = {

@@ -50,7 +50,24 @@ ROWS = [
 
 
 # Untrained networks find something nearly everywhere: fewer windows on coarser grids.
-COARSER = {"mrbnet": {"stages": {"segment": {"geometry": {"spacing": [8, 8, 8]}}}}}
+SLICES = {"geometry": {"size": [None, 32, 32]}}
+PATCHES = {
+    "geometry": {"size": [16, 32, 32]},
+    "training": {"sampler": {"size": [16, 24, 24], "stride": [16, 8, 8]}},
+    "inference": {"size": [16, 24, 24], "overlap": [0, 16, 16]},
+}
+COARSER = {
+    "demo": {"resvnet": {"whole": {"geometry": {"size": [16, 32, 32]}}}},
+    "demos/tunet": {
+        method: {"segment": PATCHES}
+        for method in ("tunet", "tunet_median", "tunet_seb", "tunet_seb_median")
+    },
+    "demos/localized": {"mrbnet": {"segment": {"geometry": {"spacing": [8, 8, 8]}}}},
+    "demos/msvnet": {
+        "msvnet": {"kidney": SLICES, "tumour": SLICES},
+        "msvnet_hdc": {"tumour": SLICES},
+    },
+}
 
 
 class Steps:
@@ -100,7 +117,8 @@ def test_a_packed_row_gives_the_bytes_of_the_steps(demo, row, checked, tmp_path)
     values |= {"results": str(tmp_path / "results"), "folds": {"count": 2, "seed": 0}}
     values["data"] = {"root": "data", "maximum_voxels": 10**8}
     values["compute"] |= {"seed": 0}
-    values = merged(values, {"overrides": {row: COARSER.get(row, {})}})
+    coarser = {method: {"stages": stages} for method, stages in COARSER[demo].items()}
+    values = merged(values, {"overrides": coarser})
     configuration = check_configuration(values)
     write_results(configuration, checked)
     export(row, configuration, tmp_path / "row.renal")
