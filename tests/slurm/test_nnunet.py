@@ -24,7 +24,7 @@ def test_a_training_goes_on_after_a_kill_and_a_time_limit(cluster, tmp_path):
     write_phantom(tmp_path / "results/demo/data", labelled=4, unlabelled=0, size=64)
     project.edit_code("SECONDS_BEFORE_THE_LIMIT = 120.0\n", "SECONDS_BEFORE_THE_LIMIT = 30.0\n")
     # Without a GPU, and with no more than a minute and a half in a job.
-    resources = {"nodes": 1, "gpu": 0, "slurm_partition": "cpu", "runtime": 2}
+    resources = {"nodes": 1, "gpu": 0, "slurm_partition": "cpu", "runtime": 2, "mem_mb": 4000}
     write_profile(project, **{"set-resources": {"train_nnunet": resources}})
     run = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "8", "--profile", "slurm", MODEL],
