@@ -88,6 +88,8 @@ def test_results_within_any_data_are_refused(key):
         ("compute.train_threads", 0, "compute.train_threads: "),
         ("compute.seed", 2**40, "compute.seed: "),
         ("compute.seed", -1, "compute.seed: "),
+        ("folds.seed", 2**32, "folds.seed: "),
+        ("folds.seed", -1, "folds.seed: "),
         ("overrides", {"other": 3}, "overrides.other: "),
         ("compute.train_threads", True, "compute.train_threads: a number is expected (is True)"),
         ("methods", ["resvnet", "tunet", "resvnet"], "methods: resvnet is named twice"),
@@ -101,6 +103,19 @@ def test_faults_of_the_configuration_are_told_with_their_key(key, value, expecte
     with pytest.raises(InputError) as error:
         recipe.check_configuration(with_value(configuration_values(), key, value))
     assert_one_line(error, "config.yaml: ", expected)
+
+
+def test_numbers_that_python_cannot_write_are_told():
+    huge = yaml.safe_load("1" + ":59" * 6000)  # by 60, as YAML 1.1 has it
+    for key, value, told in (
+        ("folds.seed", huge, "folds.seed"),
+        ("batch_size", -huge, "batch_size"),
+        ("data.test", ["a", huge], "data.test.1"),
+        ("data.labels", {huge: "kidney"}, "data.labels"),
+    ):
+        with pytest.raises(InputError) as error:
+            recipe.check_configuration(with_value(configuration_values(), key, value))
+        assert_one_line(error, f"config.yaml: {told}: a number of 64 bits at most is expected")
 
 
 def test_several_faults_are_told_at_once():

@@ -19,6 +19,8 @@ from renal.sources import MODULES, PACKAGE
 # some words for a missing value.
 TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", "nan", "null"}
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
+
 
 class Data(Strict):
     """Where the cases lie, which are left out, tested on or of one patient; what labels mean."""
@@ -48,7 +50,7 @@ class Folds(Strict):
     """How many folds there are, and the seed that deals the cases to them."""
 
     count: Annotated[int, Field(ge=2)]
-    seed: int
+    seed: Seed
 
 
 class Compute(Strict):
@@ -58,7 +60,7 @@ class Compute(Strict):
     train_threads: PositiveInt
     predict_threads: PositiveInt
     bfloat16_on_cpu: bool
-    seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
+    seed: Seed
 
 
 class NnUNetEnvironment(Strict):
