@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 NNUNET := .venv-nnunet
 DOCS := .venv-docs
+DIST := .venv-dist
 BIN := $(VENV)/bin
 CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
@@ -12,7 +13,7 @@ WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 setup: $(VENV)/ready
 
 $(VENV)/ready: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -74,10 +75,16 @@ pictures: $(VENV)/ready
 	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' | tred | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
 	$(BIN)/python benchmarks/structure.py --dot | dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png
 
-# Wheel and source distribution.
-dist: $(VENV)/ready
+# Wheel and source distribution, checked by a twine that knows their metadata: the lock's packaging does not yet.
+dist: $(VENV)/ready $(DIST)/ready
 	rm -rf dist
 	$(BIN)/hatchling build
+	$(DIST)/bin/twine check --strict dist/*
+
+$(DIST)/ready: Makefile
+	$(PYTHON) -m venv $(DIST)
+	$(DIST)/bin/python -m pip install --quiet --disable-pip-version-check twine==7.0.0
+	touch $@
 
 clean:
-	rm -rf $(VENV) $(NNUNET) $(DOCS) docs/site docs/reference dist results/demo
+	rm -rf $(VENV) $(NNUNET) $(DOCS) $(DIST) docs/site docs/reference dist results/demo

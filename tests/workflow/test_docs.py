@@ -63,6 +63,17 @@ def test_pages_name_pages_that_are_there(text):
     for page in [path] if path.is_file() else sorted(DOCS.glob("*.md")):
         named = set(re.findall(r"`docs/([a-z0-9-]+\.md)`", page.read_text()))
         assert {name for name in named if not (DOCS / name).exists()} == set(), page.name
+        linked = set(re.findall(r"\]\(([^):#]+)\)", page.read_text()))
+        assert {name for name in linked if not (page.parent / name).exists()} == set(), page.name
+
+
+def test_the_readme_is_one_page_whose_pages_are_links():
+    text = (REPOSITORY / "README.md").read_text()
+    assert len(text.splitlines()) < 150
+    assert not re.search(r"`[\w/-]+\.md`", text)
+    linked = {name.removeprefix("docs/") for name in re.findall(r"\]\(([^):#]+)\)", text)}
+    assert linked >= {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    assert linked >= {"CITATION.cff", "CONTRIBUTING.md", "SECURITY.md"}
 
 
 def test_the_site_lists_every_page():

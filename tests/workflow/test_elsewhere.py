@@ -16,19 +16,7 @@ from ..preloaded import preloaded_python
 from .conftest import REPOSITORY, Planned, Project
 from .test_plan import FULL_PLAN
 
-MODULE = """
-configfile: "run.yaml"
-
-module renal:
-    snakefile: "{home}/workflow/Snakefile"
-    config: config
-
-use rule * from renal{names}
-
-rule everything:
-    default_target: True
-    input: rules.{prefix}all.input
-"""
+INSTALLING = (REPOSITORY / "docs/installing.md").read_text()
 LOOKING = ("--lint", "--rulegraph", "--dag", "--filegraph", "--d3dag")
 
 
@@ -45,9 +33,11 @@ def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedP
 
 
 def module_project(folder: Path, data: Path, prefix: str = "") -> Project:
-    """A workflow of somebody else's that uses ours as a module."""
+    """A workflow of somebody else's that uses ours as a module, as the documentation writes it."""
+    (text,) = re.findall(r"^```\n(configfile:.*?)^```$", INSTALLING, re.M | re.S)
+    text = text.replace("../renal", str(REPOSITORY)).replace("config.yaml", "run.yaml")
     names = f" as {prefix}*" if prefix else ""
-    text = MODULE.format(home=REPOSITORY, names=names, prefix=prefix)
+    text = text.replace(" as renal_*", names).replace("renal_all", f"{prefix}all")
     (folder / "Snakefile").write_text(text)
     configuration = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     configuration["data"]["root"] = str(data)
@@ -57,25 +47,22 @@ def module_project(folder: Path, data: Path, prefix: str = "") -> Project:
 
 
 def deployed_project(folder: Path, data: Path) -> Project:
-    """The workflow as snakedeploy puts it into a folder named elsewhere."""
-    clone, deployed = folder / "clone", folder / "elsewhere"
-    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
-    subprocess.run(["git", "-C", clone, "tag", "v0"], check=True)
-    program = Path(sys.executable).with_name("snakedeploy")
-    if not program.exists():
+    """The workflow as the documentation's commands deploy it."""
+    programs = Path(sys.executable).parent
+    if not (programs / "snakedeploy").exists():
         pytest.skip("snakedeploy is not installed: it is not yet for Python 3.13")
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder / "renal"], check=True)
+    commands = re.findall(r"^(?:snakedeploy|sed) .+$", INSTALLING, re.M)
     done = subprocess.run(
-        [program, "deploy-workflow", clone, deployed, "--tag", "v0"],
+        ["bash", "-c", " && ".join(commands)],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # Of a local source snakedeploy names the file as it lies there; from GitHub it names the place.
-    snakefile = deployed / "workflow/Snakefile"
-    text = snakefile.read_text()
-    assert text.count('"workflow/Snakefile"') == 1
-    snakefile.write_text(text.replace("workflow/Snakefile", f"{clone}/workflow/Snakefile"))
+    deployed = folder / "kidneys"
     changes = {"data": {"root": str(data)}, "batch_size": 2}
     (deployed / "run.yaml").write_text(yaml.safe_dump(changes))
     return Project(deployed)
@@ -105,9 +92,8 @@ def test_a_module_plans_what_is_planned_at_home(sketch, tmp_path, prefix):
 @pytest.mark.parametrize("prefix", ["renal_", None], ids=["as a module", "deployed"])
 def test_the_folds_are_stored(small_data, tmp_path, prefix):
     data = shutil.copytree(small_data, tmp_path / "data")
-    folder = tmp_path / "elsewhere"
     if prefix:
-        folder.mkdir()
+        (folder := tmp_path / "elsewhere").mkdir()
         project = module_project(folder, data, prefix)
     else:
         project = deployed_project(tmp_path, data)
@@ -115,12 +101,12 @@ def test_the_folds_are_stored(small_data, tmp_path, prefix):
     check_cases = f"{prefix or ''}check_cases"
     run = project.snakemake("--until", check_cases)
     assert run.returncode == 0, run.stderr[-2000:]
-    before = stored_folds(folder)
+    before = stored_folds(project.folder)
     assert sorted(before) == [f"case_{number:05d}" for number in range(5)]
     # Dealt anew, six cases would change places: the first by name comes to come first.
     shutil.copytree(data / "case_00000", data / "case_0")
     assert project.snakemake("--until", check_cases).returncode == 0
-    after = stored_folds(folder)
+    after = stored_folds(project.folder)
     assert {name: after[name] for name in before} == before
     assert after["case_0"] in ("0", "1")
 

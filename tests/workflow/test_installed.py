@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -65,3 +66,36 @@ def test_environments_without_the_package_are_refused(installed, tmp_path):
     refused = renal(installed, tmp_path, "run", "--cores", "2", "--dry-run", "--sdm", "conda")
     assert refused.returncode != 0
     assert "use a clone" in refused.stdout + refused.stderr
+
+
+# -- how it is released ---------------------------------------------------------------------------
+
+
+def checked_tag(tag, folder):
+    """What the release does before it builds anything, in the project's folder."""
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/release.yml").read_text())
+    before = next(step for step in workflow["jobs"]["wheels"]["steps"] if "name" in step)
+    return subprocess.run(
+        ["bash", "-e", "-c", before["run"]],
+        cwd=REPOSITORY,
+        env=os.environ | {"GITHUB_REF_NAME": tag, "RUNNER_TEMP": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_notes_of_a_release_are_its_own_section(tmp_path):
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    done = checked_tag(f"v{version}", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sections = (REPOSITORY / "CHANGELOG.md").read_text().split("\n## ")
+    (own,) = (section for section in sections if section.startswith(f"{version}\n"))
+    assert (tmp_path / "notes.md").read_text().strip() == own.partition("\n")[2].strip()
+
+
+def test_a_tag_of_another_version_releases_nothing(tmp_path):
+    done = checked_tag("v99.0.0", tmp_path)
+    assert done.returncode == 1
+    assert "the tag is v99.0.0, and pyproject.toml has" in done.stdout
+    assert not (tmp_path / "notes.md").exists()

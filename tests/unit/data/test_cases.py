@@ -34,7 +34,6 @@ def test_cases_are_found_with_whether_they_are_labelled(tmp_path):
     make_case(tmp_path, "case_00001")
     make_case(tmp_path, "case_b7")
     (tmp_path / "case_00003").mkdir()  # validation tells that it has no image
-    (tmp_path / "case_00004").touch()
     (tmp_path / "kits.json").touch()
     found = find_cases(tmp_path)
     assert {case.name: case.labelled for case in found} == {
@@ -259,6 +258,33 @@ def test_labels_of_kits21_are_found_and_two_labels_are_told(tmp_path):
     assert case.label.name == "aggregated_MAJ_seg.nii.gz"
     touch(tmp_path, f"case_00000/{LABEL}")
     with pytest.raises(InputError, match="take one away"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "segmentation.mha",
+        "Segmentation.nii.gz",
+        "segmentation (1).nii.gz",
+        "segmentation.nii.gz.part",
+        "label.nii.gz",
+        "aggregated_OR_seg.nii.gz",
+    ],
+)
+def test_what_may_be_a_label_by_another_name_is_refused(tmp_path, name):
+    touch(tmp_path, "case_00000/imaging.nii.gz", f"case_00000/{name}", "case_00001/imaging.nii.gz")
+    with pytest.raises(InputError, match="no label by its name") as told:
+        find_cases(tmp_path)
+    assert repr(name) in str(told.value) and "\n" not in str(told.value)
+    touch(tmp_path, "case_00000/segmentation.nii.gz")
+    assert [case.labelled for case in find_cases(tmp_path)] == [True, False]
+
+
+def test_a_file_that_is_named_as_a_case_is_refused(tmp_path):
+    """A link of a git repository, checked out where there are no links."""
+    touch(tmp_path, "case_00000/imaging.nii.gz", "case_00001")
+    with pytest.raises(InputError, match="'case_00001': no case"):
         find_cases(tmp_path)
 
 

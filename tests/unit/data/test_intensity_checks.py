@@ -71,6 +71,16 @@ def test_a_scale_in_doubt_is_a_remark(phantom):
     assert remark == "air is at -823, not at -1000"
 
 
+@pytest.mark.parametrize("ends", [(-200, 300), (-250, 250), (-300, 400)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_window_is_a_remark(phantom, ends, padded):
+    """Also where what lies round the field of view was spared."""
+    volume, spacing = phantom
+    cut = volume.clip(*ends)
+    remarks = remarks_on(np.where(volume == -1024, -1024, cut) if padded else cut, spacing)
+    assert any(f"are {ends[0]} HU, as if cut to a window" in remark for remark in remarks)
+
+
 def test_padding_is_told_with_its_number(phantom):
     (remark,) = remarks_on(*phantom, Padding(voxels=321, least=-3024, scattered=0))
     assert remark.startswith("321 voxels of padding") and "-3024" in remark and "-1024" in remark
@@ -94,7 +104,8 @@ def test_a_body_is_measured_alike_on_fine_and_on_coarse_pixels():
     """Three pixels for one, of which every third is looked at."""
     z, y, x = np.ogrid[:60, :80, :80]
     body = ((y - 40) / 20) ** 2 + ((x - 40) / 35) ** 2 < 1
-    volume = np.where(body & (z >= 0), 20, -1000).astype(np.int16)
+    noise = np.random.default_rng(0).normal(0, 20, (60, 80, 80))
+    volume = (np.where(body & (z >= 0), 20, -1000) + noise).round().astype(np.int16)
     spacing = (3.0, 2.0, 2.0)
     (coarse,) = remarks_on(volume, spacing)
     assert coarse == "the body measures 78 x 138 mm: is the spacing right?"

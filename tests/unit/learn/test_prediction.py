@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from renal.errors import InputError
-from renal.files import write_array
+from renal.files import write_array, write_json
 from renal.handover.predictions import read_probabilities
 from renal.handover.prepared import PreparedCase, read_index, write_index
 from renal.learn import prediction
@@ -135,6 +135,20 @@ def test_all_cases_of_all_folders_are_predicted_and_listed(tmp_path, caplog):
     }
     assert probabilities_of(tmp_path / "out", "case_00001") == []
     assert "case_00002: predicted, 3 of 3" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["cases", "validation_cases"])
+def test_a_model_that_has_learned_from_a_case_does_not_predict_it(tmp_path, part):
+    """As where one fold's folder was copied over another's, with all that belongs to it."""
+    folder = write_prepared(tmp_path / "one", {"case_00000": 1})
+    write_model(tmp_path / "model.safetensors", 1)
+    told = {"cases": ["case_00001"], "validation_cases": ["case_00002"]}
+    write_json(tmp_path / "run.json", told)
+    predict([folder], [tmp_path / "model.safetensors"], tmp_path / "out")
+    write_json(tmp_path / "run.json", told | {part: ["case_00000"]})
+    with pytest.raises(InputError, match="has learned from case_00000") as error:
+        predict([folder], [tmp_path / "model.safetensors"], tmp_path / "again")
+    assert "\n" not in str(error.value) and not (tmp_path / "again").exists()
 
 
 def test_prediction_repeats_to_the_byte(tmp_path):

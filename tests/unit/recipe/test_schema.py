@@ -26,7 +26,6 @@ def test_what_is_printed_is_what_is_stored(monkeypatch, capsys):
 
 def test_the_configuration_that_comes_with_the_workflow_keeps_to_it():
     given = yaml.safe_load((ROOT / "config.yaml").read_text())
-    given["overrides"] = given.get("overrides") or {}
     jsonschema.validate(given, schema_of("config"))
     given["folds"]["count"] = 1
     with pytest.raises(jsonschema.ValidationError, match="less than the minimum"):

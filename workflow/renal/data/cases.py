@@ -143,14 +143,21 @@ def _layout_of(root: Path, entries: list[Path]) -> Layout:
 def _refuse_others(folder: Path, others: list[Path]) -> None:
     """Raise an InputError for what may hold cases, beside those of a folder: nothing is left out.
 
-    That is a folder, a link to what is not there, or an image of any format.
+    That is a folder, a link to what is not there, an image of any format, or what is named as a
+    case.
     """
-    if found := [p.name for p in others if p.is_dir() or not p.exists() or _is_image(p)]:
+    if found := [path.name for path in others if _may_hold_a_case(path)]:
         raise InputError(
             f"{folder}: {', '.join(map(repr, found))}: no case, beside those that are: give it "
             "their form and names, take it away or, where it lies in data.root itself, name it "
             "under data.exclude in config.yaml"
         )
+
+
+def _may_hold_a_case(path: Path) -> bool:
+    """Links to folders are files where a checkout knew no links."""
+    named = bool(CASE_NAME.fullmatch(path.name))
+    return named or path.is_dir() or not path.exists() or _is_image(path)
 
 
 def _is_image(path: Path) -> bool:
@@ -307,9 +314,22 @@ def _label_in(folder: Path) -> Path | None:
     found = [path for path in (label, folder / MAJORITY) if _is_there(path)]
     if len(found) > 1:
         raise InputError(f"{folder}: {LABEL} and {MAJORITY}: take one away")
-    if not found:
-        _refuse_uncompressed(label.with_suffix(""))
-    return found[0] if found else None
+    if found:
+        return found[0]
+    _refuse_uncompressed(label.with_suffix(""))
+    inside = _visible(folder) if folder.is_dir() else []
+    if others := [path.name for path in inside if _may_be_a_label(path)]:
+        raise InputError(
+            f"{folder}: {', '.join(map(repr, others))}: no label by its name, and there is no "
+            f"{LABEL}: convert or rename it, or take it away to have the case segmented only"
+        )
+    return None
+
+
+def _may_be_a_label(path: Path) -> bool:
+    """An image of any format but the CT's own files, or what is left of a label."""
+    name = path.name.lower()
+    return name.startswith("segmentation.") or (_is_image(path) and not name.startswith("imaging."))
 
 
 def _refuse_uncompressed(*paths: Path) -> None:

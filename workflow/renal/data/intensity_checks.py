@@ -31,6 +31,8 @@ DENSE_LIMIT, DENSE_REMARK = 0.25, 0.15  # of the tissue
 MEDIAN_LIMIT, MEDIAN_REMARK = 200, 130  # of the tissue, on both sides of 0
 # Soft metal is at 8,000; 12 bits end at 3071.
 METAL_HU = 20000
+# Values that a window has cut pile up at its ends, which lie within these.
+WINDOW_HU, CUT_LOW, CUT_HIGH = (-700, 1000), 0.05, 0.01  # shares of all voxels
 NORMALIZED = 20  # standard deviations, which no voxel is beyond
 SAMPLED = 128  # voxels along an axis, at least
 
@@ -128,6 +130,15 @@ def _scale(path: Path, volume: np.ndarray) -> list[str]:
         abs(median) > MEDIAN_LIMIT,
         abs(median) > MEDIAN_REMARK,
     )
+    present = np.flatnonzero(counts)
+    ends = ((present[values[present] > WINDOW_HU[0]][0], CUT_LOW), (present[-1], CUT_HIGH))
+    for end, limit in ends:
+        share = counts[end] / sample.size
+        judge(
+            f"{100 * share:.0f} % of the voxels are {values[end]} HU, as if cut to a window",
+            False,
+            share > limit and values[end] < WINDOW_HU[1],
+        )
     gas = counts[(values > AIR_HU) & (values < GAS_HU)]
     if gas.sum() > GAS_SHARE * sample.size:
         air = AIR_HU + 1 + 10 * int(_by_tens(gas).argmax())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from renal.errors import InputError
+from renal.files import read_json
 from renal.handover.predictions import write_probabilities
 from renal.handover.prepared import read_images, read_index, write_index
 from renal.labels import KITS19, Labels
@@ -56,7 +57,8 @@ def predict(
     Raises
     ------
     InputError
-        If a model or a prepared case cannot be used, or memory does not suffice for one.
+        If a model or a prepared case cannot be used, or memory does not suffice for one, or a
+        model has learned from a case.
     """
     import torch
 
@@ -64,6 +66,7 @@ def predict(
     networks = [_load(path, settings) for path in models]
     predictor = mean_of(networks, settings, labels, bfloat16_on_cpu=bfloat16_on_cpu)
     indices = [(folder, read_index(folder)) for folder in folders]
+    _refuse_learned(models, {case.name for _, index in indices for case in index.values()})
     total, done = sum(len(index) for _, index in indices), 0
     for folder, index in indices:
         for case in index.values():
@@ -78,6 +81,21 @@ def predict(
             done += 1
             log.info("%s: predicted, %d of %d", case.name, done, total)
     write_index(output, [case for _, index in indices for case in index.values()])
+
+
+def _refuse_learned(models: list[Path], cases: set[str]) -> None:
+    """Raise an InputError if a model's run.json lists one of the cases.
+
+    Seals tell what was changed, but not a whole folder that was copied over another's.
+    """
+    for path in models:
+        run = path.with_name("run.json")
+        told = read_json(run) if run.exists() else {}
+        if learned := cases & {*told.get("cases", ()), *told.get("validation_cases", ())}:
+            raise InputError(
+                f"{path}: has learned from {min(learned)}, which it is to be tested on: delete "
+                f"{path.parent}, where another model was put, and run the workflow again"
+            )
 
 
 def mean_of(

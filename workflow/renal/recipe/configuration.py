@@ -74,6 +74,9 @@ class NnUNetEnvironment(Strict):
     python: UsablePath = Path(".venv-nnunet/bin/python")
 
 
+Overrides = dict[Name, dict[str, Any]]
+
+
 def _or_nothing(overrides: Any) -> Any:
     """What stands under `overrides:`, which may be nothing."""
     return {} if overrides is None else overrides
@@ -89,9 +92,9 @@ class Configuration(Strict):
     batch_size: PositiveInt
     compute: Compute
     nnunet: NnUNetEnvironment = NnUNetEnvironment()
-    overrides: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_nothing)] = Field(
-        default_factory=dict
-    )
+    overrides: Annotated[
+        Overrides, BeforeValidator(_or_nothing, json_schema_input_type=Overrides | None)
+    ] = Field(default_factory=dict)
 
 
 def check_configuration(values: dict[str, Any]) -> Configuration:
