@@ -243,8 +243,8 @@ def run(a: steps.Arguments) -> steps.Work:
     configurations, profiles = machines.files_of_arguments(command[3:], sources.ROOT)
     for file in [*configurations, *profiles]:
         read_mapping(file)
-    # No module of the working folder is taken for a library's, here and on nodes of a cluster.
-    return lambda: os.execve(command[0], command, os.environ | {"PYTHONSAFEPATH": "1"})
+    # Nodes of a cluster have the same environment.
+    return lambda: os.execve(command[0], command, machines.safe_environment())
 
 
 class _Version(argparse.Action):

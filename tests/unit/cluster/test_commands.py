@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,19 @@ def test_a_profile_of_the_folder_goes_before_one_of_the_workflow(elsewhere):
     assert snakemake_command(["--profile", "slurm"])[-1] == str(ROOT / "slurm")
     (elsewhere / "slurm").mkdir()
     assert snakemake_command(["--profile", "slurm"])[-1] == "slurm"
+
+
+def test_no_module_of_the_working_folder_is_imported_by_costs(elsewhere):
+    (elsewhere / "random.py").write_text("raise SystemExit('the wrong module')\n")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    told = subprocess.run(
+        [sys.executable, "-P", "-m", "renal", "costs", "--help"],
+        env=environment | {"PYTHONPATH": str(ROOT / "workflow")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0 and "What a run will cost" in told.stdout, told.stderr
 
 
 def test_the_command_becomes_snakemake(monkeypatch):

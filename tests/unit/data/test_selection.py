@@ -62,6 +62,12 @@ def test_a_test_that_is_not_there_is_told(root, wanted):
         select_cases(root, test=(1, wanted))
 
 
+def test_a_number_of_too_many_digits_is_no_case(root):
+    for wanted in ("0-1" + "0" * 5000, "1" * 5000):
+        with pytest.raises(InputError, match=r"data\.test: .{80} is no case's"):
+            select_cases(root, test=(wanted,))
+
+
 def test_a_test_without_a_label_is_told(root):
     with pytest.raises(InputError, match="case_00010 without a label"):
         select_cases(root, test=("8-10",))

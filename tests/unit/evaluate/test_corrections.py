@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from renal.errors import InputError
 from renal.evaluate.collect import collect_segmentations
-from renal.evaluate.corrections import set_aside
+from renal.evaluate.corrections import COLLECTED, set_aside
 from renal.handover.checked import CheckedCase
 from renal.handover.seals import SEAL, check_seal, write_seal
 
@@ -95,3 +96,15 @@ def test_without_a_note_all_is_kept_that_was_not_predicted(predicted):
     (output / "case_1.nii.gz").write_text("of an earlier version")
     collect(predicted)
     assert texts(output.with_name("corrected")) == {"case_1.nii.gz": "of an earlier version"}
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"case_0"', "{"])
+def test_a_note_that_is_none_is_told_and_nothing_is_lost(predicted, text):
+    output = collect(predicted)
+    (output / "case_1.nii.gz").write_text("corrected")
+    (output / COLLECTED).write_text(text)
+    with pytest.raises(InputError, match=r"collected\.json: .*: delete it and run the workflow"):
+        collect(predicted)
+    (output / COLLECTED).unlink()
+    collect(predicted)
+    assert texts(output.with_name("corrected")) == {"case_1.nii.gz": "corrected"}

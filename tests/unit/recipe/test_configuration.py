@@ -1,6 +1,7 @@
 """config.yaml and the demonstrations, and one-line errors for every fault."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from renal import recipe
 from renal.errors import InputError
+from renal.recipe.configuration import OWN_FOLDERS
 from renal.sources import PACKAGE
 from tests.unit.recipe.helpers import (
     DEMOS,
@@ -56,6 +58,10 @@ def test_the_comparison_takes_the_models_of_make_demo():
         ("data/../data/kits19/case_00000", "with the data"),
         (str(PACKAGE.parent), "with the workflow's own files"),
         (str(PACKAGE / "results"), "with the workflow's own files"),
+        (str(ROOT / "rules"), "with the workflow's own files"),
+        (str(ROOT / "tests/unit/new"), "with the workflow's own files"),
+        (str(ROOT / "docs/../.git"), "with the workflow's own files"),
+        (str(ROOT), "the workflow's own folder"),
         ("/", "the top of all"),
     ],
 )
@@ -63,6 +69,15 @@ def test_results_among_files_of_others_are_refused(results, expected):
     with pytest.raises(InputError) as error:
         recipe.check_configuration(with_value(configuration_values(), "results", results))
     assert_one_line(error, "config.yaml: results: ", expected)
+
+
+def test_every_folder_of_the_repository_is_the_workflows_own():
+    listed = ["git", "-C", str(ROOT), "ls-files"]
+    told = subprocess.run(listed, capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip("no clone")
+    folders = {name.partition("/")[0] for name in told.stdout.splitlines() if "/" in name}
+    assert folders - {"data", "results", ".test"} == {"workflow", *OWN_FOLDERS} - {".git"}
 
 
 @pytest.mark.parametrize("key", ["unlabelled", "test", "groups"])
@@ -88,6 +103,8 @@ def test_results_within_any_data_are_refused(key):
         ("compute.train_threads", 0, "compute.train_threads: "),
         ("compute.seed", 2**40, "compute.seed: "),
         ("compute.seed", -1, "compute.seed: "),
+        ("folds.seed", 2**32, "folds.seed: "),
+        ("folds.seed", -1, "folds.seed: "),
         ("overrides", {"other": 3}, "overrides.other: "),
         ("compute.train_threads", True, "compute.train_threads: a number is expected (is True)"),
         ("methods", ["resvnet", "tunet", "resvnet"], "methods: resvnet is named twice"),
@@ -101,6 +118,19 @@ def test_faults_of_the_configuration_are_told_with_their_key(key, value, expecte
     with pytest.raises(InputError) as error:
         recipe.check_configuration(with_value(configuration_values(), key, value))
     assert_one_line(error, "config.yaml: ", expected)
+
+
+def test_numbers_that_python_cannot_write_are_told():
+    huge = yaml.safe_load("1" + ":59" * 6000)  # by 60, as YAML 1.1 has it
+    for key, value, told in (
+        ("folds.seed", huge, "folds.seed"),
+        ("batch_size", -huge, "batch_size"),
+        ("data.test", ["a", huge], "data.test.1"),
+        ("data.labels", {huge: "kidney"}, "data.labels"),
+    ):
+        with pytest.raises(InputError) as error:
+            recipe.check_configuration(with_value(configuration_values(), key, value))
+        assert_one_line(error, f"config.yaml: {told}: a number of 64 bits at most is expected")
 
 
 def test_several_faults_are_told_at_once():

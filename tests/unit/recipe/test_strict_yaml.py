@@ -1,5 +1,6 @@
 """YAML of ours: nothing is lost silently, and nothing runs for ever."""
 
+import os
 import time
 
 import pytest
@@ -25,6 +26,11 @@ def told(path, content: bytes | str) -> pytest.ExceptionInfo:
         ("a: 1\nb: 2\na: 3\n", "'a' is said twice, in lines 1 and 3"),
         ("a: {b: 1, 'b': 2}", "'b' is said twice, in lines 1 and 1"),
         ("a:\n- b:\n    c: 1\n    d: 2\n    c: 3\n", "'c' is said twice, in lines 3 and 5"),
+        ("1: a\n0x1: b\n", "'1' = '0x1' is said twice, in lines 1 and 2"),
+        ("a: {1: b, 01: c}", "'1' = '01' is said twice, in lines 1 and 1"),
+        ("yes: a\ntrue: b\n", "'yes' = 'true' is said twice, in lines 1 and 2"),
+        ("~: a\nb: c\nnull: d\n", "'~' = 'null' is said twice, in lines 1 and 3"),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a\n", "'<<' is said twice, in lines 3 and 4"),
         ("overrides:\n  a: {}\noverrides: {}\n", "'overrides' is said twice, in lines 1 and 3"),
     ],
 )
@@ -64,7 +70,13 @@ def test_what_has_no_keys_is_told(tmp_path, content):
 
 
 def test_what_cannot_be_read_is_told(tmp_path):
-    for path, words in ((tmp_path, "Is a directory"), (tmp_path / "none.yaml", "No such file")):
+    pipe, missing = tmp_path / "pipe.yaml", tmp_path / "none.yaml"
+    os.mkfifo(pipe)
+    for path, words in (
+        (tmp_path, "no regular file"),
+        (pipe, "no regular file"),
+        (missing, "No such file"),
+    ):
         with pytest.raises(InputError) as error:
             read_mapping(path)
         assert_one_line(error, f"{path}: cannot be read ({words}")

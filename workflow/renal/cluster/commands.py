@@ -15,7 +15,12 @@ Work = Callable[[], object]
 def costs(a: argparse.Namespace) -> Work:
     """Tell what a run would cost: jobs, disk, GPU hours and memory; runs nothing."""
     command = [sys.executable, "-m", "renal.costs", *a.arguments]
-    return lambda: os.execv(command[0], command)
+    return lambda: os.execve(command[0], command, safe_environment())
+
+
+def safe_environment() -> dict[str, str]:
+    """The environment for which no module of the working folder is taken for a library's."""
+    return os.environ | {"PYTHONSAFEPATH": "1"}
 
 
 def snakemake_command(arguments: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from renal.errors import InputError
 from renal.files import read_json, replacing, write_json
 from renal.handover.seals import checksum, sealed_in, visible_files
 
@@ -24,9 +25,16 @@ def set_aside(segmentations: Path, predicted: list[Path], corrected: Path) -> No
     corrected : Path
         Folder for what is neither as it was collected nor as it was predicted. An earlier file
         of the same name there is kept under one that has its checksum.
+
+    Raises
+    ------
+    InputError
+        If the note of earlier checksums cannot be read or is none.
     """
     noted = segmentations / COLLECTED
     before = read_json(noted) if noted.exists() else {}
+    if not isinstance(before, dict):
+        raise InputError(f"{noted}: no checksums by file: delete it and run the workflow again")
     after: dict[str, str] = {}
     for folder in predicted:
         after |= sealed_in(folder) or {}

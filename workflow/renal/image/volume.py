@@ -7,6 +7,7 @@ other orientation are turned on reading and turned back on writing.
 
 import stat
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -33,9 +34,10 @@ QFORM = (*QUATERNION, "qoffset_x", "qoffset_y", "qoffset_z")
 SFORM = ("sform_code", "srow_x", "srow_y", "srow_z")
 GEOMETRY = ("pixdim", "xyzt_units", *QFORM, *SFORM)
 LARGEST_SLICE = 4096  # rows or columns; scanners have 512 to 2048, and the body costs memory
-# Bytes that a header may promise for a packed one, above a size that memory is asked for anyhow.
-# CTs have 2, as float64 up to 10, and 20 if half of one is padding; gzip goes up to 1032.
+# Bytes of int16 that a header may promise for a packed one, above a size that memory is asked for
+# anyhow. CTs have 2, and 5 if half of one is padding; gzip goes up to 1032.
 LARGEST_RATIO, SMALL_BYTES = 50, 200_000_000
+SLAB = 1 << 20  # voxels that are read at once
 FORMATS: tuple[Any, ...] = (nib.Nifti1Header, nib.Nifti2Header)
 # What reading a file that is missing, cut off or altered raises.
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -242,22 +244,22 @@ def read_padded(header: Header) -> tuple[np.ndarray, Padding]:
         If the file is cut off or damaged, a bomb, or holds NaN or infinite voxels.
     """
     _refuse_bomb(header)
-    stored = _read_stored(header)
     slope, intercept = header.nifti.get_slope_inter()
-    if stored.dtype == np.int16 and slope in (None, 1.0) and intercept in (None, 0.0):
-        volume = stored
-    else:
-        volume = np.empty(stored.shape, np.int16, order="F")
-        # One plane of the slowest axis at a time: float64 files need no second full volume.
-        for plane in range(stored.shape[2]):
-            values = stored[:, :, plane].astype(np.float32)
-            if slope is not None:
-                values = values * np.float32(slope) + np.float32(intercept)
-            if not np.isfinite(values).all():
-                raise InputError(
-                    f"{header.path}: NaN or infinite voxels: convert it again or exclude the case"
-                )
-            volume[:, :, plane] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
+    volume = np.empty(int(np.prod(header.file_shape)), np.int16)
+    finite = True
+    for place, stored in _slabs(header):
+        if stored.dtype == np.int16 and slope in (None, 1.0) and intercept in (None, 0.0):
+            volume[place] = stored
+            continue
+        values = stored.astype(np.float32)
+        if slope is not None:
+            values = values * np.float32(slope) + np.float32(intercept)
+        finite &= bool(np.isfinite(values).all())
+        volume[place] = np.rint(np.clip(values, *HOUNSFIELD_LIMITS))
+    if not finite:
+        raise InputError(
+            f"{header.path}: NaN or infinite voxels: convert it again or exclude the case"
+        )
     padding = fill_padding(volume)
     return _turned(volume, header), padding
 
@@ -265,9 +267,9 @@ def read_padded(header: Header) -> tuple[np.ndarray, Padding]:
 def _refuse_bomb(header: Header) -> None:
     """Refuse, before it is read, what needs far more than memory was asked for by its packed size.
 
-    It is not for labels, which are as large as their image however well they are packed.
+    It is not for labels, which take half of what their image does however well they are packed.
     """
-    promised = int(np.prod(header.file_shape)) * header.nifti.get_data_dtype().itemsize
+    promised = int(np.prod(header.file_shape)) * np.dtype(np.int16).itemsize
     packed = header.path.stat().st_size
     if promised > max(SMALL_BYTES, LARGEST_RATIO * packed):
         raise InputError(
@@ -309,29 +311,27 @@ def read_label(header: Header, labels: Labels = KITS19) -> np.ndarray:
     InputError
         If the file is damaged or holds anything else than label values.
     """
-    stored = _read_stored(header)
     slope, intercept = header.nifti.get_slope_inter()
     scaled = slope not in (None, 1.0) or intercept not in (None, 0.0)
-    if stored.dtype == np.uint8 and not scaled and stored.max() < labels.count:
-        return _turned(stored, header)
-    label = np.empty(stored.shape, np.uint8, order="F")
-    for plane in range(stored.shape[2]):  # as in read_padded
-        values = stored[:, :, plane]
-        if scaled:
-            values = values * slope + intercept
-        label[:, :, plane] = values
-        wrong = (label[:, :, plane] != values) | (label[:, :, plane] >= labels.count)
-        if wrong.any():
-            raise InputError(
-                f"{header.path}: label values {np.unique(values[wrong])[:3].tolist()}: only "
-                f"{labels.legend} are allowed: mend the label, exclude the case, or say in "
-                "data.labels what they are"
-            )
+    label = np.empty(int(np.prod(header.file_shape)), np.uint8)
+    unknown: list[float] = []
+    for place, stored in _slabs(header):
+        values = stored * slope + intercept if scaled else stored
+        label[place] = values
+        wrong = (label[place] != values) | (label[place] >= labels.count)
+        if not unknown and wrong.any():
+            unknown = np.unique(values[wrong])[:3].tolist()
+    if unknown:
+        raise InputError(
+            f"{header.path}: label values {unknown}: only {labels.legend} are allowed: mend the "
+            "label, exclude the case, or say in data.labels what they are"
+        )
     return _turned(label, header)
 
 
-def _turned(stored: np.ndarray, header: Header) -> np.ndarray:
-    """A view with the axes of a file as (z, y, x)."""
+def _turned(voxels: np.ndarray, header: Header) -> np.ndarray:
+    """A view of what a file holds, first axis fastest, as (z, y, x)."""
+    stored = voxels.reshape(header.file_shape, order="F")
     turned: np.ndarray = orientations.apply_orientation(stored, header.to_standard)
     return turned
 
@@ -378,23 +378,23 @@ def _open(path: Path) -> BufferedIOBase:
     return igzip.IGzipFile(path, "rb") if path.name.endswith(".gz") else open(path, "rb")
 
 
-def _read_stored(header: Header) -> np.ndarray:
-    """Read the stored numbers: file_shape, stored dtype, first axis fastest (F order)."""
-    nifti, path = header.nifti, header.path
-    stored = np.empty(int(np.prod(header.file_shape)), nifti.get_data_dtype())
-    view = stored.view(np.uint8).data
-    position = 0
+def _slabs(header: Header) -> Iterator[tuple[slice, np.ndarray]]:
+    """The stored numbers, first axis fastest, `SLAB` at a time, so that no type needs much memory.
+
+    A slab is overwritten by the next one. That the file is whole is known after the last.
+    """
+    voxels = int(np.prod(header.file_shape))
+    slab = np.empty(min(SLAB, voxels), header.nifti.get_data_dtype())
     try:
-        with _open(path) as stream:
-            stream.seek(max(int(nifti["vox_offset"]), 352))
-            while position < len(view):
-                count = stream.readinto(view[position : position + (1 << 24)])
-                if not count:
+        with _open(header.path) as stream:
+            stream.seek(max(int(header.nifti["vox_offset"]), 352))
+            for start in range(0, voxels, SLAB):
+                stored = slab[: voxels - start]
+                if stream.readinto(stored.view(np.uint8).data) < stored.nbytes:
                     raise EOFError("the file ends early")
-                position += count
+                yield slice(start, start + len(stored)), stored
             # Reading on to the end makes gzip compare its checksum.
             if stream.read(1):
                 raise EOFError("the file holds more than its header says")
     except UNREADABLE as error:
-        raise InputError(f"{path}: damaged ({error}): copy the file again") from error
-    return stored.reshape(header.file_shape, order="F")
+        raise InputError(f"{header.path}: damaged ({error}): copy the file again") from error

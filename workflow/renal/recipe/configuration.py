@@ -13,11 +13,18 @@ from renal.recipe.method import RESERVED
 from renal.recipe.schemes import LabelScheme, Regions, labels_of
 from renal.recipe.validated import validated
 from renal.settings import Name, Strict, UsablePath
-from renal.sources import MODULES, PACKAGE
+from renal.sources import MODULES, PACKAGE, ROOT
 
 # A method is asked for by its name, as rules are, and has a row in tables, in which programs take
 # some words for a missing value.
 TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", "nan", "null"}
+# The folders of a clone beside those for data and results; the example in `.test` has both.
+OWN_FOLDERS = (
+    *("benchmarks", "config", "demos", "docs", "envs", "profiles", "rules", "slurm", "tests"),
+    *(".ci", ".git", ".github"),
+)
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
 
 
 class Data(Strict):
@@ -48,7 +55,7 @@ class Folds(Strict):
     """How many folds there are, and the seed that deals the cases to them."""
 
     count: Annotated[int, Field(ge=2)]
-    seed: int
+    seed: Seed
 
 
 class Compute(Strict):
@@ -58,7 +65,7 @@ class Compute(Strict):
     train_threads: PositiveInt
     predict_threads: PositiveInt
     bfloat16_on_cpu: bool
-    seed: Annotated[int, Field(ge=0, lt=2**32)]  # with the epoch's number it must fit 64 bits
+    seed: Seed
 
 
 class NnUNetEnvironment(Strict):
@@ -122,10 +129,14 @@ def _refuse_place(results: Path, data: Data) -> None:
     """
     place = results.resolve()
     given = {path.resolve(): "the data" for _, path in data if isinstance(path, Path)}
-    for taken, what in {**given, PACKAGE.parent: "the workflow's own files"}.items():
+    own = dict.fromkeys(
+        (PACKAGE.parent, *(ROOT / name for name in OWN_FOLDERS)), "the workflow's own files"
+    )
+    for taken, what in {**given, **own}.items():
         if place.is_relative_to(taken):
             raise InputError(
                 f"config.yaml: results: {results} lies in {taken}, with {what}: move it"
             )
-    if place == Path(place.anchor):
-        raise InputError(f"config.yaml: results: {results} is the top of all: name a folder")
+    for top, what in ((Path(place.anchor), "the top of all"), (ROOT, "the workflow's own folder")):
+        if place == top:
+            raise InputError(f"config.yaml: results: {results} is {what}: name a folder in it")

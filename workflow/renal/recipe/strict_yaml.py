@@ -6,9 +6,11 @@ from typing import Any
 import yaml
 
 from renal.errors import InputError
+from renal.files import read_text
 
 # A configuration and all of its recipes have a few hundred.
 MOST_VALUES = 100_000
+MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         `MOST_VALUES` values once its aliases are written out (one that holds itself never ends).
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML ({error}): save it as UTF-8") from error
     except OSError as error:
@@ -37,7 +39,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         loader = yaml.SafeLoader(text)
         if node := loader.get_single_node():
-            _refuse_lost_and_endless(node, path)
+            _refuse_lost_and_endless(node, loader, path)
             values = loader.construct_document(node)
     except InputError:
         raise
@@ -49,7 +51,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def _refuse_lost_and_endless(top: yaml.Node, path: Path) -> None:
+def _refuse_lost_and_endless(top: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
     """Look at every value as often as aliases repeat it."""
     waiting, seen = [top], 0
     while waiting:
@@ -61,17 +63,18 @@ def _refuse_lost_and_endless(top: yaml.Node, path: Path) -> None:
         if isinstance(node, yaml.SequenceNode):
             waiting += node.value
         elif isinstance(node, yaml.MappingNode):
-            _refuse_repeated_keys(node, path)
+            _refuse_repeated_keys(node, loader, path)
             waiting += [part for pair in node.value for part in pair]
 
 
-def _refuse_repeated_keys(mapping: yaml.MappingNode, path: Path) -> None:
-    lines: dict[tuple[str, str], int] = {}
+def _refuse_repeated_keys(mapping: yaml.MappingNode, loader: yaml.SafeLoader, path: Path) -> None:
+    """Compare keys as a dict does, in which `1`, `0x1` and `true` are the same."""
+    said: dict[Any, yaml.ScalarNode] = {}
     for key, _ in mapping.value:
         if isinstance(key, yaml.ScalarNode):
-            line = key.start_mark.line + 1
-            if first := lines.get((key.tag, key.value)):
-                raise InputError(
-                    f"{path}: {key.value!r} is said twice, in lines {first} and {line}: keep one"
-                )
-            lines[key.tag, key.value] = line
+            value = key.tag if key.tag == MERGE else loader.construct_object(key)
+            first = said.setdefault(value, key)
+            if first is not key:
+                spellings = " = ".join(dict.fromkeys([repr(first.value), repr(key.value)]))
+                lines = f"{first.start_mark.line + 1} and {key.start_mark.line + 1}"
+                raise InputError(f"{path}: {spellings} is said twice, in lines {lines}: keep one")

@@ -19,6 +19,8 @@ def validated(model: type[Model], values: Any, source: str) -> Model:
     InputError
         With the source, and the key of every fault and what was expected there.
     """
+    for key in _too_large(values):
+        raise InputError(f"{source}: {key}: a number of 64 bits at most is expected: mend it")
     try:
         taken = model.model_validate(values)
     except ValidationError as error:
@@ -37,6 +39,19 @@ def validated(model: type[Model], values: Any, source: str) -> Model:
     for key, number in _taken_for_numbers(values, taken.model_dump()):
         raise InputError(f"{source}: {key}: a number is expected (is {number!r}): mend it")
     return taken
+
+
+def _too_large(given: Any, key: str = "") -> Iterator[str]:
+    """Keys of numbers that Python may not even write, such as `1:59:59` with a thousand parts."""
+    if isinstance(given, int) and given.bit_length() > 63:
+        yield key.removeprefix(".")
+    elif isinstance(given, dict):
+        for name in given:
+            yield from _too_large(name, key)
+            yield from _too_large(given[name], f"{key}.{name}")
+    elif isinstance(given, list | tuple):
+        for number, part in enumerate(given):
+            yield from _too_large(part, f"{key}.{number}")
 
 
 def _taken_for_numbers(given: Any, taken: Any, key: str = "") -> Iterator[tuple[str, bool]]:
