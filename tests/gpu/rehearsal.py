@@ -7,6 +7,7 @@ JSON for each tells what was seen.
 import contextlib
 import json
 import math
+import shutil
 import sys
 import tempfile
 import time
@@ -182,7 +183,8 @@ def rehearse(
             training.train([prepared], train, output, stop=StopFlag(), **keywords)
             seen |= {"peak": mode.peak, "moved": mode.moved_in_step}
             if whole:
-                model, part = output / "model.safetensors", recipe.prediction(settings)
+                model, part = Path(temporary, "model.safetensors"), recipe.prediction(settings)
+                shutil.copy(output / model.name, model)  # alone: the case is one of its own
                 keywords = {"threads": 1, "bfloat16_on_cpu": False}
                 one = Path(temporary, "one")
                 one_window = patch_sizes if settings.inference.name == "sliding_window" else size

@@ -120,7 +120,7 @@ def test_a_packed_row_gives_the_bytes_of_the_steps(demo, row, checked, tmp_path)
     coarser = {method: {"stages": stages} for method, stages in COARSER[demo].items()}
     values = merged(values, {"overrides": coarser})
     configuration = check_configuration(values)
-    write_results(configuration, checked)
+    write_results(configuration, checked[1:])  # so that no model has learned from the first
     export(row, configuration, tmp_path / "row.renal")
     applied = Row(read_package(tmp_path / "row.renal"), [0, 1], bfloat16_on_cpu=False)
     case = checked[0]
