@@ -39,7 +39,7 @@ def write_scores(folder: Path, rows: int, cases: int) -> dict[str, Path]:
             dice = np.clip(1 - loss * (1 - hard) + spread - 0.003 * number, 0, 1)
             table[f"{region}_dice"] = dice
             table[f"{region}_hd95"] = np.where(dice > 0.2, random.gamma(2, 4, cases), np.nan)
-            table[f"{region}_surface_area_dice"] = dice**2
+            table[f"{region}_surface_dice"] = table[f"{region}_surface_area_dice"] = dice**2
             table[f"{region}_volume_error"] = random.normal(0, 0.1, cases)
             table[f"located_{region}"] = 1.0
         table["tumour_detection"] = np.where(table["tumour_dice"] > 0, "found", "missed")
