@@ -14,7 +14,7 @@ from ..workflow.test_nnunet import small_row
 from .conftest import wait_until, write_profile
 
 MODEL = "results/demo/nnunet/nnunet/fold0/model.safetensors"
-EPOCHS = 20
+EPOCHS = 12
 
 
 @pytest.mark.slow
