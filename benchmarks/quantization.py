@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from renal import recipe
 from renal.evaluate.merge import merge_case
 from renal.evaluate.metrics import region_dice
-from renal.handover.checked import usable
+from renal.handover.case_files import usable_with_files
 from renal.handover.predictions import StageProbabilities, mean_probabilities
 from renal.handover.prepared import read_images, read_index
 from renal.image.volume import read_header, read_label
@@ -65,7 +65,7 @@ def mean_of(members: list[list[np.ndarray]]) -> list[np.ndarray]:
 
 
 def scores(
-    results: Path, data: Path, recipes: dict[str, recipe.Method], rows: list[str], fold: int
+    results: Path, recipes: dict[str, recipe.Method], rows: list[str], fold: int
 ) -> list[list[object]]:
     """One line a row and held-out case: Dice of both, and voxels whose label differs."""
     models = {
@@ -79,7 +79,8 @@ def scores(
         for owner, name in models
     }
     lines = []
-    for case in usable(sorted(results.glob(f"cases/fold{fold}-*.json")), data):
+    records = sorted(results.glob(f"cases/fold{fold}-*.json"))
+    for case in usable_with_files(records, results / "files.json"):
         truth = read_label(read_header(case.label_path))
         for row in rows:
             method = recipe.merging(recipes, row)
@@ -112,7 +113,6 @@ def main() -> None:
         for fold in folds
         for line in scores(
             configuration.results,
-            configuration.data.root,
             recipes,
             list(configuration.methods),
             fold,

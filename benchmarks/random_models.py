@@ -31,7 +31,7 @@ def write_results(configuration: Configuration, cases: list[CheckedCase]) -> Non
     recipes = load_methods(configuration)
     folds = [f"fold{fold}" for fold in range(configuration.folds.count)]
     names = [case.name for case in cases]
-    write_checked(results / "cases/fold0-000.json", cases, Path(cases[0].image).parents[1])
+    write_checked(results / "cases/fold0-000.json", cases)
     torch.manual_seed(0)
     for name, recipe in recipes.items():
         for stage_name, stage in recipe.stages.items():

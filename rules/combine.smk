@@ -20,7 +20,7 @@ rule average:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         predictions=lambda w: named(plan.averaged(w.method, w.group)),
@@ -29,7 +29,7 @@ rule average:
     message:
         "Averaging the rows of {wildcards.method} for {wildcards.group}"
     shell:
-        "renal average --data {resources.data:q} --checked {input.checked:q}"
+        "renal average --files {resources.files:q} --checked {input.checked:q}"
         " --predictions {params.predictions:q}"
         " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
@@ -56,7 +56,7 @@ rule vote:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         segmentations=lambda w, input: named(
@@ -67,7 +67,7 @@ rule vote:
     message:
         "Letting the rows of {wildcards.method} vote for {wildcards.group}"
     shell:
-        "renal vote --data {resources.data:q} --checked {input.checked:q}"
+        "renal vote --files {resources.files:q} --checked {input.checked:q}"
         " --segmentations {params.segmentations:q}"
         " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
@@ -94,7 +94,7 @@ rule import_segmentations:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         code=plan.code("import_segmentations"),
@@ -103,7 +103,7 @@ rule import_segmentations:
         stamps=lambda w: (
             []
             if plan.recipes[w.method].nnunet
-            else stamps(plan.external_inputs(w.method, w.group))
+            else stamps({str(path): path for path in plan.external_inputs(w.method, w.group)})
         ),
         # What a step of ours wrote has a seal, which is compared.
         folder=lambda w, input: (
@@ -112,6 +112,6 @@ rule import_segmentations:
     message:
         "Taking over the segmentations of {wildcards.method} for {wildcards.group}"
     shell:
-        "renal import_segmentations --data {resources.data:q} --checked {input.checked:q}"
+        "renal import_segmentations --files {resources.files:q} --checked {input.checked:q}"
         " --settings {params.settings:q} {params.labels:q} {params.folder:q}"
         " --output {output:q} --threads {threads} --log {log:q}"

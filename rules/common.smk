@@ -47,6 +47,7 @@ except InputError as error:
     sys.exit(f"error: {error}")
 RESULTS = plan.results
 DATA = str(plan.configuration.data.root)
+FILES = str(plan.files)
 COMPUTE = plan.configuration.compute
 LABELS = label_options(plan.labels)
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
@@ -89,7 +90,7 @@ def begin():
             # While the folder is locked Snakemake itself refuses, and says what comes first.
             if not any(Path(".snakemake/locks").glob("*")):
                 refuse_orphans(Path.cwd())
-        plan.store_folds()
+        plan.store()
     except InputError as error:
         sys.exit(f"error: {error}")
     if not plan.unlabelled:

@@ -22,23 +22,19 @@ rule validate:
         # to check, and train, again.
         maximum_voxels=plan.configuration.data.maximum_voxels,
         data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         code=plan.code("validate"),
-        images=lambda w: named(plan.files_of(w.batch)[0]),
-        label_files=lambda w: (
-            ["--label-files", *named(plan.files_of(w.batch)[1])]
-            if plan.files_of(w.batch)[1]
-            else []
-        ),
+        cases=lambda w: plan.batches[w.batch],
         # Not as inputs: those are compared by age alone, and name the folder that they lie in.
         stamps=lambda w: plan.stamps(w.batch),
     message:
         "Checking the files of {wildcards.batch}"
     shell:
-        "renal validate --data {resources.data:q} --maximum-voxels {resources.maximum_voxels}"
+        "renal validate --data {resources.data:q} --files {resources.files:q}"
+        " --cases {params.cases:q} --maximum-voxels {resources.maximum_voxels}"
         " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
-        " --images {params.images:q} {params.label_files:q}"
 
 
 rule list_cases:

@@ -19,7 +19,7 @@ rule merge:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         predictions=lambda w: named(plan.merged_predictions(w.method, w.group)),
@@ -28,7 +28,7 @@ rule merge:
     message:
         "Merging the stages of {wildcards.method} for {wildcards.group}"
     shell:
-        "renal merge --data {resources.data:q} --checked {input.checked:q}"
+        "renal merge --files {resources.files:q} --checked {input.checked:q}"
         " --predictions {params.predictions:q}"
         " --settings {params.settings:q} {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
@@ -54,7 +54,7 @@ rule evaluate:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["scored"],
         truths=lambda w, input: (
@@ -75,7 +75,7 @@ rule evaluate:
     message:
         "Scoring {wildcards.method} on {wildcards.group}"
     shell:
-        "renal evaluate --data {resources.data:q} --checked {input.checked:q}"
+        "renal evaluate --files {resources.files:q} --checked {input.checked:q}"
         " --segmentations {input.segmentations:q}"
         " {params.truths:q} --settings {params.settings:q} --name {wildcards.method}"
         " {params.fold:q} {params.located:q} {params.predictions:q} {params.labels:q}"
@@ -223,7 +223,7 @@ if ANNOTATORS:
                 plan.labelled + plan.tested, threads, attempt
             ),
             runtime=lambda w, attempt: 120 * attempt,
-            data=DATA,
+            files=FILES,
         params:
             code=plan.code("score_annotators"),
             labels=LABELS["scored"],
@@ -232,7 +232,7 @@ if ANNOTATORS:
         message:
             "Scoring annotators among themselves"
         shell:
-            "renal score_annotators --data {resources.data:q} --checked {input.checked:q}"
+            "renal score_annotators --files {resources.files:q} --checked {input.checked:q}"
             " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 

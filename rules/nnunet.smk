@@ -27,7 +27,7 @@ rule write_nnunet_dataset:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory(plan.labelled, threads, attempt),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         checked=named({fold: plan.checked(plan.groups[fold]) for fold in plan.held_out}),
         labels=LABELS["learned"],
@@ -36,7 +36,7 @@ rule write_nnunet_dataset:
     message:
         "Writing the labelled cases for nnU-Net"
     shell:
-        "renal write_nnunet_dataset --data {resources.data:q} --checked {params.checked:q}"
+        "renal write_nnunet_dataset --files {resources.files:q} --checked {params.checked:q}"
         " --settings {params.settings:q} {params.labels:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
@@ -56,7 +56,7 @@ rule plan_nnunet:
     resources:
         mem_mb=lambda w, threads, attempt: preparing_memory(threads, attempt),
         runtime=lambda w, attempt: 4 * 60 * attempt,
-        data=DATA,
+        files=FILES,
         nnunet=NNUNET,
     params:
         folder=lambda w, output: Path(output[0]).parent,
@@ -65,7 +65,7 @@ rule plan_nnunet:
     message:
         "Planning by nnU-Net"
     shell:
-        "renal plan_nnunet --data {resources.data:q} --dataset {input.dataset:q}"
+        "renal plan_nnunet --files {resources.files:q} --dataset {input.dataset:q}"
         " --settings {params.settings:q} --python {resources.nnunet:q}"
         " --output {params.folder:q} --threads {threads} --log {log:q}"
 
@@ -89,7 +89,7 @@ rule preprocess_nnunet:
     resources:
         mem_mb=lambda w, threads, attempt: preparing_memory(threads, attempt),
         runtime=lambda w, attempt: 8 * 60 * attempt,
-        data=DATA,
+        files=FILES,
         nnunet=NNUNET,
     params:
         planned=lambda w, input: Path(input.plans).parent,
@@ -97,7 +97,7 @@ rule preprocess_nnunet:
     message:
         "Preprocessing the labelled cases by nnU-Net"
     shell:
-        "renal preprocess_nnunet --data {resources.data:q} --dataset {input.dataset:q}"
+        "renal preprocess_nnunet --files {resources.files:q} --dataset {input.dataset:q}"
         " --planned {params.planned:q} --python {resources.nnunet:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
@@ -163,7 +163,7 @@ rule predict_nnunet:
             plan.recipes[w.method].nnunet.planning, plan.labels, threads, attempt
         ),
         runtime=lambda w, attempt: 8 * 60 * attempt,
-        data=DATA,
+        files=FILES,
         nnunet=NNUNET,
     params:
         planned=lambda w, input: Path(input.plans).parent,
@@ -171,6 +171,6 @@ rule predict_nnunet:
     message:
         "Predicting {wildcards.group} with {wildcards.method} by nnU-Net"
     shell:
-        "renal predict_nnunet --data {resources.data:q} --checked {input.checked:q}"
+        "renal predict_nnunet --files {resources.files:q} --checked {input.checked:q}"
         " --planned {params.planned:q} --models {input.models:q} --python {resources.nnunet:q}"
         " --output {output:q} --threads {threads} --log {log:q}"

@@ -14,14 +14,14 @@ rule crop_body:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         code=plan.code("crop_body"),
         settings=lambda w: as_json(plan.bodies[w.hash]),
     message:
         "Finding the body in {wildcards.batch}"
     shell:
-        "renal crop_body --data {resources.data:q} --checked {input.checked:q}"
+        "renal crop_body --files {resources.files:q} --checked {input.checked:q}"
         " --settings {params.settings:q}"
         " --output {output:q} --threads {threads} --log {log:q}"
 
@@ -42,7 +42,7 @@ rule resample:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         code=plan.code("resample"),
@@ -51,7 +51,7 @@ rule resample:
     message:
         "Resampling {wildcards.batch} to {wildcards.grid}"
     shell:
-        "renal resample --data {resources.data:q} --checked {input.checked:q}"
+        "renal resample --files {resources.files:q} --checked {input.checked:q}"
         " {params.boxes:q} --settings {params.settings:q}"
         " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
@@ -97,7 +97,7 @@ rule crop_true_roi:
     resources:
         mem_mb=lambda w, threads, attempt: plan.volume_memory([w.batch], threads, attempt),
         runtime=lambda w, attempt: 30 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["learned"],
         code=plan.code("crop_true_roi"),
@@ -105,7 +105,7 @@ rule crop_true_roi:
     message:
         "Cropping {wildcards.batch} to the true regions"
     shell:
-        "renal crop_roi --data {resources.data:q} --checked {input.checked:q}"
+        "renal crop_roi --files {resources.files:q} --checked {input.checked:q}"
         " --settings {params.settings:q}"
         " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
@@ -129,13 +129,13 @@ rule crop_roi:
             plan.groups[w.group], threads, attempt
         ),
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         code=plan.code("crop_roi"),
         settings=lambda w: as_json(plan.regions[w.region]),
     message:
         "Cropping {wildcards.group} to the regions that {wildcards.method} found"
     shell:
-        "renal crop_roi --data {resources.data:q} --checked {input.checked:q}"
+        "renal crop_roi --files {resources.files:q} --checked {input.checked:q}"
         " --prediction {input.prediction:q}"
         " --settings {params.settings:q} --output {output:q} --threads {threads} --log {log:q}"

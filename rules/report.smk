@@ -107,7 +107,7 @@ if plan.compared:
         resources:
             mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 1000,
             runtime=lambda w, attempt: 30 * attempt,
-            data=DATA,
+            files=FILES,
         params:
             code=plan.code("draw_gallery"),
             scores=lambda w, input: by_row(input.scores),
@@ -117,7 +117,7 @@ if plan.compared:
         message:
             "Drawing the worst cases as all rows see them"
         shell:
-            "renal draw_gallery --data {resources.data:q} --checked {input.checked:q}"
+            "renal draw_gallery --files {resources.files:q} --checked {input.checked:q}"
             " --scores {params.scores:q} --segmentations {params.segmentations:q}"
             " {params.labels:q} --output {params.folder:q} --log {log:q}"
 
@@ -147,7 +147,7 @@ rule draw_overlays:
     resources:
         mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 500,
         runtime=lambda w, attempt: 30 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         labels=LABELS["shown"],
         code=plan.code("draw_overlays"),
@@ -156,7 +156,7 @@ rule draw_overlays:
     message:
         "Drawing the best, median and worst case of {wildcards.method}"
     shell:
-        "renal draw_overlays --data {resources.data:q} --checked {input.checked:q}"
+        "renal draw_overlays --files {resources.files:q} --checked {input.checked:q}"
         " --scores {input.scores:q}"
         " --segmentations {params.segmentations:q} {params.labels:q} --output {params.folder:q} --log {log:q}"
 
@@ -241,7 +241,7 @@ rule write_page:
     resources:
         mem_mb=lambda w, attempt: plan.volume_memory(plan.labelled, 1, attempt) + 1000,
         runtime=lambda w, attempt: 60 * attempt,
-        data=DATA,
+        files=FILES,
     params:
         code=plan.code("write_page"),
         settings=json.dumps(plan.rows),
@@ -252,7 +252,7 @@ rule write_page:
     message:
         "Writing the page to look at"
     shell:
-        "renal write_page --data {resources.data:q} --checked {input.checked:q}"
+        "renal write_page --files {resources.files:q} --checked {input.checked:q}"
         " --scores {params.scores:q} --segmentations {params.segmentations:q}"
         " --settings {params.settings:q} --tables {params.folder:q}"
         " --pictures {input.pictures:q} {params.labels:q} --output {output:q} --log {log:q}"

@@ -4,10 +4,12 @@ import json
 import logging
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from renal import __main__ as command_line
+from renal.handover.case_files import write_files
 from renal.handover.checked import write_checked
 from renal.handover.prepared import PreparedCase, write_index
 from renal.handover.seals import write_seal
@@ -39,7 +41,8 @@ SETTINGS = {
 def files(checked, shared_kits19, tmp_path_factory):
     """Something sound for every argument that is a path, as far as a fault beside it is reached."""
     folder = tmp_path_factory.mktemp("arguments")
-    write_checked(folder / "checked.json", checked, shared_kits19)
+    write_checked(folder / "checked.json", checked)
+    write_files(folder / "files.json", {case.name: (Path(case.image), None) for case in checked})
     write_index(folder / "prepared", [PreparedCase("case_00000", (8, 8, 8), [])])
     (folder / "segmentations").mkdir()
     (folder / "boxes.json").write_text("{}")
@@ -55,9 +58,11 @@ def files(checked, shared_kits19, tmp_path_factory):
 SOUND = {
     "--annotators": "scores.csv",
     "--boxes": "boxes.json",
+    "--cases": "case_00000",
     "--checked": "checked.json",
     "--data": "data",
     "--dataset": "segmentations",
+    "--files": "files.json",
     "--fold": "0",
     "--histories": "history.csv",
     "--labelled": "1",
@@ -85,8 +90,6 @@ SOUND = {
     "--truths": "prepared",
     "--unlabelled": "0",
     "--weights": "model.safetensors",
-    "--images": "case_00000/imaging.nii.gz",
-    "--label-files": "case_00000/segmentation.nii.gz",
 }
 PATHS = {name for name in SOUND if command_line.OPTIONS.get(name, {}).get("type") is not None} - {
     "--fold",
@@ -181,7 +184,6 @@ LEGAL = {
     ("list_cases", "--data"),
     ("check_cases", "--data"),
     ("validate", "--data"),
-    ("merge", "--data"),
 }
 CASES = [
     pytest.param(step, name, id=f"{step.__name__}{name}")

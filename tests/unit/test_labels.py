@@ -23,7 +23,7 @@ from renal.errors import InputError
 from renal.evaluate.evaluation import evaluate, located_shares
 from renal.evaluate.metrics import case_metrics, confusion_matrix, region_dice
 from renal.evaluate.settings import Merging
-from renal.handover.checked import read_checked
+from renal.handover.case_files import usable_with_files, write_files
 from renal.handover.prepared import PreparedCase, write_index
 from renal.image.dicom_segmentation import UNTOLD, numbered_segments
 from renal.image.settings import Geometry
@@ -429,7 +429,9 @@ def scores(root, case, tmp_path, one_table) -> Path:
     validate(
         root / "data", find_cases(root / "data"), tmp_path / "batch.json", maximum_voxels=10**7
     )
-    cases = list(read_checked(tmp_path / "batch.json", root / "data").values())
+    found = find_cases(root / "data")
+    write_files(tmp_path / "files.json", {c.name: (c.image, c.label) for c in found})
+    cases = usable_with_files([tmp_path / "batch.json"], tmp_path / "files.json")
     assert cases == [case]  # as with the table handed in
     resample(cases, Geometry(), tmp_path / "grid")
     looked_at = PreparedCase("case_00000", tuple(case.shape), [half_of(case.shape)])

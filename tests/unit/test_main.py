@@ -117,14 +117,14 @@ def test_paths_with_names_and_several_of_them():
 def test_a_path_without_its_name_is_told(capsys, path):
     with pytest.raises(SystemExit):
         parsed(
-            *("merge", "--output", "o", "--data", "d", "--checked", "c"),
+            *("merge", "--output", "o", "--files", "f", "--checked", "c"),
             *("--settings", "", "--predictions", path),
         )
     assert f"name=path is expected (is {path!r})" in capsys.readouterr().err
 
 
 def test_what_may_be_left_out_and_what_may_not(capsys):
-    cropped = ["crop_roi", "--output", "out", "--data", "d", "--checked", "a", "--settings", "{}"]
+    cropped = ["crop_roi", "--output", "out", "--files", "f", "--checked", "a", "--settings", "{}"]
     assert parsed(*cropped).prediction is None
     assert parsed(*cropped, "--prediction", "p").prediction == Path("p")
     with pytest.raises(SystemExit):
@@ -154,7 +154,7 @@ def collecting(tmp_path, step):
     """The arguments of a step, and the file that it writes; what it reads is sealed."""
     record, scores, output = (tmp_path / name for name in ("a.json", "fold0.csv", "all.csv"))
     image, label = "c/imaging.nii.gz", "c/segmentation.nii.gz"
-    write_checked(record, [CheckedCase("case_1", image, label, [2, 2, 2], [1.0, 1.0, 1.0])], Path())
+    write_checked(record, [CheckedCase("case_1", image, label, [2, 2, 2], [1.0, 1.0, 1.0])])
     scores.write_text("method,case,dice\nhao,case_1,0.5\n")
     for path in (record, scores):
         assert step("seal", "--output", path) == 0
@@ -194,9 +194,9 @@ def test_every_path_is_compared_but_data_and_what_was_fetched():
 
     common = ("--output", "out", "--log", "a.log", "--settings", "{}")
     predictions = ("--predictions", "a=one", "b=two")
-    merged = compared("merge", *common, "--data", "data", "--checked", "c", "d", *predictions)
+    merged = compared("merge", *common, "--files", "f", "--checked", "c", "d", *predictions)
     assert sorted(merged) == ["c", "d", "one", "two"]
     trained = ("--prepared", "p", "q", "--seed", "1", "--name", "n", "--weights", "w")
     assert sorted(compared("train", *common, *trained)) == ["p", "q"]
-    checked = ("--data", "data", "--maximum-voxels", "9", "--images", "a=b", "--label-files", "a=c")
+    checked = ("--data", "data", "--files", "f", "--maximum-voxels", "9", "--cases", "a", "b")
     assert compared("validate", "--output", "out", *checked) == []

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from renal.errors import InputError
+from renal.handover.case_files import read_files
 from renal.plan import GPU_HOST_MB, Plan, named, read_plan, sized
 from renal.recipe import METHODS, region_crop
 
@@ -67,8 +68,8 @@ def test_files_are_known_by_name_size_and_time_stamp(plan, folder):
     batch = plan.labelled[0]
     first, *_ = names = plan.batches[batch]
     stamps = plan.stamps(batch)
-    files = [f"{name}/{file}.nii.gz" for name in names for file in ("imaging", "segmentation")]
-    assert [stamp.split()[0] for stamp in stamps] == files
+    files = [f"{name} {kind}" for name in names for kind in ("image", "label")]
+    assert [stamp.rsplit(maxsplit=2)[0] for stamp in stamps] == files
     image = folder / "data" / first / "imaging.nii.gz"
     os.utime(image, ns=(0, 7))  # older than all that was made of it
     assert plan.stamps(batch) == [f"{files[0]} 0 7", *stamps[1:]]
@@ -95,9 +96,9 @@ def test_outlines_of_labelled_cases_are_known(plan, folder):
         for number in (1, 2):
             name = f"kidney_instance-1_annotation-{number}.nii.gz"
             (folder / f"data/{case}/instances" / name).touch()
-    found = [text.split()[0] for text in plan.outlines()]
+    found = [text.rsplit(maxsplit=2)[0] for text in plan.outlines()]
     names = [f"kidney_instance-1_annotation-{number}.nii.gz" for number in (1, 2)]
-    assert found == [f"case_00001/instances/{name}" for name in names]
+    assert found == [f"case_00001 {name}" for name in names]
 
 
 def test_what_is_listed_of_the_cases_is_known(plan, folder):
@@ -108,14 +109,14 @@ def test_what_is_listed_of_the_cases_is_known(plan, folder):
 
 
 def test_another_batch_size_moves_no_case_that_was_dealt(plan, folder):
-    plan.store_folds()
+    plan.store()
     assert read_plan(configuration(folder, batch_size=5)).batches == plan.batches
     assert read_plan(configuration(folder, batch_size=1)).batches == plan.batches
 
 
 def test_stored_folds_are_those_of_the_next_plan(plan, folder):
     before = dict(plan.batches)
-    plan.store_folds()
+    plan.store()
     case = folder / "data/case_90000"
     case.mkdir()
     (case / "imaging.nii.gz").touch()
@@ -325,10 +326,10 @@ def test_no_test_case_reaches_a_training(folder):
     assert plan.results_of("resvnet")[1] == plan.test_scores_of("resvnet")
 
 
-def test_files_of_a_batch_lie_within_the_data_folder(plan):
-    images, labels = plan.files_of("unlabelled-000")
-    name = plan.batches["unlabelled-000"][0]
-    assert images[name] == [Path(name) / "imaging.nii.gz"] and labels == {}
+def test_steps_are_told_where_the_files_of_every_case_lie(plan):
+    plan.store()
+    listed = read_files(plan.files, plan.cases)
+    assert listed == {name: (case.image, case.label) for name, case in plan.cases.items()}
 
 
 def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(folder):

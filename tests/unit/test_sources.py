@@ -251,7 +251,7 @@ NOTICED = {
     "report.pictures": DRAW,
     "learn": LEARN | BY_NNUNET | LABELLED,
     "learn.nnunet": BY_NNUNET | LABELLED,
-    "learn.nnunet.layout": BY_NNUNET,
+    "learn.nnunet.layout": BY_NNUNET | LABELLED,
     "learn.nnunet.dataset": LABELLED,
     "learn.nnunet.planning": {"plan_nnunet"},
     "learn.nnunet.preprocessing": {"preprocess_nnunet"},
@@ -286,6 +286,8 @@ UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet
 UNNOTICED += ("learn.nnunet.memory",)
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
+# The same files elsewhere are no other data.
+UNNOTICED += ("handover.case_files",)
 # What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.
 UNNOTICED += ("data.commands", "data.fetch", "data.remote", "data.transfer", "data.stamps")
 UNNOTICED += ("evaluate.label_versions", "report.label_versions")

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import logging
 from itertools import product
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from renal import recipe
 from renal.data.phantom import write_phantom
 from renal.evaluate.merge import merge
-from renal.handover.checked import usable
+from renal.handover.case_files import usable_with_files
 from renal.handover.predictions import native_mask_of, read_probabilities, write_probabilities
 from renal.handover.prepared import read_index, write_index
 from renal.learn.networks.resnet import ResNet34
@@ -163,8 +162,8 @@ def test_nothing_located_gives_an_empty_segmentation(
     monkeypatch.chdir(localized.folder)
     configuration = yaml.safe_load((localized.folder / "run.yaml").read_text())
     recipes = {method: recipe.load_method(method, configuration["overrides"][method])}
-    data = Path(configuration["data"]["root"])
-    cases = usable([localized.folder / "results/cases/fold0-000.json"], data)[:1]
+    record = localized.folder / "results/cases/fold0-000.json"
+    cases = usable_with_files([record], localized.folder / "results/files.json")[:1]
     first, *others = STAGES[method]
     predictions = localized.folder / f"results/{method}/{first}/prediction/fold0"
     entry = read_index(predictions)[cases[0].name]

@@ -63,8 +63,10 @@ def test_rows_that_are_planned_alike_share_data_set_plans_and_cases(planned):
 def test_without_its_environment_a_row_says_how_to_make_it(sketch):
     """Here by the step itself; everything before it needs nothing of nnU-Net."""
     (sketch.folder / "data/.seal.json").write_text("{}")
+    (sketch.folder / "data/dataset.json").write_text('{"dataset": {}}')
+    (sketch.folder / "files.json").write_text("{}")
     settings = '{"planner": "ExperimentPlanner", "configuration": "2d"}'
-    command = ["plan_nnunet", "--data", "data", "--dataset", "data", "--settings", settings]
+    command = ["plan_nnunet", "--files", "files.json", "--dataset", "data", "--settings", settings]
     place = ["--python", ".venv-nnunet/bin/python", "--output", "planned"]
     run = subprocess.run(
         [sys.executable, "-m", "renal", *command, *place],

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from renal import recipe
 from renal.evaluate.merge import merge
-from renal.handover.checked import usable
+from renal.handover.case_files import usable_with_files
 from renal.handover.predictions import native_mask_of, write_probabilities
 from renal.handover.prepared import read_images, read_index, write_index
 from renal.learn.prediction import predict
@@ -148,7 +148,7 @@ def test_full_disk_leaves_nothing_half_written(finished, tmp_path):
     record = results(finished) / "cases/fold0-000.json"
     geometry = {"size": [64, 64, 64]}
     command = [sys.executable, "-m", "renal", "resample"]
-    command += ["--data", results(finished) / "data", "--checked", record]
+    command += ["--files", results(finished) / "files.json", "--checked", record]
     command += ["--settings", json.dumps(geometry), "--output", tmp_path / "resampled"]
     limit = (300_000, 300_000)
     run = subprocess.run(
@@ -170,7 +170,7 @@ def test_nothing_found_gives_an_empty_segmentation(finished, tmp_path, monkeypat
     """The first stage's prediction is emptied, and the steps after it are run by hand."""
     monkeypatch.chdir(finished.folder)
     record = results(finished) / "cases/fold0-000.json"
-    cases = usable([record], results(finished) / "data")[:1]
+    cases = usable_with_files([record], results(finished) / "files.json")[:1]
     batch = next(results(finished).glob("normalized/*/*/fold0-000"))
     prepared = read_index(batch)[cases[0].name]
     whole, tumour = tmp_path / "whole", tmp_path / "tumour"

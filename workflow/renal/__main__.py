@@ -67,13 +67,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--annotators": {"type": Path, "help": "what score_annotators wrote"},
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
     "--bfloat16-on-cpu": {"action": "store_true", "help": "mixed precision without a GPU"},
+    "--cases": {"help": "names of cases"},
     "--checked": {"type": Path, "nargs": "+", "help": "records that validate wrote"},
     "--data": {"type": Path, "help": "folder of the data set"},
     "--dataset": {"type": Path, "help": "folder that write_nnunet_dataset wrote"},
+    "--files": {"type": Path, "help": "files.json of a run: where the files of each case lie"},
     "--fold": {"type": number(0), "help": "fold that held the cases out; not for tests"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
-    "--images": {"help": "images within the data folder, by case"},
-    "--label-files": {"help": "labels within the data folder, by case"},
     "--labels": {"type": applying.scheme, "default": KITS19, "help": "label scheme"},
     "--labelled": {"type": number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
@@ -119,37 +119,37 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "images", "label_files", "log", "output", "python", "weights"}
+UNCHECKED = {"data", "files", "log", "output", "python", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.
 STEPS: dict[Step, str] = {
     about_data.phantom: "--labelled --unlabelled --seed --size [--labels]",
-    about_data.validate: "--data --maximum-voxels --images= [--label-files]= [--labels]",
+    about_data.validate: "--data --files --cases... --maximum-voxels [--labels]",
     about_data.list_cases: "--data --checked [--labels]",
     about_data.check_cases: "--data --checked",
     steps.check_segmented: "--checked --segmentations...",
-    steps.crop_body: "--data --checked --settings",
-    steps.resample: "--data --checked --settings [--boxes] [--labels]",
+    steps.crop_body: "--files --checked --settings",
+    steps.resample: "--files --checked --settings [--boxes] [--labels]",
     steps.window_normalize: "--source --settings",
-    steps.crop_roi: "--data --checked --settings [--prediction] [--labels]",
+    steps.crop_roi: "--files --checked --settings [--prediction] [--labels]",
     steps.download_weights: "--settings",
     steps.seal: "",
     steps.train: "--prepared --settings --seed --name [--bfloat16-on-cpu] [--minutes] [--weights]"
     " [--labels]",
     steps.predict: "--prepared --models --settings [--bfloat16-on-cpu] [--labels]",
-    steps.merge: "--data --checked --predictions= --settings [--labels]",
-    steps.average: "--data --checked --predictions= --settings [--labels]",
-    steps.vote: "--data --checked --segmentations= --settings [--labels]",
-    steps.import_segmentations: "--data --checked --settings [--segmentations] [--labels]",
-    nnunet.write_nnunet_dataset: "--data --checked= --settings [--labels]",
-    nnunet.plan_nnunet: "--data --dataset --settings --python",
-    nnunet.preprocess_nnunet: "--data --dataset --planned --python",
+    steps.merge: "--files --checked --predictions= --settings [--labels]",
+    steps.average: "--files --checked --predictions= --settings [--labels]",
+    steps.vote: "--files --checked --segmentations= --settings [--labels]",
+    steps.import_segmentations: "--files --checked --settings [--segmentations] [--labels]",
+    nnunet.write_nnunet_dataset: "--files --checked= --settings [--labels]",
+    nnunet.plan_nnunet: "--files --dataset --settings --python",
+    nnunet.preprocess_nnunet: "--files --dataset --planned --python",
     nnunet.train_nnunet: "--planned --prepared --settings --fold --name [--minutes] --python",
-    nnunet.predict_nnunet: "--data --checked --planned --models --python",
-    steps.evaluate: "--data --checked --segmentations [--truths]= --settings --name [--fold]"
+    nnunet.predict_nnunet: "--files --checked --planned --models --python",
+    steps.evaluate: "--files --checked --segmentations [--truths]= --settings --name [--fold]"
     " [--located] [--predictions]= [--labels]",
-    steps.score_annotators: "--data --checked [--labels]",
+    steps.score_annotators: "--files --checked [--labels]",
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
@@ -157,11 +157,11 @@ STEPS: dict[Step, str] = {
     steps.write_test_tables: "--scores... --settings [--annotators] [--labels]",
     steps.compare: "--scores... --settings [--labels]",
     drawing.draw_comparison: "--tables --listed [--labels]",
-    drawing.draw_gallery: "--data --checked --scores= --segmentations= [--labels]",
-    drawing.draw_overlays: "--data --checked --scores --segmentations [--labels]",
+    drawing.draw_gallery: "--files --checked --scores= --segmentations= [--labels]",
+    drawing.draw_overlays: "--files --checked --scores --segmentations [--labels]",
     drawing.draw_curves: "--histories --name",
     drawing.draw_located: "--scores --name [--labels]",
-    steps.write_page: "--data --checked --scores= --segmentations= --settings --tables --pictures"
+    steps.write_page: "--files --checked --scores= --segmentations= --settings --tables --pictures"
     " [--labels]",
     steps.tensorboard: "--results",
 }

@@ -16,6 +16,7 @@ from pydantic import BaseModel, RootModel
 from renal.errors import InputError
 
 if TYPE_CHECKING:
+    from renal.handover.checked import CheckedCase
     from renal.prepare.crop_roi import MaskSource
 
 log = logging.getLogger("renal")
@@ -40,22 +41,20 @@ def check_segmented(a: Arguments) -> Work:
 
 def crop_body(a: Arguments) -> Work:
     """Find the body's bounding box."""
-    from renal.handover.checked import usable
     from renal.image.settings import Body
     from renal.prepare.crop_body import crop_body
 
     settings = _settings(Body, a)
-    return lambda: crop_body(usable(a.checked, a.data), settings, a.output, threads=a.threads)
+    return lambda: crop_body(_cases(a), settings, a.output, threads=a.threads)
 
 
 def resample(a: Arguments) -> Work:
     """Resample whole volumes onto a stage's grid."""
-    from renal.handover.checked import usable
     from renal.image.settings import Geometry
     from renal.prepare.resample import resample
 
     settings, more = _settings(Geometry, a), _common(a) | {"boxes": a.boxes}
-    return lambda: resample(usable(a.checked, a.data), settings, a.output, **more)
+    return lambda: resample(_cases(a), settings, a.output, **more)
 
 
 def window_normalize(a: Arguments) -> Work:
@@ -68,7 +67,6 @@ def window_normalize(a: Arguments) -> Work:
 
 def crop_roi(a: Arguments) -> Work:
     """Cut out regions of interest: true ones, or with --prediction predicted ones."""
-    from renal.handover.checked import usable
     from renal.handover.predictions import native_mask_of
     from renal.prepare.crop_roi import crop_roi, true_mask
     from renal.prepare.settings import RegionCrop
@@ -80,7 +78,7 @@ def crop_roi(a: Arguments) -> Work:
         mask_of = partial(true_mask, outer=settings.outer, labels=a.labels)
 
     def work() -> None:
-        cases = usable(a.checked, a.data)
+        cases = _cases(a)
         common = _common(a) | ({"labels": None} if a.prediction else {})
         for name in crop_roi(cases, settings, mask_of, a.output, **common):
             log.warning("%s: no kidney was found: its segmentation will be empty", name)
@@ -179,11 +177,10 @@ def merge(a: Arguments) -> Work:
     """Merge the stages' probabilities into segmentations."""
     from renal.evaluate.merge import merge
     from renal.evaluate.settings import Merging
-    from renal.handover.checked import usable
 
     settings = _settings(Merging, a)
     return lambda: merge(
-        usable(a.checked, a.data),
+        _cases(a),
         _of_all("--predictions", _grouped(a.predictions), settings.stages),
         settings,
         a.output,
@@ -195,11 +192,14 @@ def average(a: Arguments) -> Work:
     """Average several rows' probabilities into segmentations."""
     from renal.evaluate.average import average
     from renal.evaluate.settings import Averaging
-    from renal.handover.checked import usable
 
     settings = _settings(Averaging, a)
     return lambda: average(
-        usable(a.checked, a.data), _grouped(a.predictions), settings, a.output, **_common(a)
+        _cases(a),
+        _grouped(a.predictions),
+        settings,
+        a.output,
+        **_common(a),
     )
 
 
@@ -207,11 +207,14 @@ def vote(a: Arguments) -> Work:
     """Let several rows' segmentations vote."""
     from renal.evaluate.settings import Voting
     from renal.evaluate.vote import vote
-    from renal.handover.checked import usable
 
     settings = _settings(Voting, a)
     return lambda: vote(
-        usable(a.checked, a.data), dict(a.segmentations), settings, a.output, **_common(a)
+        _cases(a),
+        dict(a.segmentations),
+        settings,
+        a.output,
+        **_common(a),
     )
 
 
@@ -220,13 +223,16 @@ def import_segmentations(a: Arguments) -> Work:
     from renal.data.label_checks import check_place
     from renal.evaluate.external import import_segmentations
     from renal.evaluate.settings import External
-    from renal.handover.checked import usable
 
     settings = _settings(External, a)
     if a.segmentations:
         settings = settings.model_copy(update={"folder": a.segmentations})
     return lambda: import_segmentations(
-        usable(a.checked, a.data), settings, a.output, check_place=check_place, **_common(a)
+        _cases(a),
+        settings,
+        a.output,
+        check_place=check_place,
+        **_common(a),
     )
 
 
@@ -234,11 +240,10 @@ def evaluate(a: Arguments) -> Work:
     """Score segmentations of labelled cases."""
     from renal.evaluate.evaluation import evaluate
     from renal.evaluate.settings import Merging
-    from renal.handover.checked import usable
 
     settings = _settings(Merging, a)
     return lambda: evaluate(
-        usable(a.checked, a.data),
+        _cases(a),
         a.segmentations,
         _of_all(
             "--truths",
@@ -260,10 +265,13 @@ def score_annotators(a: Arguments) -> Work:
     from renal.data.instances import readings_of
     from renal.data.label_checks import check_place
     from renal.evaluate.annotators import score_annotators
-    from renal.handover.checked import usable
 
     return lambda: score_annotators(
-        usable(a.checked, a.data), readings_of, a.output, check_place=check_place, **_common(a)
+        _cases(a),
+        readings_of,
+        a.output,
+        check_place=check_place,
+        **_common(a),
     )
 
 
@@ -339,7 +347,6 @@ def compare(a: Arguments) -> Work:
 
 def write_page(a: Arguments) -> Work:
     """Write the page to look at: tables, pictures and cases to scroll through."""
-    from renal.handover.checked import usable
     from renal.report.page import write_page
     from renal.report.settings import Row
 
@@ -348,7 +355,7 @@ def write_page(a: Arguments) -> Work:
     def work() -> None:
         scores = _of_all("--scores", dict(a.scores), methods)
         segmentations = _of_all("--segmentations", dict(a.segmentations), methods)
-        cases = {case.name: case for case in usable(a.checked, a.data)}
+        cases = {case.name: case for case in _cases(a)}
         write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output, a.labels)
 
     return work
@@ -360,6 +367,12 @@ def tensorboard(a: Arguments) -> Work:
     from renal.report.events import write_events
 
     return lambda: write_events(find_histories(a.results), a.output)
+
+
+def _cases(a: Arguments) -> list["CheckedCase"]:
+    from renal.handover.case_files import usable_with_files
+
+    return usable_with_files(a.checked, a.files)
 
 
 def _common(a: Arguments) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Cases: found by name, with their files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,15 @@ def test_files_of_a_case_are_those_that_are_there(tmp_path):
     (tmp_path / "case_00002" / LABEL).touch()
     labelled, unlabelled, without_image = find_cases(tmp_path)
     image, label = (tmp_path / "case_00000" / file for file in (IMAGE, LABEL))
-    assert labelled == Case("case_00000", image, label) and labelled.files == [image, label]
+    assert labelled == Case("case_00000", image, label) and labelled.files == {
+        "image": image,
+        "label": label,
+    }
     image = tmp_path / "case_00001" / IMAGE
-    assert unlabelled == Case("case_00001", image) and unlabelled.files == [image]
+    assert unlabelled == Case("case_00001", image) and unlabelled.files == {"image": image}
     assert without_image.image == tmp_path / "case_00002" / IMAGE
-    assert without_image.labelled and without_image.files == [tmp_path / "case_00002" / LABEL]
+    label = tmp_path / "case_00002" / LABEL
+    assert without_image.labelled and without_image.files == {"label": label}
 
 
 def test_cases_that_stand_in_are_one_a_fold_and_an_unlabelled_one(tmp_path):
@@ -85,7 +90,7 @@ def test_cases_that_stand_in_are_one_a_fold_and_an_unlabelled_one(tmp_path):
     assert names(labelled) == ["case_00000", "case_00001", "case_00002"]
     assert all(case.labelled for case in labelled)
     assert unlabelled == Case("case_00003", tmp_path / "case_00003" / IMAGE)
-    assert all(case.files == [] for case in (*labelled, unlabelled))
+    assert all(case.files == {} for case in (*labelled, unlabelled))
 
 
 def test_a_label_that_is_a_broken_link_is_a_label(tmp_path):
@@ -93,7 +98,7 @@ def test_a_label_that_is_a_broken_link_is_a_label(tmp_path):
     label = tmp_path / "case_00000" / LABEL
     label.symlink_to(tmp_path / "not mounted" / LABEL)
     (case,) = find_cases(tmp_path)
-    assert case.label == label and case.files == [case.image]
+    assert case.label == label and case.files == {"image": case.image}
 
 
 def test_a_case_whose_folder_is_a_broken_link_is_a_case(tmp_path):
@@ -231,8 +236,8 @@ def as_text(root, cases):
     """Case to its files within the folder, and whether it is a test."""
     return {
         c.name: (
-            str(c.image.relative_to(root)),
-            c.label and str(c.label.relative_to(root)),
+            os.path.relpath(c.image, root),
+            c.label and os.path.relpath(c.label, root),
             c.test,
         )
         for c in cases
@@ -306,7 +311,7 @@ def test_raw_data_of_nnunet_are_found(nnunet):
         "kid_3": ("imagesTs/kid_3_0000.nii.gz", "labelsTs/kid_3.nii.gz", True),
     }
     touch(nnunet, "labelsTr/kid_4.nii.gz")  # validation tells that its image is not there
-    assert find_cases(nnunet)[-1].files == [nnunet / "labelsTr/kid_4.nii.gz"]
+    assert find_cases(nnunet)[-1].files == {"label": nnunet / "labelsTr/kid_4.nii.gz"}
 
 
 @pytest.mark.parametrize(

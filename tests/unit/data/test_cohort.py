@@ -26,7 +26,7 @@ def cohort_of(cases: list[Case], root: Path, excluded=()) -> Cohort:
 def dealt(tmp_path):
     """The data folder of six cases whose folds are stored."""
     (tmp_path / "data").mkdir()
-    cohort(tmp_path / "data", [f"case_{n}" for n in range(6)]).store_folds()
+    cohort(tmp_path / "data", [f"case_{n}" for n in range(6)]).store()
     return tmp_path / "data"
 
 
@@ -57,7 +57,7 @@ def nnunet(tmp_path):
             (root / f"{kind}{part}").mkdir(parents=True)
             for name in names:
                 (root / f"{kind}{part}/{name}{end}").touch()
-    cohort_of(select_cases(root), root).store_folds()
+    cohort_of(select_cases(root), root).store()
     return root
 
 
@@ -86,6 +86,6 @@ def test_a_test_that_is_one_no_more_is_dealt(dealt):
     """Nothing has learned from it."""
     names = [f"case_{n}" for n in range(8)]
     cases = [Case(n, dealt / n / "i", dealt / n / "l", test=n > "case_5") for n in names]
-    cohort_of(cases, dealt).store_folds()
+    cohort_of(cases, dealt).store()
     assert cohort_of(cases, dealt).tested == ["test-000"]
     assert cohort(dealt, names).tested == []

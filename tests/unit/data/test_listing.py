@@ -48,7 +48,7 @@ def test_what_is_wrong_with_a_case_is_a_remark(checked, tmp_path):
     list_cases(in_batches([*checked[:2], bad, checked[3]]), data, tmp_path / "cases.csv")
     table = rows(tmp_path / "cases.csv")
     assert [row["usable"] for row in table] == ["False", "True", "False", "True"]
-    assert table[0]["remark"].startswith(f"{checked[0].image}: spacing ")
+    assert table[0]["remark"].startswith("case_00000: spacing ")
     assert table[2]["remark"] == f"{fault}; values up to 5000 HU"
 
 
@@ -159,7 +159,7 @@ def test_a_spacing_other_than_the_listed_one_is_refused(checked, tmp_path, numbe
     with pytest.raises(InputError) as told:
         check_cases(checked, data, output)
     first = str(told.value).splitlines()[0]
-    assert first.startswith(f"{checked[number].image}: spacing ") and "kits.json says" in first
+    assert first.startswith(f"{checked[number].name}: spacing ") and "kits.json says" in first
     assert not output.exists()
 
 

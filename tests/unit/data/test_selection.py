@@ -78,7 +78,7 @@ def test_a_further_folder_is_only_segmented(root, tmp_path):
     (tmp_path / "own/a b.nii.gz").touch()
     case = select_cases(root, unlabelled=tmp_path / "own")[0]
     assert case.name == "a_b" and not case.labelled
-    assert case.image.relative_to(root).as_posix() == "../own/a b.nii.gz" and case.files
+    assert case.image == tmp_path / "own/a b.nii.gz" and case.files
     (tmp_path / "own/case_00003.nii.gz").touch()
     with pytest.raises(InputError, match="has a case case_00003, too"):
         select_cases(root, unlabelled=tmp_path / "own")

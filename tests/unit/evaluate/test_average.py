@@ -11,6 +11,7 @@ from renal import recipe
 from renal.__main__ import parser, prepared
 from renal.evaluate.average import averaged_label
 from renal.evaluate.settings import Averaging
+from renal.handover.case_files import write_files
 from renal.handover.checked import write_checked
 from renal.handover.predictions import write_probabilities
 from renal.handover.prepared import PreparedCase, write_index
@@ -135,13 +136,14 @@ def test_two_rows_of_other_grids_and_stages_become_one_segmentation(
     recipes["mean"] = Method.model_validate(
         {"family": "ensemble", "title": "Mean", "average": average}
     )
-    write_checked(tmp_path / "checked.json", [case], shared_kits19)
+    write_checked(tmp_path / "checked.json", [case])
+    write_files(tmp_path / "files.json", {case.name: (Path(case.image), None)})
     folders = {
         "resvnet.whole": [tmp_path / "resvnet/whole"],
         "resvnet.tumour": [tmp_path / "resvnet/tumour"],
         "tunet.segment": [tmp_path / "tunet/a", tmp_path / "tunet/b"],
     }
-    given = ["--data", str(shared_kits19), "--checked", str(tmp_path / "checked.json")]
+    given = ["--files", str(tmp_path / "files.json"), "--checked", str(tmp_path / "checked.json")]
     given += ["--predictions", *named(folders), "--output", str(tmp_path / "merged")]
     settings = as_json(recipe.averaging(recipes, "mean"))
     prepared(parser().parse_args(["average", *given, "--settings", settings]))()

@@ -56,11 +56,11 @@ class Case:
         return self.label is not None
 
     @property
-    def files(self) -> list[Path]:
-        """The files of the case that there are."""
-        paths = [self.image] if self.label is None else [self.image, self.label]
+    def files(self) -> dict[str, Path]:
+        """The files of the case that there are, by what they are."""
+        paths = {"image": self.image, "label": self.label}
         # os.path, to which a file behind a folder that is closed is none: validation names it.
-        return [path for path in paths if os.path.exists(path)]
+        return {kind: path for kind, path in paths.items() if path and os.path.exists(path)}
 
 
 def find_cases(root: Path, exclude: Iterable[str] = (), layout: Layout | None = None) -> list[Case]:
@@ -269,9 +269,7 @@ def _in_table(root: Path, entries: list[Path]) -> list[Case]:
 
 
 def _beside(root: Path, text: str) -> Path:
-    """A path as one within `root`, since records know no other: with .. where it lies elsewhere."""
-    path = Path(text).expanduser()
-    return root / (os.path.relpath(path, os.path.realpath(root)) if path.is_absolute() else path)
+    return root / Path(text).expanduser()
 
 
 def _safe(name: str) -> str:
@@ -285,7 +283,7 @@ def _safe(name: str) -> str:
 def _refuse_twins(root: Path, cases: list[Case]) -> None:
     images: dict[str, list[str]] = defaultdict(list)
     for case in cases:
-        images[case.name].append(str(case.image.relative_to(root)))
+        images[case.name].append(os.path.relpath(case.image, root))
     for name, paths in images.items():
         if len(paths) > 1:
             raise InputError(

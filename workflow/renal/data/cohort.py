@@ -10,6 +10,7 @@ from renal.data.folds import Place, assign, read_assignments, write_assignments
 from renal.data.lists import listed_spacings
 from renal.data.stamps import outline_stamps, stamps
 from renal.errors import InputError
+from renal.handover.case_files import write_files
 
 
 class Cohort:
@@ -49,7 +50,7 @@ class Cohort:
         excluded: Iterable[str],
     ) -> None:
         self.cases = {case.name: case for case in cases}
-        self._root, self._stored = root, stored
+        self._stored = stored
         self._dealt = {"folds": folds, "seed": seed}
         # What the data set's own list says of its cases.
         self.listed = json.dumps(listed_spacings(root), sort_keys=True)
@@ -109,24 +110,30 @@ class Cohort:
 
     def stamps(self, batch: str) -> list[str]:
         """What tells that a batch's files are others."""
-        files = [path for name in self.batches[batch] for path in self.cases[name].files]
-        return stamps(files, self._root)
+        return stamps(
+            {
+                f"{name} {kind}": path
+                for name in self.batches[batch]
+                for kind, path in self.cases[name].files.items()
+            }
+        )
 
     def outlines(self) -> list[str]:
         """What tells that annotators' outlines of labelled cases are others; empty without any."""
         batches = (*self.labelled, *self.tested)
-        images = [self.cases[name].image for batch in batches for name in self.batches[batch]]
-        return outline_stamps(self._root, images)
+        return outline_stamps(
+            {name: self.cases[name].image for batch in batches for name in self.batches[batch]}
+        )
 
-    def files_of(self, batch: str) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-        """Case to its image, and to its label, within the data folder."""
-        root, cases = self._root, [self.cases[name] for name in self.batches[batch]]
-        images = {case.name: [case.image.relative_to(root)] for case in cases}
-        return images, {c.name: [c.label.relative_to(root)] for c in cases if c.label is not None}
+    @property
+    def files(self) -> Path:
+        """The list of where the files of each case lie, for the steps that read them."""
+        return self._stored.with_name("files.json")
 
-    def store_folds(self) -> None:
-        """Write folds.csv, from which later plans take who is held out with whom."""
+    def store(self) -> None:
+        """Write `files`, and folds.csv, from which later plans take who is held out with whom."""
         write_assignments(self._stored, self._places, **self._dealt)
+        write_files(self.files, {name: (c.image, c.label) for name, c in self.cases.items()})
 
 
 def _refuse_vanished(known: Iterable[Place], accounted: set[str]) -> None:

@@ -26,11 +26,14 @@ def validate(a: argparse.Namespace) -> Work:
     """Read and check every file of some cases."""
     from renal.data.cases import Case
     from renal.data.validation import validate
+    from renal.handover.case_files import read_files
 
-    labels = {name: a.data / path for name, path in a.label_files or []}
-    cases = [Case(name, a.data / path, labels.get(name)) for name, path in a.images]
-    common = {"labels": a.labels, "threads": a.threads}
-    return partial(validate, a.data, cases, a.output, maximum_voxels=a.maximum_voxels, **common)
+    def work() -> None:
+        cases = [Case(name, *files) for name, files in read_files(a.files, a.cases).items()]
+        common = {"labels": a.labels, "threads": a.threads}
+        validate(a.data, cases, a.output, maximum_voxels=a.maximum_voxels, **common)
+
+    return work
 
 
 def list_cases(a: argparse.Namespace) -> Work:

@@ -19,7 +19,6 @@ from renal.labels import KITS19, Labels
 log = logging.getLogger(__name__)
 
 PLACE = ("case", "fold", "batch")
-FILES = ("image", "label")
 GEOMETRY = ("slices", "rows", "columns", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm")
 SPACING_TOLERANCE_MM = 1e-2
 
@@ -51,7 +50,7 @@ def list_cases(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     volumes = [f"{name}_ml" for name in labels.names]
-    writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark", *FILES])
+    writer.writerow([*PLACE, *GEOMETRY, *volumes, "usable", "remark"])
     for batch, case in cases:
         fold = batch.partition("-")[0].removeprefix("fold") if case.labelled else ""
         shape: Sequence[int | str] = case.shape or [""] * 3
@@ -68,8 +67,6 @@ def list_cases(
                 *volumes,
                 not faults[case.name],
                 "; ".join(filter(None, remarks)),
-                case.image,
-                case.label,
             ]
         )
     write_text(output, text.getvalue())
@@ -131,7 +128,7 @@ def _other_spacing(case: CheckedCase, listed: Any) -> str:
     if agrees:
         return ""
     return (
-        f"{case.image}: spacing {tuple(round(s, 4) for s in case.spacing)} mm (z, y, x), "
+        f"{case.name}: spacing {tuple(round(s, 4) for s in case.spacing)} mm (z, y, x), "
         f"but kits.json says {listed}: mend the header or kits.json"
     )
 

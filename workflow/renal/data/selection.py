@@ -3,7 +3,6 @@
 Read while the workflow is planned.
 """
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -59,8 +58,7 @@ def select_cases(
                     f"{case.image}: {root} has a case {case.name}, too: rename one, or take the "
                     "file out of data.unlabelled"
                 )
-            image = os.path.relpath(case.image, os.path.realpath(root))
-            cases.append(Case(case.name, Path(root) / image))
+            cases.append(Case(case.name, case.image))
     tests = _named(cases, _lines(test) if isinstance(test, Path) else test)
     if bare := sorted(case.name for case in cases if case.name in tests and not case.labelled):
         raise InputError(

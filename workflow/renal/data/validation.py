@@ -32,7 +32,7 @@ def validate(
     root : Path
         The data set's folder.
     cases : list of Case
-        The cases, whose files lie in it.
+        The cases.
     output : Path
         JSON to write: a `CheckedCase` each.
     maximum_voxels : int
@@ -50,7 +50,7 @@ def validate(
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: set data.root in config.yaml")
     work = partial(check_case, maximum_voxels=maximum_voxels, labels=labels)
-    write_checked(output, for_each(cases, work, threads), root)
+    write_checked(output, for_each(cases, work, threads))
 
 
 def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> CheckedCase:
@@ -81,7 +81,7 @@ def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> C
             content = check_content(label_header, read_label(label_header, labels), volume, labels)
             checked.volumes_ml = content.volumes_ml
             checked.notes += content.remarks
-        checked.checksum = "-".join(f"{_crc32(path):08x}" for path in case.files)
+        checked.checksum = "-".join(f"{_crc32(path):08x}" for path in case.files.values())
     except InputError as error:
         checked.fault = str(error)
     return checked

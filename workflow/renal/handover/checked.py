@@ -1,7 +1,8 @@
 """Records of checked cases: the only door to the data."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from renal.errors import InputError
 from renal.files import read_json, write_json
@@ -16,8 +17,9 @@ class CheckedCase:
     name : str
         Case name.
     image, label : str
-        Paths; label is None for an unlabelled case. Files of records have them relative to the data
-        folder, so that a folder that is moved changes no record, and none names an older one.
+        Paths; label is None for an unlabelled case. No record has them, so that files that are
+        moved or renamed change none and none leads to an older place: `renal.handover.case_files`
+        tells them. Empty where only the record was read.
     shape : list of int
         (z, y, x) voxels of the image; None if its header could not be read.
     spacing : list of float
@@ -67,60 +69,51 @@ class CheckedCase:
         return z, y, x
 
 
-def write_checked(path: Path, cases: list[CheckedCase], data: Path) -> None:
-    """Write what `read_checked` reads: of cases whose files lie in the folder `data`."""
-    write_json(path, [asdict(_relative(case, data)) for case in cases])
+def write_checked(path: Path, cases: list[CheckedCase]) -> None:
+    """Write what `read_checked` reads."""
+    write_json(path, [_recorded(case) for case in cases])
 
 
-def _relative(case: CheckedCase, data: Path) -> CheckedCase:
-    image = str(Path(case.image).relative_to(data))
-    label = None if case.label is None else str(Path(case.label).relative_to(data))
-    return replace(case, image=image, label=label, fault=case.fault.replace(f"{data}/", ""))
+def _recorded(case: CheckedCase) -> dict[str, Any]:
+    entry = asdict(case) | {"labelled": case.labelled}
+    for path in (entry.pop("image"), entry.pop("label")):
+        if path:
+            entry["fault"] = entry["fault"].replace(path, f"{case.name}/{Path(path).name}")
+    return entry
 
 
-def read_checked(path: Path, data: Path = Path()) -> dict[str, CheckedCase]:
-    """Read the record of a batch: name to `CheckedCase`.
-
-    Parameters
-    ----------
-    path : Path
-        The record.
-    data : Path
-        The folder that the cases lie in, for those who read their files.
+def read_checked(path: Path) -> dict[str, CheckedCase]:
+    """Read the record of a batch: name to `CheckedCase`, without the paths of files.
 
     Raises
     ------
     InputError
-        If the record is missing or damaged, or names a data folder by itself, as earlier ones did.
+        If the record is missing or damaged.
     """
     try:
-        cases = [CheckedCase(**entry) for entry in read_json(path)]
+        cases = [_of_record(**entry) for entry in read_json(path)]
     except TypeError as error:
         raise InputError(
             f"{path}: damaged, no record of cases: delete it and run the workflow again"
         ) from error
-    if any(Path(case.image).is_absolute() for case in cases):
-        raise InputError(f"{path}: of an earlier version: delete it and run the workflow again")
-    return {case.name: _within(case, data) for case in cases}
+    return {case.name: case for case in cases}
 
 
-def _within(case: CheckedCase, data: Path) -> CheckedCase:
-    label = None if case.label is None else str(data / case.label)
-    return replace(case, image=str(data / case.image), label=label)
+def _of_record(*, labelled: bool, **known: Any) -> CheckedCase:
+    return CheckedCase(image="", label="" if labelled else None, **known)
 
 
-def usable(paths: list[Path], data: Path = Path()) -> list[CheckedCase]:
+def usable(paths: list[Path]) -> list[CheckedCase]:
     """The cases without a fault in the records of several batches, in order of name.
 
-    Cases that are only to be segmented are left out where they have a fault. `data` is as in
-    `read_checked`.
+    Cases that are only to be segmented are left out where they have a fault.
 
     Raises
     ------
     InputError
         With all faults, if a labelled case has one: nothing is learned from what is left.
     """
-    cases = [case for path in paths for case in read_checked(path, data).values()]
+    cases = [case for path in paths for case in read_checked(path).values()]
     refuse_labelled_faults(cases)
     return sorted((case for case in cases if not case.fault), key=lambda case: case.name)
 

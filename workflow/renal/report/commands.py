@@ -17,11 +17,11 @@ def draw_comparison(a: Arguments) -> Work:
 
 def draw_overlays(a: Arguments) -> Work:
     """Draw the best, median and worst case."""
-    from renal.handover.checked import usable
+    from renal.handover.case_files import usable_with_files
     from renal.report.overlays import draw_overlays
 
     def work() -> None:
-        cases = {case.name: case for case in usable(a.checked, a.data)}
+        cases = {case.name: case for case in usable_with_files(a.checked, a.files)}
         draw_overlays(a.scores, a.segmentations, cases, a.output, a.labels)
 
     return work
@@ -29,11 +29,11 @@ def draw_overlays(a: Arguments) -> Work:
 
 def draw_gallery(a: Arguments) -> Work:
     """Draw the worst cases as all rows see them."""
-    from renal.handover.checked import usable
+    from renal.handover.case_files import usable_with_files
     from renal.report.gallery import draw_gallery
 
     def work() -> None:
-        cases = {case.name: case for case in usable(a.checked, a.data)}
+        cases = {case.name: case for case in usable_with_files(a.checked, a.files)}
         draw_gallery(dict(a.scores), dict(a.segmentations), cases, a.output, a.labels)
 
     return work

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,10 @@ import numpy as np
 import pytest
 
 from renal.errors import InputError
-from renal.learn.nnunet.dataset import DATA, description, splits, write_dataset
+from renal.handover.case_files import write_files
+from renal.learn.nnunet.dataset import description, splits, write_dataset
+from renal.learn.nnunet.environment import linked_images
+from renal.learn.nnunet.layout import LINKED
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def folds(checked):
 
 
 @pytest.fixture
-def written(folds, shared_kits19, tmp_path):
-    write_dataset(folds, shared_kits19, tmp_path / "raw", regions=False)
+def written(folds, tmp_path):
+    write_dataset(folds, tmp_path / "raw", regions=False)
     return tmp_path / "raw"
 
 
@@ -53,36 +55,37 @@ def test_labels_in_another_axis_order_and_type_are_turned(written, folds, tmp_pa
     decimals = nib.Nifti1Image(other.get_fdata(dtype=np.float32), other.affine)
     nib.save(decimals, tmp_path / "turned.nii.gz")
     turned = {**folds, "fold1": [replace(case, label=str(tmp_path / "turned.nii.gz"))]}
-    write_dataset(turned, Path(case.image).parents[1], tmp_path / "again", regions=False)
+    write_dataset(turned, tmp_path / "again", regions=False)
     name = f"{case.name}.nii.gz"
     assert (tmp_path / "again" / name).read_bytes() == (written / name).read_bytes()
 
 
-def test_images_are_found_wherever_the_data_folder_is(
-    written, shared_kits19, monkeypatch, tmp_path
-):
-    moved = shutil.copytree(shared_kits19, tmp_path / "moved")
-    monkeypatch.setenv(DATA, str(moved))
+def test_images_are_found_wherever_they_are(written, checked, monkeypatch, tmp_path):
     told = json.loads((written / "dataset.json").read_text())
     assert told["numTraining"] == len(told["dataset"]) == 3
-    for name, files in told["dataset"].items():
-        (image,) = files["images"]
-        assert Path(os.path.expandvars(image)) == moved / name / "imaging.nii.gz"
-        assert (written / files["label"]).exists()
+    write_files(tmp_path / "files.json", {case.name: (Path(case.image), None) for case in checked})
+    with linked_images(tmp_path / "files.json", written) as folder:
+        monkeypatch.setenv(LINKED, str(folder))
+        for name, files in told["dataset"].items():
+            (image,) = files["images"]
+            (case,) = (case for case in checked if case.name == name)
+            assert Path(os.path.expandvars(image)).samefile(case.image)
+            assert (written / files["label"]).exists()
+    assert not folder.exists()
     assert told["overwrite_image_reader_writer"] == "NibabelIOWithReorient"
 
 
-def test_values_or_regions_are_learned(checked, shared_kits19):
-    plain = description(checked[:1], shared_kits19, regions=False)
+def test_values_or_regions_are_learned(checked):
+    plain = description(checked[:1], regions=False)
     assert plain["labels"] == {"background": 0, "parenchyma": 1, "tumour": 2}
     assert "regions_class_order" not in plain
-    regions = description(checked[:1], shared_kits19, regions=True)
+    regions = description(checked[:1], regions=True)
     assert regions["labels"] == {"background": 0, "kidney": [1, 2], "tumour": [2]}
     assert regions["regions_class_order"] == [1, 2]
 
 
-def test_a_label_that_is_gone_is_told(folds, shared_kits19, tmp_path):
+def test_a_label_that_is_gone_is_told(folds, tmp_path):
     gone = {**folds, "fold1": [replace(folds["fold1"][0], label=str(tmp_path / "gone.nii.gz"))]}
     with pytest.raises(InputError, match=r"gone\.nii\.gz"):
-        write_dataset(gone, shared_kits19, tmp_path / "raw", regions=False)
+        write_dataset(gone, tmp_path / "raw", regions=False)
     assert not (tmp_path / "raw/dataset.json").exists()

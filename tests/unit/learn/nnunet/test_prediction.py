@@ -29,7 +29,7 @@ def predicted(nnunet, tmp_path):
         nib.save(nib.Nifti1Image(values, np.diag([1.0, 2.0, 3.0, 1.0])), images[case])
 
     def work(*models: Path, regions: bool = False, **changes: object) -> dict[str, np.ndarray]:
-        told = description([], tmp_path, regions=regions, labels=KITS19)
+        told = description([], regions=regions, labels=KITS19)
         (tmp_path / "dataset.json").write_text(json.dumps(told))
         (tmp_path / "predicted").mkdir(exist_ok=True)
         settings = {"images": images, "gpu": False, "threads": 1} | changes

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 Arguments = argparse.Namespace
 Work = Callable[[], object]
@@ -14,7 +15,7 @@ Work = Callable[[], object]
 
 def write_nnunet_dataset(a: Arguments) -> Work:
     """Write the labelled cases as a data set of nnU-Net, with the folds as its splits."""
-    from renal.handover.checked import usable
+    from renal.handover.case_files import usable_with_files
     from renal.learn.nnunet.dataset import write_dataset
     from renal.learn.nnunet.settings import Planning
 
@@ -24,16 +25,15 @@ def write_nnunet_dataset(a: Arguments) -> Work:
         records: dict[str, list[Path]] = {}
         for fold, path in a.checked:
             records.setdefault(fold, []).append(path)
-        folds = {fold: usable(paths, a.data) for fold, paths in records.items()}
+        folds = {fold: usable_with_files(paths, a.files) for fold, paths in records.items()}
         common = {"labels": a.labels, "threads": a.threads}
-        write_dataset(folds, a.data, a.output, regions=settings.regions, **common)
+        write_dataset(folds, a.output, regions=settings.regions, **common)
 
     return work
 
 
 def plan_nnunet(a: Arguments) -> Work:
     """Have nnU-Net look at all labelled cases and plan."""
-    from renal.learn.nnunet.environment import run
     from renal.learn.nnunet.settings import Planning
 
     settings = Planning.model_validate_json(a.settings)
@@ -44,29 +44,30 @@ def plan_nnunet(a: Arguments) -> Work:
         "changes": settings.changes,
         "threads": a.threads,
     }
-    return lambda: run(
-        a.python, "planning.plan", arguments, a.threads, a.log, _folders(a, a.output)
-    )
+    return _on_images(a, "planning.plan", arguments, a.output)
 
 
 def preprocess_nnunet(a: Arguments) -> Work:
     """Have nnU-Net resample and normalise all labelled cases as planned."""
-    from renal.learn.nnunet.environment import run
-
     arguments = {"planned": a.planned, "configuration": a.output.name, "threads": a.threads}
-    folders = _folders(a, a.planned)
-    return lambda: run(a.python, "preprocessing.preprocess", arguments, a.threads, a.log, folders)
+    return _on_images(a, "preprocessing.preprocess", arguments, a.planned)
 
 
-def _folders(a: Arguments, planned: Path) -> dict[str, Path]:
-    """Where nnU-Net finds data set, images and plans."""
-    from renal.learn.nnunet.dataset import DATA
+def _on_images(a: Arguments, function: str, arguments: dict[str, Any], planned: Path) -> Work:
+    """Have nnU-Net run a function that reads the images of the data set."""
+    from renal.learn.nnunet.environment import linked_images, run
+    from renal.learn.nnunet.layout import LINKED
 
-    return {
-        DATA: a.data,
-        "nnUNet_raw": a.dataset.parent,
-        "nnUNet_preprocessed": planned.parent,
-    }
+    def work() -> None:
+        with linked_images(a.files, a.dataset) as images:
+            folders = {
+                LINKED: images,
+                "nnUNet_raw": a.dataset.parent,
+                "nnUNet_preprocessed": planned.parent,
+            }
+            run(a.python, function, arguments, a.threads, a.log, folders)
+
+    return work
 
 
 def train_nnunet(a: Arguments) -> Work:
@@ -115,14 +116,14 @@ def train_nnunet(a: Arguments) -> Work:
 def predict_nnunet(a: Arguments) -> Work:
     """Have nnU-Net segment cases with the mean of some models."""
     from renal.cluster.gpus import claim_gpus
-    from renal.handover.checked import usable
+    from renal.handover.case_files import usable_with_files
     from renal.learn.nnunet.environment import run
 
     gpu = claim_gpus() > 0
 
     def work() -> None:
         a.output.mkdir(parents=True, exist_ok=True)
-        cases = usable(a.checked, a.data)
+        cases = usable_with_files(a.checked, a.files)
         arguments = {
             "planned": a.planned,
             "models": a.models,

@@ -1,6 +1,5 @@
 """The labelled cases as a data set of nnU-Net, with our folds as its splits."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,12 @@ from renal.files import write_json
 from renal.handover.checked import CheckedCase
 from renal.image.volume import read_header, read_label, write_like
 from renal.labels import KITS19, Labels
+from renal.learn.nnunet.layout import ENDING, LINKED
 from renal.parallel import for_each
-
-# nnU-Net takes variables in paths, so that a data folder that is moved changes no file here.
-DATA = "RENAL_DATA"
-ENDING = ".nii.gz"
 
 
 def write_dataset(
     folds: dict[str, list[CheckedCase]],
-    data: Path,
     output: Path,
     *,
     regions: bool,
@@ -33,8 +28,6 @@ def write_dataset(
     ----------
     folds : dict
         Each fold (``fold0``) to the cases that it holds out, in order.
-    data : Path
-        The folder that their files lie in.
     output : Path
         Folder to write.
     regions : bool
@@ -53,7 +46,7 @@ def write_dataset(
     output.mkdir(parents=True, exist_ok=True)
     for_each(cases, partial(_write_label, output=output, labels=labels), threads)
     write_json(output / "splits_final.json", splits(folds))
-    write_json(output / "dataset.json", description(cases, data, regions=regions, labels=labels))
+    write_json(output / "dataset.json", description(cases, regions=regions, labels=labels))
 
 
 def splits(folds: dict[str, list[CheckedCase]]) -> list[dict[str, list[str]]]:
@@ -64,7 +57,7 @@ def splits(folds: dict[str, list[CheckedCase]]) -> list[dict[str, list[str]]]:
 
 
 def description(
-    cases: list[CheckedCase], data: Path, *, regions: bool, labels: Labels = KITS19
+    cases: list[CheckedCase], *, regions: bool, labels: Labels = KITS19
 ) -> dict[str, Any]:
     """What nnU-Net reads from ``dataset.json``.
 
@@ -86,7 +79,7 @@ def description(
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
         "dataset": {
             case.name: {
-                "images": [f"${DATA}/{os.path.relpath(case.image, data)}"],
+                "images": [f"${LINKED}/{case.name}{ENDING}"],
                 "label": f"{case.name}{ENDING}",
             }
             for case in cases

@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from renal.cluster.processes import PARENT
 from renal.errors import InputError, Stopped
+from renal.files import read_json
+from renal.handover.case_files import read_files
 from renal.learn.nnunet.driver import REFUSED, SAID, STOPPED
-from renal.learn.nnunet.layout import VERSION
+from renal.learn.nnunet.layout import ENDING, VERSION
 
 log = logging.getLogger("renal")
 
@@ -36,6 +40,24 @@ def check_environment(python: Path) -> None:
         raise InputError(f"{python}: nnU-Net is not installed there: {REMEDY}")
     if (found := asked.stdout.strip()) != VERSION:
         raise InputError(f"{python}: nnU-Net {found}, but {VERSION} is needed: {REMEDY}")
+
+
+@contextlib.contextmanager
+def linked_images(files: Path, dataset: Path) -> Iterator[Path]:
+    """A folder of links, for a while, in which nnU-Net finds the images of a data set.
+
+    Parameters
+    ----------
+    files : Path
+        The list of where the files of each case lie.
+    dataset : Path
+        The folder that `write_nnunet_dataset` wrote.
+    """
+    names = read_json(dataset / "dataset.json")["dataset"]
+    with TemporaryDirectory() as folder:
+        for name, (image, _) in read_files(files, names).items():
+            Path(folder, f"{name}{ENDING}").symlink_to(image.absolute())
+        yield Path(folder)
 
 
 def run(

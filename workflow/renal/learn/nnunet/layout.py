@@ -8,6 +8,9 @@ PLANS = "nnUNetPlans"
 TRAINER = "nnUNetTrainer"
 # Within the folder of a row, what its trainings and predictions are called, as if it were a stage.
 STAGE = "nnunet"
+ENDING = ".nii.gz"
+# nnU-Net takes variables in paths, so that images that are moved change none of its files.
+LINKED = "RENAL_LINKED"
 
 
 def raw_folder(results: Path, planning: str) -> Path:
