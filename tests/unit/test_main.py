@@ -195,8 +195,8 @@ def test_every_path_is_compared_but_data_and_what_was_fetched():
     common = ("--output", "out", "--log", "a.log", "--settings", "{}")
     predictions = ("--predictions", "a=one", "b=two")
     merged = compared("merge", *common, "--files", "f", "--checked", "c", "d", *predictions)
-    assert sorted(merged) == ["c", "d", "one", "two"]
+    assert sorted(merged) == ["c", "d", "f", "one", "two"]
     trained = ("--prepared", "p", "q", "--seed", "1", "--name", "n", "--weights", "w")
     assert sorted(compared("train", *common, *trained)) == ["p", "q"]
     checked = ("--data", "data", "--files", "f", "--maximum-voxels", "9", "--cases", "a", "b")
-    assert compared("validate", "--output", "out", *checked) == []
+    assert compared("validate", "--output", "out", *checked) == ["f"]

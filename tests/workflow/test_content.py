@@ -1,7 +1,6 @@
 """What counts is the content of the data: where it lies, its age and its names do not."""
 
 import hashlib
-import json
 import os
 import shutil
 
@@ -49,10 +48,10 @@ def test_cases_that_change_their_places_are_looked_at(ended):
 def test_records_name_no_folder_of_this_machine(small):
     for record in results(small).glob("cases/[!.]*.json"):
         assert str(small.folder) not in record.read_text()
-        assert all(case["image"].startswith("case_") for case in json.loads(record.read_text()))
+        assert "imaging" not in record.read_text()
 
 
-def test_data_that_are_moved_or_linked_run_nothing(ended, tmp_path_factory):
+def test_data_that_are_moved_linked_or_renamed_run_nothing(ended, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "kits 19"
     data_of(ended).rename(elsewhere)
     ended.configure({"data": {"root": str(elsewhere)}})
@@ -60,9 +59,20 @@ def test_data_that_are_moved_or_linked_run_nothing(ended, tmp_path_factory):
     data_of(ended).symlink_to(elsewhere)
     ended.configure({"data": {"root": "results/demo/data"}})
     assert ended.plan() == {}
-    # What is made anew is made from the new place.
+    # By a table, which lies in another folder, as files of other names.
+    listed = ["case,image,label"]
+    for case in sorted(elsewhere.glob("case_*")):
+        image, label = elsewhere / f"{case.name} CT.nii.gz", elsewhere / f"{case.name}.nii.gz"
+        (case / "imaging.nii.gz").rename(image)
+        if (labelled := case / "segmentation.nii.gz").exists():
+            labelled.rename(label)
+        listed.append(f"{case.name},{image},{label if label.exists() else ''}")
     data_of(ended).unlink()
-    ended.configure({"data": {"root": str(elsewhere)}})
+    data_of(ended).mkdir()
+    (data_of(ended) / "cases.csv").write_text("\n".join(listed))
+    shutil.copy(elsewhere / "kits.json", data_of(ended))
+    assert ended.plan() == {}
+    # What is made anew is made from the new place.
     shutil.rmtree(next(results(ended).glob("resampled/*/unlabelled-000")))
     run = ended.snakemake("resvnet", "--forcerun", "evaluate")
     assert run.returncode == 0, run.stderr[-3000:]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from renal.data.phantom import write_phantom
+from renal.handover.seals import write_seal
 from renal.recipe import merged
 
 from .conftest import (
@@ -65,6 +66,7 @@ def test_without_its_environment_a_row_says_how_to_make_it(sketch):
     (sketch.folder / "data/.seal.json").write_text("{}")
     (sketch.folder / "data/dataset.json").write_text('{"dataset": {}}')
     (sketch.folder / "files.json").write_text("{}")
+    write_seal(sketch.folder / "files.json")
     settings = '{"planner": "ExperimentPlanner", "configuration": "2d"}'
     command = ["plan_nnunet", "--files", "files.json", "--dataset", "data", "--settings", settings]
     place = ["--python", ".venv-nnunet/bin/python", "--output", "planned"]

@@ -18,6 +18,13 @@ from renal.handover.seals import SEAL
 
 from .conftest import results
 
+
+def images_of(project) -> dict[str, str]:
+    """What steps take for the image of each case."""
+    files = json.loads((results(project) / "files.json").read_text())
+    return {name: image for name, (image, _) in files.items()}
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 
@@ -40,12 +47,13 @@ def test_all_bad_cases_are_listed_at_once(fresh):
     # Nothing was learned from the good ones either, though one may have been prepared beside the
     # last check, and nothing half-written is left (Snakemake marks folders with a hidden file, and
     # what is whole has a seal).
-    left = {path.name for path in results(fresh).iterdir()}
+    left = {path.name for path in results(fresh).iterdir() if not path.name.endswith(SEAL)}
     prepared = {"body", "resampled", "normalized", "true_roi"}
     assert left <= {
         "data",
         "cases",
         "cases.csv",
+        "files.json",
         "folds.csv",
         "logs",
         "benchmarks",
@@ -211,12 +219,12 @@ def test_raw_data_of_nnunet_are_read(fresh):
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     listed = pd.read_csv(results(fresh) / "cases.csv").set_index("case")
     assert listed["usable"].all()
-    assert listed["image"].to_dict() == {
-        "case_7": "../other/7.nii.gz",
-        "mine_0": "imagesTr/mine 0_0000.nii.gz",
-        "mine_1": "imagesTr/mine 1_0000.nii.gz",
-        "mine_2": "imagesTs/mine 2_0000.nii.gz",
-        "mine_3": "imagesTr/mine 3_0000.nii.gz",
+    assert images_of(fresh) == {
+        "case_7": "other/7.nii.gz",
+        "mine_0": "raw/imagesTr/mine 0_0000.nii.gz",
+        "mine_1": "raw/imagesTr/mine 1_0000.nii.gz",
+        "mine_2": "raw/imagesTs/mine 2_0000.nii.gz",
+        "mine_3": "raw/imagesTr/mine 3_0000.nii.gz",
     }
     assert listed["batch"]["mine_2"] == "test-000" and listed["batch"]["case_7"] == "unlabelled-000"
 
@@ -240,8 +248,9 @@ def test_a_table_with_groups_and_a_file_of_tests_is_read(fresh):
     run = fresh.snakemake("results/demo/cases.csv")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     listed = pd.read_csv(results(fresh) / "cases.csv").set_index("case")
-    assert dict(zip(listed.index, listed["image"], strict=True)) == dict(
-        zip(["first", "second", "first_again", "tried"], scans, strict=True)
+    taken = [f"results/demo/data/{scan}" for scan in scans]
+    assert images_of(fresh) == dict(
+        zip(["first", "second", "first_again", "tried"], taken, strict=True)
     )
     fold = listed["fold"]
     assert fold["first"] == fold["first_again"] != fold["second"] and fold["tried"] == "test"

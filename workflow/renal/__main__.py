@@ -119,7 +119,7 @@ FOLDERS = {
     "truths",
 }
 # What a user brings has its own words where it is missing.
-UNCHECKED = {"data", "files", "log", "output", "python", "weights"}
+UNCHECKED = {"data", "log", "output", "python", "weights"}
 
 # Behind an option ... stands for several, = for several paths with names; one in brackets may be
 # left out.

@@ -80,9 +80,8 @@ def test_a_bad_unlabelled_case_is_left_out_and_the_others_go_on(checked, tmp_pat
 
 def test_the_same_image_twice_is_told_with_the_other_case(checked, tmp_path, caplog):
     first, second, third, last = checked
-    image = first.checksum.partition("-")[0]
-    twin = replace(second, checksum=f"{image}-01234567", shape=first.shape, spacing=first.spacing)
-    other = replace(third, checksum=f"{image}-89abcdef", shape=[9, 9, 9])  # by chance
+    twin = replace(second, sample=first.sample, shape=first.shape)
+    other = replace(third, sample=first.sample, shape=[9, 9, 9])  # by chance
     cases = [first, twin, other, last]
     assert check_cases(cases, tmp_path / "kits19", tmp_path / "usable.txt") == []
     list_cases(in_batches(cases), tmp_path / "kits19", tmp_path / "cases.csv")
@@ -95,10 +94,8 @@ def test_the_same_image_twice_is_told_with_the_other_case(checked, tmp_path, cap
 
 def test_the_same_image_within_a_fold_or_unlabelled_is_no_leak(checked, tmp_path):
     _, second, third, last = checked
-    same = {"shape": second.shape, "spacing": second.spacing}
-    image = second.checksum.partition("-")[0]
-    third = replace(third, checksum=f"{image}-89abcdef", **same)
-    last = replace(last, checksum=image, **same)
+    same = {"shape": second.shape, "sample": second.sample}
+    third, last = (replace(case, **same) for case in (third, last))
     batches = {"fold1-000": [second], "fold1-001": [third], "unlabelled-000": [last]}
     list_cases(batches, tmp_path, tmp_path / "cases.csv")
     assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == [
@@ -110,8 +107,7 @@ def test_the_same_image_within_a_fold_or_unlabelled_is_no_leak(checked, tmp_path
 
 def test_the_same_image_in_a_fold_and_among_the_tests_is_told(checked, tmp_path):
     first, second, *_ = checked
-    image = first.checksum.partition("-")[0]
-    twin = replace(second, checksum=f"{image}-01234567", shape=first.shape, spacing=first.spacing)
+    twin = replace(second, sample=first.sample, shape=first.shape)
     list_cases({"fold0-000": [first], "test-000": [twin]}, tmp_path, tmp_path / "cases.csv")
     both = ": one is learned from, and the other is a test"
     assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == [
@@ -121,7 +117,7 @@ def test_the_same_image_in_a_fold_and_among_the_tests_is_told(checked, tmp_path)
 
 
 def test_cases_that_could_not_be_read_are_no_twins(checked, tmp_path):
-    unread = [replace(checked[3], name=f"case_{n}", checksum="", fault="x: y: z") for n in "ab"]
+    unread = [replace(checked[3], name=f"case_{n}", sample="", fault="x: y: z") for n in "ab"]
     list_cases({"unlabelled-000": unread}, tmp_path / "kits19", tmp_path / "cases.csv")
     assert [row["remark"] for row in rows(tmp_path / "cases.csv")] == ["x: y: z"] * 2
 

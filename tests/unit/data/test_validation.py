@@ -233,6 +233,17 @@ def test_a_changed_file_changes_the_checksum(kits19, name):
     assert after.fault == "" and after.checksum != before
 
 
+def test_a_ct_is_known_however_its_file_is_written(kits19):
+    """In another axis order, type and packing."""
+    before = check(kits19)
+    path = kits19 / NAME / "imaging.nii.gz"
+    other = nib.as_closest_canonical(nib.load(path))
+    nib.save(nib.Nifti1Image(other.get_fdata(dtype=np.float32), other.affine), path)
+    after = check(kits19)
+    assert after.checksum != before.checksum and after.sample == before.sample != ""
+    assert check(kits19, "case_00001").sample != before.sample
+
+
 def test_all_cases_are_recorded_the_bad_ones_too(kits19, image, tmp_path):
     rewrite(image, np.zeros_like)
     rewrite(kits19 / "case_00002" / "segmentation.nii.gz", np.zeros_like)

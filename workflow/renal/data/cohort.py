@@ -11,6 +11,7 @@ from renal.data.lists import listed_spacings
 from renal.data.stamps import outline_stamps, stamps
 from renal.errors import InputError
 from renal.handover.case_files import write_files
+from renal.handover.seals import write_seal
 
 
 class Cohort:
@@ -134,6 +135,7 @@ class Cohort:
         """Write `files`, and folds.csv, from which later plans take who is held out with whom."""
         write_assignments(self._stored, self._places, **self._dealt)
         write_files(self.files, {name: (c.image, c.label) for name, c in self.cases.items()})
+        write_seal(self.files)
 
 
 def _refuse_vanished(known: Iterable[Place], accounted: set[str]) -> None:

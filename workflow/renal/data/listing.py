@@ -142,9 +142,8 @@ def _same_images(cases: list[tuple[str, CheckedCase]]) -> dict[str, str]:
     """
     groups: dict[tuple[object, ...], list[tuple[str, str]]] = defaultdict(list)
     for batch, case in cases:
-        if case.checksum and case.shape and case.spacing:
-            image = case.checksum.partition("-")[0]
-            groups[image, *case.shape, *case.spacing].append((case.name, batch))
+        if case.sample and case.shape:
+            groups[case.sample, *case.shape].append((case.name, batch))
     remarks = {}
     for members in groups.values():
         for name, batch in members if len(members) > 1 else ():

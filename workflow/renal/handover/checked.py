@@ -29,6 +29,8 @@ class CheckedCase:
     checksum : str
         CRC-32 of the image and label files, so that a changed file changes this record and
         with it all that is made from it.
+    sample : str
+        CRC-32 of the HU of some voxels, by which a CT is known however its file was written.
     fault : str
         Why the case cannot be used, as one line; empty if it can.
     notes : list of str
@@ -42,6 +44,7 @@ class CheckedCase:
     spacing: list[float] | None = None
     volumes_ml: dict[str, float] = field(default_factory=dict)
     checksum: str = ""
+    sample: str = ""
     fault: str = ""
     notes: list[str] = field(default_factory=list)
 
