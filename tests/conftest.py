@@ -29,6 +29,7 @@ GROUPS = {
     "rehearsed": "gpu",
     "undisturbed": "slurm",
     "cluster": "slurm",
+    "monai": "monai",
     "orthanc": "slurm",  # both may install packages, which goes one after the other
 }
 
@@ -37,6 +38,17 @@ def pytest_itemcollected(item):
     """Give the tests that use the same long run to the same worker of pytest-xdist."""
     for fixture in GROUPS.keys() & set(item.fixturenames):
         item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
+
+
+@pytest.fixture(scope="session")
+def monai():
+    """Another implementation of losses, metrics and more; to load it takes five seconds."""
+    import monai.inferers
+    import monai.losses
+    import monai.metrics
+    import monai.networks.nets
+
+    return monai
 
 
 @pytest.fixture(scope="session")
