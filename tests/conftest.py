@@ -17,6 +17,8 @@ settings.load_profile("repeatable")
 
 # Several workers share the cores: what does not say how many threads it wants has one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# And a program that is started again and again compiles its modules once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What takes long to make is made by one worker only: its tests are the worker's own. Groups of many
 # tests begin first; of those that take minutes there are as many as workers on two cores.
