@@ -8,7 +8,7 @@ CORES ?= $(or $(shell nproc 2>/dev/null),2)
 # Tests that wait, as those on SLURM do, leave their core to another worker.
 WORKERS = $(shell echo $$(($(CORES) < 8 ? $(CORES) + 1 : 8)))
 
-.PHONY: setup nnunet demo check test coverage docs docs-links pictures dist clean
+.PHONY: setup nnunet demo check style types test tests coverage docs docs-links pictures dist clean
 
 setup: $(VENV)/ready
 
@@ -41,13 +41,21 @@ demo: $(VENV)/ready
 	@echo 'Report:   results/demo/report.html (open it in a browser)'
 
 # Style and types.
-check: $(VENV)/ready
+check: style types
+
+style: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+
+types: $(VENV)/ready
 	$(BIN)/mypy
 
-test: check
+# Types are checked beside the tests, as mypy leaves all cores but one to others.
+test: style
+	$(MAKE) --jobs 2 types tests
+
+tests: $(VENV)/ready
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 # Lines and branches that the unit tests run, in steps that they start as programs too.

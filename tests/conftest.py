@@ -17,6 +17,8 @@ settings.load_profile("repeatable")
 
 # Several workers share the cores: what does not say how many threads it wants has one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# And a program that is started again and again compiles its modules once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What takes long to make is made by one worker only: its tests are the worker's own. Groups of many
 # tests begin first; of those that take minutes there are as many as workers on two cores.
@@ -29,6 +31,7 @@ GROUPS = {
     "rehearsed": "gpu",
     "undisturbed": "slurm",
     "cluster": "slurm",
+    "monai": "monai",
     "orthanc": "slurm",  # both may install packages, which goes one after the other
 }
 
@@ -37,6 +40,17 @@ def pytest_itemcollected(item):
     """Give the tests that use the same long run to the same worker of pytest-xdist."""
     for fixture in GROUPS.keys() & set(item.fixturenames):
         item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
+
+
+@pytest.fixture(scope="session")
+def monai():
+    """Another implementation of losses, metrics and more; to load it takes five seconds."""
+    import monai.inferers
+    import monai.losses
+    import monai.metrics
+    import monai.networks.nets
+
+    return monai
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def sources_of(*modules: str) -> list[Path]:
         if path not in found:
             found.add(path)
             found.update(_beside(path))
-            waiting += [file for name in _imports(path) for file in _files_of(name)]
+            waiting += _imported_by(path)
     return sorted(found)
 
 
@@ -125,30 +125,38 @@ def prediction_components(stage: Any) -> list[str]:
 
 def _files_of(module: str) -> list[Path]:
     """What Python runs to import a module: its own file, and the packages that it lies in."""
-    path = PACKAGE.joinpath(*module.split("."))
+    names = module.split(".")
+    path = PACKAGE.joinpath(*names)
     own = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    packages = [parent / "__init__.py" for parent in path.parents if parent.is_relative_to(PACKAGE)]
+    packages = [PACKAGE.joinpath(*names[:depth], "__init__.py") for depth in range(len(names))]
     return [own, *packages]
 
 
+@cache
 def _beside(path: Path) -> list[Path]:
     """Files of a module's name that are no Python, such as a template and its style."""
     return [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix != ".py"]
 
 
 @cache
-def _imports(path: Path) -> frozenset[str]:
-    """Modules of this package that a file imports, those for type checkers left out."""
+def _imported_by(path: Path) -> frozenset[Path]:
+    """Files of this package that a file imports, those for type checkers left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        node
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
-    nodes = (node for node in ast.walk(tree) if node not in typing_only)
-    return frozenset(name for node in nodes for name in _imported(node))
+    names = {name for statement in _statements(tree.body) for name in _imported(statement)}
+    return frozenset(file for name in names for file in _files_of(name))
+
+
+def _statements(block: list[Any]) -> Iterator[ast.AST]:
+    """All statements, those for type checkers left out. Expressions hold none."""
+    for statement in block:
+        yield statement
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            if part != "body" or not _is_for_type_checkers(statement):
+                yield from _statements(getattr(statement, part, []))
+
+
+def _is_for_type_checkers(statement: ast.AST) -> bool:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

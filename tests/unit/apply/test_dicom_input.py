@@ -196,6 +196,7 @@ def test_the_same_voxels_as_from_nifti_with_real_networks(cts, packed, tmp_path)
     """As a program, from a folder with both."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "renal", "segment", cts, "--model", packed, "--to", out]
+    command += ["--threads", "1"]
     done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected = np.asarray(nib.load(out / "a.nii.gz").dataobj).T

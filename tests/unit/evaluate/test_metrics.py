@@ -207,10 +207,8 @@ class TestSurfaceDice:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("spacing", [(3.0, 0.8, 0.7), (1.0, 1.0, 1.0), (0.5, 0.9, 1.3)])
-def test_surface_metrics_equal_monai(seed, spacing):
-    # Imported here because importing torch and MONAI takes seconds.
-    import torch
-    from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+def test_surface_metrics_equal_monai(monai, seed, spacing):
+    import torch  # takes seconds, too
 
     prediction, truth = random_blob(2 * seed), random_blob(2 * seed + 1)
     batches = {
@@ -220,13 +218,13 @@ def test_surface_metrics_equal_monai(seed, spacing):
     options = {"include_background": True, "spacing": spacing}
     distances = metrics.surface_distances(prediction, truth, spacing)
 
-    monai_distance = compute_hausdorff_distance(**batches, **options, percentile=95).item()
-    assert metrics.hausdorff95(*distances) == pytest.approx(monai_distance, rel=1e-5)
+    theirs = monai.metrics
+    monai_distance = theirs.compute_hausdorff_distance(**batches, **options, percentile=95)
+    assert metrics.hausdorff95(*distances) == pytest.approx(monai_distance.item(), rel=1e-5)
     for tolerance in (1.0, 3.0):
-        monai_score = compute_surface_dice(
-            **batches, **options, class_thresholds=[tolerance]
-        ).item()
-        assert metrics.surface_dice(*distances, tolerance) == pytest.approx(monai_score, rel=1e-5)
+        score = theirs.compute_surface_dice(**batches, **options, class_thresholds=[tolerance])
+        found = metrics.surface_dice(*distances, tolerance)
+        assert found == pytest.approx(score.item(), rel=1e-5)
 
 
 class TestRelativeVolumeError:

@@ -17,7 +17,7 @@ from renal.handover.seals import write_seal
 from renal.learn import distributed
 from renal.learn.distributed import shares_of
 from renal.learn.settings import Training
-from tests.unit.learn.helpers import read_history, read_run, write_blocks
+from tests.unit.learn.helpers import read_history, read_run, train_with, write_blocks
 
 WORKFLOW = Path(renal.__file__).parents[1]
 # What rounding makes of sums that are added up in another order, over the epochs of these tests.
@@ -49,7 +49,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
-def train(prepared, output, processes, minutes=None, **changes):
+def train_by_two(prepared, output, minutes=None, **changes):
     settings = Training.model_validate(SETTINGS | changes)
     arguments = ["train", "--prepared", prepared, "--settings", settings.model_dump_json()]
     arguments += ["--seed", "3", "--name", "tiny", "--output", output]
@@ -58,11 +58,10 @@ def train(prepared, output, processes, minutes=None, **changes):
         arguments += ["--minutes", str(minutes)]
     # On a machine without GPUs a training has one process, whatever its recipe says.
     program = "from renal.learn.launch import start_processes as start; "
-    program += f"start({processes})"
-    start = ["-c", program] if processes > 1 else ["-m", "renal"]
+    program += "start(2)"
     hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(WORKFLOW)}
     return subprocess.run(
-        [sys.executable, *start, *map(str, arguments)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         env=os.environ | hidden,
         capture_output=True,
         text=True,
@@ -71,16 +70,15 @@ def train(prepared, output, processes, minutes=None, **changes):
     )
 
 
-def test_two_processes_learn_what_one_learns(prepared, tmp_path):
+def test_two_processes_learn_what_one_learns(prepared, tmp_path, one_cpu_thread):
     """They also stop together when their time is over, none waiting for the other, and go on."""
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = train(prepared, one, 1)
-    assert alone.returncode == 0, alone.stderr
-    stopped = train(prepared, two, 2, minutes=2)  # two minutes before the limit it stops
+    train_with(Training.model_validate(SETTINGS), prepared, one, seed=3)
+    stopped = train_by_two(prepared, two, minutes=2)  # two minutes before the limit it stops
     assert stopped.returncode == 1
     # On a busy machine the first epoch takes longer than what it is given to end.
     assert re.search("stopped (after|within) epoch 1", two.with_suffix(".log").read_text())
-    finished = train(prepared, two, 2)
+    finished = train_by_two(prepared, two)
     assert finished.returncode == 0, finished.stderr
     rows, expected = read_history(two), read_history(one)
     assert len(rows) == len(expected) == 3
@@ -100,7 +98,7 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path):
 def test_two_processes_end_together_where_they_learn_nothing(prepared, tmp_path):
     """At such a rate one step saturates every probability."""
     wild = {"optimizer": {"name": "adam", "learning_rate": 0.3}, "epochs": 50, "collapse_steps": 3}
-    ended = train(prepared, tmp_path / "two", 2, **wild)
+    ended = train_by_two(prepared, tmp_path / "two", **wild)
     assert ended.returncode == 1
     told = (tmp_path / "two.log").read_text()
     assert told.count("the training has collapsed") == 1

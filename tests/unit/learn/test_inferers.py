@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.inferers import sliding_window_inference
 
 from renal.learn.inferers import infer
 from renal.learn.inferers.settings import (
@@ -215,7 +214,7 @@ def test_a_predictor_that_changes_nothing_gives_the_image(shape, size, weighting
         (*[(5, 4, 9)] * 2, (0,) * 3),
     ],
 )
-def test_it_equals_monais_sliding_window(shape, size, overlap, weighting, mode):
+def test_it_equals_monais_sliding_window(monai, shape, size, overlap, weighting, mode):
     """Where shares of the patch are binary numbers: MONAI cuts decimals off other steps."""
 
     def predictor(images: torch.Tensor) -> torch.Tensor:
@@ -224,7 +223,8 @@ def test_it_equals_monais_sliding_window(shape, size, overlap, weighting, mode):
     image = torch.randn(shape)
     (found,) = infer([image], predictor, sliding(size, overlap, weighting))
     shares = [shared / side for shared, side in zip(overlap, size, strict=True)]
-    expected = sliding_window_inference(image[None, None], size, 1, predictor, shares, mode)
+    theirs = monai.inferers.sliding_window_inference
+    expected = theirs(image[None, None], size, 1, predictor, shares, mode)
     assert torch.equal(found, expected[0])
 
 

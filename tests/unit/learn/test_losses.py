@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.losses import DiceCELoss, DiceLoss, FocalLoss, TverskyLoss
 from scipy.ndimage import distance_transform_edt
 
 from renal.labels import KITS19
@@ -172,10 +171,11 @@ def test_batch_is_the_mean_of_its_cases():
 
 @pytest.mark.parametrize("squared", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
-def test_dice_equals_monais(squared, share):
+def test_dice_equals_monais(monai, squared, share):
     logits = 4 * torch.randn(2, 1, 6, 7, 8)
     target = (torch.rand(2, 1, 6, 7, 8) < share).float()
-    expected = DiceLoss(sigmoid=True, squared_pred=squared, smooth_nr=1e-5, smooth_dr=1e-5)
+    smooth = {"smooth_nr": 1e-5, "smooth_dr": 1e-5}
+    expected = monai.losses.DiceLoss(sigmoid=True, squared_pred=squared, **smooth)
     ours = dice.loss(logits, truth(target), squared=squared)
     assert ours.item() == pytest.approx(expected(logits, target).item(), abs=1e-6)
 
@@ -285,9 +285,10 @@ def test_tversky_favours_recall():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_tversky_equals_monais(share):
+def test_tversky_equals_monais(monai, share):
     logits, target = example(channels=2, share=share)
-    expected = TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7, smooth_nr=1e-5, smooth_dr=1e-5)
+    smooth = {"smooth_nr": 1e-5, "smooth_dr": 1e-5}
+    expected = monai.losses.TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7, **smooth)
     ours = tversky.loss(logits, truth(target), false_negatives=0.7, false_positives=0.3)
     assert ours.item() == pytest.approx(expected(logits, target).item(), abs=1e-6)
 
@@ -330,16 +331,17 @@ def test_dice_of_classes_leaves_the_background_out():
 
 
 @pytest.mark.parametrize("squared", [True, False])
-def test_dice_cross_entropy_equals_monais(squared):
+def test_dice_cross_entropy_equals_monais(monai, squared):
+    theirs = monai.losses.DiceCELoss
     smooth = {"squared_pred": squared, "smooth_nr": 1e-5, "smooth_dr": 1e-5}
-    for activation, (logits, target), theirs in (
-        ("sigmoid", example(), DiceCELoss(sigmoid=True, **smooth)),
-        ("softmax", classes(4, 5, 6), DiceCELoss(softmax=True, include_background=False, **smooth)),
+    for activation, (logits, target), expected in (
+        ("sigmoid", example(), theirs(sigmoid=True, **smooth)),
+        ("softmax", classes(4, 5, 6), theirs(softmax=True, include_background=False, **smooth)),
     ):
         ours = dice_cross_entropy.loss(
             logits, truth(target), squared=squared, activation=activation
         )
-        assert ours.item() == pytest.approx(theirs(logits, target).item(), abs=1e-5)
+        assert ours.item() == pytest.approx(expected(logits, target).item(), abs=1e-5)
 
 
 # -- focal + weighted dice ----------------------------------------------------------------------
@@ -383,11 +385,12 @@ def test_a_slice_without_tumour_still_counts_false_positives():
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("weight", [1.0, 2.0, 5.0])
-def test_focal_dice_equals_monais(gamma, weight):
+def test_focal_dice_equals_monais(monai, gamma, weight):
     logits, target = example()
     # MONAI's alpha and 1 - alpha are our weights, w and 1, over their sum.
-    focal = FocalLoss(gamma=gamma, alpha=weight / (weight + 1))(logits, target) * (weight + 1)
-    overlap = DiceLoss(sigmoid=True, smooth_nr=1e-5, smooth_dr=1e-5)
+    focal = monai.losses.FocalLoss(gamma=gamma, alpha=weight / (weight + 1))
+    focal = focal(logits, target) * (weight + 1)
+    overlap = monai.losses.DiceLoss(sigmoid=True, smooth_nr=1e-5, smooth_dr=1e-5)
     tumour, background = overlap(logits, target), overlap(-logits, 1 - target)
     expected = 0.3 * focal + 0.7 * (weight * tumour + background) / (weight + 1)
     ours = focal_dice.loss(
@@ -486,8 +489,8 @@ def test_over_the_batch_an_example_without_target_has_a_gradient(name):
     assert alone < 1e-6 < 1e-4 < together
 
 
-def test_the_dice_of_a_batch_is_monais():
+def test_the_dice_of_a_batch_is_monais(monai):
     logits, target = example(channels=2)
-    expected = DiceLoss(sigmoid=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)(logits, target)
+    expected = monai.losses.DiceLoss(sigmoid=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
     found = dice.loss(logits, truth(target), squared=False, over="batch")
-    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert found.item() == pytest.approx(expected(logits, target).item(), abs=1e-6)

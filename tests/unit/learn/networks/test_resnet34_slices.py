@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from monai.networks.nets import resnet34
 from torch import nn
 
 from renal.learn.networks import resnet34_slices
@@ -18,12 +17,12 @@ def test_parameter_count_is_the_published_one():
     assert parameter_count(ours) == 21_797_672 - 2 * 64 * 49 - 999 * (512 + 1)
 
 
-def test_agrees_with_another_implementation_on_the_same_weights():
+def test_agrees_with_another_implementation_on_the_same_weights(monai):
     ours = resnet34_slices.Network(3, 2)
     for layer in layers_of(ours, nn.BatchNorm2d):
         nn.init.uniform_(layer.weight, 0.5, 1.0)
         nn.init.uniform_(layer.running_mean, -0.1, 0.1)
-    theirs = resnet34(
+    theirs = monai.networks.nets.resnet34(
         pretrained=False,
         spatial_dims=2,
         n_input_channels=3,
