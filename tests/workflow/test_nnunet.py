@@ -63,12 +63,13 @@ def test_rows_that_are_planned_alike_share_data_set_plans_and_cases(planned):
 
 def test_without_its_environment_a_row_says_how_to_make_it(sketch):
     """Here by the step itself; everything before it needs nothing of nnU-Net."""
-    (sketch.folder / "data/.seal.json").write_text("{}")
-    (sketch.folder / "data/dataset.json").write_text('{"dataset": {}}')
+    (sketch.folder / "raw").mkdir()
+    (sketch.folder / "raw/dataset.json").write_text('{"dataset": {}}')
     (sketch.folder / "files.json").write_text("{}")
-    write_seal(sketch.folder / "files.json")
+    for path in ("raw", "files.json"):
+        write_seal(sketch.folder / path)
     settings = '{"planner": "ExperimentPlanner", "configuration": "2d"}'
-    command = ["plan_nnunet", "--files", "files.json", "--dataset", "data", "--settings", settings]
+    command = ["plan_nnunet", "--files", "files.json", "--dataset", "raw", "--settings", settings]
     place = ["--python", ".venv-nnunet/bin/python", "--output", "planned"]
     run = subprocess.run(
         [sys.executable, "-m", "renal", *command, *place],
