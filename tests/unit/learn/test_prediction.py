@@ -15,7 +15,7 @@ from renal.handover.prepared import PreparedCase, read_index, write_index
 from renal.learn import prediction
 from renal.learn.inferers import infer
 from renal.learn.networks import build_network
-from renal.learn.prediction import mean_of, network_with
+from renal.learn.prediction import mean_of, network_with, tell_of_emulation
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of, probabilities
 
@@ -291,6 +291,18 @@ def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tole
     assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
     assert kernel.dtype == (torch.bfloat16 if half else torch.float32)
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("has", [False, True])
+def test_bfloat16_that_a_cpu_has_not_is_told_once(monkeypatch, caplog, asked, has):
+    capabilities = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": has}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    tell_of_emulation.cache_clear()
+    mean_of([], prediction_settings(), bfloat16_on_cpu=asked)
+    mean_of([], prediction_settings(), bfloat16_on_cpu=asked)
+    assert len(caplog.messages) == (asked and not has)
 
 
 def test_too_little_memory_on_a_gpu_is_told_with_what_to_do(monkeypatch):

@@ -1,6 +1,7 @@
 """Applying trained models to prepared cases."""
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+IN_HARDWARE = ("avx512_bf16", "amx_bf16")  # where an x86 CPU computes in bfloat16
 LESS_AT_ONCE = "lower batch of the stage's inference"
 
 
@@ -119,6 +121,8 @@ def mean_of(
     from renal.learn.targets import probabilities
 
     device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
+    if precision == torch.bfloat16 and device.type == "cpu":
+        tell_of_emulation()
     for network in networks:
         place(network.eval(), settings, device)
         if device.type == "cpu":
@@ -135,6 +139,19 @@ def mean_of(
         return sum(others, start=total) / len(networks)
 
     return mean
+
+
+@cache  # told once
+def tell_of_emulation() -> None:
+    """Warn that a CPU only emulates bfloat16, which takes it more than twice as long."""
+    import torch
+
+    has = torch.cpu.get_capabilities()
+    if has["architecture"] == "x86_64" and not any(has[name] for name in IN_HARDWARE):
+        log.warning(
+            "this CPU has no bfloat16 (%s), which makes it slow: leave bfloat16_on_cpu out",
+            " or ".join(IN_HARDWARE),
+        )
 
 
 def predict_regions(

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from renal.learn.networks.own_precision import ConvTranspose, InstanceNorm
+from renal.learn.networks.on_cpu import ConvTranspose, InstanceNorm
 
 NORMALIZATIONS = {"batch": nn.BatchNorm3d, "instance": InstanceNorm}
 SHARES = (6, 3, 2)  # parts of a block's channels that its three convolutions have

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.own_precision import ConvTranspose, PReLU
+from renal.learn.networks.on_cpu import ConvTranspose, PReLU
 from renal.learn.networks.res_vnet_cascade import ConvolutionBlock
 
 ENCODER_DILATIONS = ((1, 1), (1, 1, 1), (1, 2, 4), (3, 4, 5))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.own_precision import ConvTranspose, InstanceNorm, PReLU
+from renal.learn.networks.on_cpu import ConvTranspose, InstanceNorm, PReLU
 
 ENCODER_DILATIONS = ((1,), (1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 2, 1)
