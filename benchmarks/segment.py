@@ -2,8 +2,8 @@
 
 python benchmarks/segment.py IMAGING [--label SEGMENTATION] [--rows ROW...] [--cts N] [--bfloat16]
 
-Models have random weights, which take as long as trained ones. They find no kidneys, so that
-regions are cut round the true label that is given; without it they may be the whole volume. A row
+Models have random weights, which take as long as trained ones. They find no kidneys: what a true
+label says is taken for it; without one the regions of later stages may be the whole volume. A row
 is packed, and N copies of the CT are segmented by `renal segment` as a program of its own. CPU
 seconds are those of all threads; on a busy machine they say more than the clock.
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -89,17 +90,44 @@ def timed(
 
 
 def as_program(label: str, arguments: list[str]) -> None:
-    """`python -m renal`, with the regions cut round a true label."""
+    """`python -m renal`; once networks have computed, they have found what a true label says."""
     if label:
-        from renal.apply import stages
-        from renal.image.boxes import three, whole_volume
-        from renal.image.volume import read_header, read_label
-
-        mask = read_label(read_header(Path(label))) > 0
-        found = mask, whole_volume(three(mask.shape))
-        vars(stages)["first_mask"] = lambda maps, case: found
+        find_truth(Path(label))
     sys.argv = ["renal", *arguments]
     runpy.run_module("renal", run_name="__main__")
+
+
+def find_truth(path: Path) -> None:
+    """Put a true label's regions in the place of what networks with random weights find."""
+    import numpy as np
+
+    from renal.apply import stages
+    from renal.image.boxes import Box, three
+    from renal.image.grids import labels_to_grid
+    from renal.image.volume import read_header, read_label
+    from renal.labels import KITS19
+    from renal.learn.targets import maps_of
+
+    truth = read_label(read_header(path))
+    seen, predict_regions = stages._seen, vars(stages)["predict_regions"]
+    boxes: list[Box] = []
+
+    def remembered(*arguments: Any) -> Any:
+        boxes[:], images = seen(*arguments)
+        return boxes, images
+
+    def true_maps(images: Any, predictor: Any, settings: Any) -> list[np.ndarray]:
+        found = []
+        for maps, box in zip(predict_regions(images, predictor, settings), boxes, strict=True):
+            names, (depth, *plane) = maps_of(settings.target), maps.shape[1:]
+            if plane == [1, 1]:  # of slices
+                grid = labels_to_grid(truth, box, (depth, 64, 64)).max((1, 2), keepdims=True)
+            else:
+                grid = labels_to_grid(truth, box, three(maps.shape[1:]))
+            found.append(np.stack([KITS19.region(name).mask(grid) for name in names]) * 1.0)
+        return found
+
+    vars(stages).update(_seen=remembered, predict_regions=true_maps)
 
 
 if __name__ == "__main__":

@@ -345,7 +345,7 @@ def test_a_training_notices_its_own_components_and_no_others(plan):
             own = training_components(plan.training(method, stage))
             files = {f"{name.replace('.', '/')}.py" for name in own}
             shared = {"learn/augmentations/in_plane.py", "learn/networks/squeeze_excitation.py"}
-            shared |= {"learn/networks/own_precision.py"}
+            shared |= {"learn/networks/own_precision.py", "learn/networks/on_cpu.py"}
             shared |= {"learn/networks/resnet.py", "learn/networks/unet.py"}
             shared |= {"learn/networks/res_vnet_cascade.py"}
             shared |= {"learn/losses/dice.py", "learn/losses/cross_entropy.py"}

@@ -26,7 +26,9 @@ NARROW = {
     "whole": {
         "training": {"network": {"width": 4}, "optimizer": {"learning_rate": 0.01}, "epochs": 8}
     },
-    "tumour": {"training": {"network": {"width": 4}, "optimizer": {"learning_rate": 0.004}}},
+    "tumour": {
+        "training": {"network": {"width": 4}, "optimizer": {"learning_rate": 0.004}, "epochs": 14}
+    },
 }
 PROGRAM = ("Snakefile", "rules", "workflow", "envs", "profiles", "config.yaml", "demo.yaml")
 

@@ -1,6 +1,8 @@
 """The stages of a packed row applied to one CT, in memory, as the workflow's steps apply them."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,9 +52,11 @@ class Row:
         self.folds = folds
         self._predictors: dict[str, Predictor] = {}
         for key, stage in self.package.stages.items():
-            networks = [_load(file, stage, stage.models[fold]) for fold in folds]
+            models = [stage.models[fold] for fold in folds]
+            with ThreadPoolExecutor(2) as pool:  # reading, checking and copying wait in turn
+                networks = pool.map(partial(_load, file, stage), models)
             self._predictors[key] = mean_of(
-                networks,
+                list(networks),
                 stage.prediction,
                 self.package.scheme,
                 bfloat16_on_cpu=bfloat16_on_cpu,

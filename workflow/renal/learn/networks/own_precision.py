@@ -1,4 +1,4 @@
-"""Layers that keep their input's precision, or its layout, where torch's own do not.
+"""Layers that keep their input's precision where torch's own do not.
 
 CUDA's autocast takes group normalisation and doubling to float32. Both sum in float32 within their
 kernels, whatever they are given. Results in half precision take half the memory, and half the
@@ -19,20 +19,6 @@ class GroupNorm(nn.GroupNorm):
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)  # CUDA has no mixed kernel
         with torch.autocast("cuda", enabled=False):
             return functional.group_norm(x, self.num_groups, weight, bias, self.eps)
-
-
-class InstanceNorm(nn.InstanceNorm3d):
-    """Instance normalisation that leaves channels last where a CPU predicts in half precision.
-
-    It takes and gives (batch, channels, z, y, x). PyTorch's own would copy all to channels first
-    and back. Group normalisation with a channel in each group is the same, and knows both layouts;
-    but with channels last it is less exact (1e-3), which only half precision allows.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training or x.is_cuda or x.dtype == torch.float32:
-            return super().forward(x)
-        return functional.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.own_precision import InstanceNorm
+from renal.learn.networks.on_cpu import ConvTranspose, InstanceNorm, PReLU
 
 ENCODER_DILATIONS = ((1,), (1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 2, 1)
@@ -15,7 +15,7 @@ DECODER_CONVOLUTIONS = (3, 3, 2, 1)
 def _activated(layer: nn.Module, channels: int, normalization: str) -> nn.Sequential:
     """A convolution with its activation and, where the recipe asks for it, normalisation."""
     norms = [InstanceNorm(channels, affine=True)] if normalization == "instance" else []
-    return nn.Sequential(layer, *norms, nn.PReLU(channels))
+    return nn.Sequential(layer, *norms, PReLU(channels))
 
 
 class ConvolutionBlock(nn.Module):
@@ -85,7 +85,7 @@ class ResVNet(nn.Module):
         for width, skip, count in zip(
             widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True
         ):
-            up = nn.ConvTranspose3d(2 * width, width, 2, stride=2)
+            up = ConvTranspose(2 * width, width, 2, stride=2)
             self.ups.append(_activated(up, width, normalization))
             self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, normalization))
         self.head = nn.Conv3d(widths[1], 1, 1)
@@ -103,10 +103,11 @@ class ResVNet(nn.Module):
             if level:
                 x = self._dropped(x)
             skips.append(x)
+        skips.pop()
         x = self._dropped(self.deepest_decoder(x) + self.bottom(x))
         for level, (up, decoder) in enumerate(zip(self.ups, self.decoders, strict=True)):
             x = up(x)
-            x = decoder(torch.cat([x, skips[-2 - level]], dim=1)) + x
+            x = decoder(torch.cat([x, skips.pop()], dim=1)) + x
             if level < len(self.decoders) - 1:
                 x = self._dropped(x)
         logits: Tensor = self.head(x)

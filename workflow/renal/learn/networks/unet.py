@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from renal.learn.networks.own_precision import GroupNorm, InstanceNorm, doubled
+from renal.learn.networks.on_cpu import InstanceNorm
+from renal.learn.networks.own_precision import GroupNorm, doubled
 from renal.learn.networks.squeeze_excitation import SqueezeExcitation
 
 GROUPS = 8
