@@ -76,6 +76,18 @@ if workflow.is_main_process and gpus and "gpu" not in workflow.global_resources:
 ON_GPU = bool(gpus) or not workflow.local_exec
 
 
+def in_use():
+    """Whether another run, as Snakemake's locks say, has to do with the results."""
+    if not workflow.execution_settings.lock:
+        return False
+    try:
+        locks = Path(".snakemake/locks").glob("*.lock")
+        locked = {path for lock in locks for path in lock.read_text().splitlines()}
+    except FileNotFoundError:  # it has just ended
+        return False
+    return any(RESULTS.absolute() in Path(path).absolute().parents for path in locked)
+
+
 # Not `onstart`, which Snakemake leaves out where this workflow is a module of another one.
 @cache
 def begin():
@@ -90,6 +102,9 @@ def begin():
             # While the folder is locked Snakemake itself refuses, and says what comes first.
             if not any(Path(".snakemake/locks").glob("*")):
                 refuse_orphans(Path.cwd())
+        # Snakemake refuses this run, but not before it has planned: the other's jobs read the list.
+        if in_use():
+            return
         plan.store()
     except InputError as error:
         sys.exit(f"error: {error}")
