@@ -11,6 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from renal.cluster.containers import image_of
 from renal.cluster.gpus import visible_gpus
+from renal.cluster.locks import in_use
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.data.stamps import stamps
 from renal.errors import InputError
@@ -76,18 +77,6 @@ if workflow.is_main_process and gpus and "gpu" not in workflow.global_resources:
 ON_GPU = bool(gpus) or not workflow.local_exec
 
 
-def in_use():
-    """Whether another run, as Snakemake's locks say, has to do with the results."""
-    if not workflow.execution_settings.lock:
-        return False
-    try:
-        locks = Path(".snakemake/locks").glob("*.lock")
-        locked = {path for lock in locks for path in lock.read_text().splitlines()}
-    except FileNotFoundError:  # it has just ended
-        return False
-    return any(RESULTS.absolute() in Path(path).absolute().parents for path in locked)
-
-
 # Not `onstart`, which Snakemake leaves out where this workflow is a module of another one.
 @cache
 def begin():
@@ -99,13 +88,9 @@ def begin():
         if not workflow.local_exec:
             nnunet = plan.configuration.nnunet.python
             refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS, nnunet)
-            # While the folder is locked Snakemake itself refuses, and says what comes first.
-            if not any(Path(".snakemake/locks").glob("*")):
-                refuse_orphans(Path.cwd())
-        # Snakemake refuses this run, but not before it has planned: the other's jobs read the list.
-        if in_use():
-            return
-        plan.store()
+            refuse_orphans(Path.cwd())
+        if not (workflow.execution_settings.lock and in_use(RESULTS)):
+            plan.store()
     except InputError as error:
         sys.exit(f"error: {error}")
     if not plan.unlabelled:
