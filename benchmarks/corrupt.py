@@ -35,6 +35,7 @@ from renal.sources import MODULES
 # The first pattern that a path has.
 KINDS = {
     "seal": "*.seal.json",
+    "list of files": "*/files.json",
     "index of a folder": "*/cases.json",
     "checked record": "*/cases/*.json",
     "boxes of bodies": "*/body/*.json",

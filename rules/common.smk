@@ -11,6 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from renal.cluster.containers import image_of
 from renal.cluster.gpus import visible_gpus
+from renal.cluster.locks import in_use
 from renal.cluster.slurm import refuse_orphans, refuse_unquotable
 from renal.data.stamps import stamps
 from renal.errors import InputError
@@ -87,10 +88,9 @@ def begin():
         if not workflow.local_exec:
             nnunet = plan.configuration.nnunet.python
             refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS, nnunet)
-            # While the folder is locked Snakemake itself refuses, and says what comes first.
-            if not any(Path(".snakemake/locks").glob("*")):
-                refuse_orphans(Path.cwd())
-        plan.store()
+            refuse_orphans(Path.cwd())
+        if not (workflow.execution_settings.lock and in_use(RESULTS)):
+            plan.store()
     except InputError as error:
         sys.exit(f"error: {error}")
     if not plan.unlabelled:

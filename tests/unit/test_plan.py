@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from corrupt import kind_of
 
 from renal.errors import InputError
 from renal.handover.case_files import read_files
@@ -330,6 +331,7 @@ def test_steps_are_told_where_the_files_of_every_case_lie(plan):
     plan.store()
     listed = read_files(plan.files, plan.cases)
     assert listed == {name: (case.image, case.label) for name, case in plan.cases.items()}
+    assert kind_of(plan.files) == "list of files"  # so benchmarks/corrupt.py damages it, too
 
 
 def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(folder):

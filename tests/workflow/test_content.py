@@ -42,6 +42,25 @@ def test_cases_that_change_their_places_are_looked_at(ended):
     assert plan["validate"] >= 1 and plan["train"] > 0
 
 
+def test_a_run_that_is_refused_beside_another_leads_it_to_no_other_files(ended, tmp_path_factory):
+    listed = results(ended) / "files.json"
+    before = listed.read_bytes()
+    other = tmp_path_factory.mktemp("other") / "data"
+    shutil.copytree(data_of(ended), other)
+    ended.configure({"data": {"root": str(other)}})
+    locks = ended.folder / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text("results/demo/cases/fold0-000.json\n")
+    run = ended.snakemake("--forcerun", "validate")
+    assert run.returncode == 1 and "LockException" in run.stderr
+    assert listed.read_bytes() == before
+    # A run of other results in the same folder is no hindrance.
+    (locks / "0.output.lock").write_text("results/others/cases/fold0-000.json\n")
+    run = ended.snakemake("results/demo/cases.csv")
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert str(other) in listed.read_text()
+
+
 # -- the same content ------------------------------------------------------------------------------
 
 

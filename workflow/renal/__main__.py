@@ -167,7 +167,7 @@ STEPS: dict[Step, str] = {
 }
 
 # All other paths are what a step wrote, which is compared with its seal before it is used.
-NOT_OF_STEPS = {"data", "images", "label_files", "listed", "log", "output", "pictures"} | {
+NOT_OF_STEPS = {"data", "listed", "log", "output", "pictures"} | {
     *("python", "results", "tables", "weights"),
 }
 # Of all others the output is sealed for the steps that read it.

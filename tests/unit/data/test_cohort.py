@@ -43,6 +43,10 @@ def test_a_case_that_the_user_leaves_out_is_none(dealt):
 def test_cases_that_stand_in_on_a_machine_without_data_are_none(dealt):
     dealt.rmdir()
     assert len(cohort(dealt, ["case_7", "case_8"]).cases) == 2
+    # Nor is one of them a case that was labelled when the folds were stored.
+    names = {"case_7": "label.nii.gz", "case_8": "label.nii.gz", "case_0": None}
+    cases = [Case(name, dealt / name, label and dealt / label) for name, label in names.items()]
+    assert cohort_of(cases, dealt).unlabelled == ["unlabelled-000"]
 
 
 # -- tests, which have no fold --------------------------------------------------------------------

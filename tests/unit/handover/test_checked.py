@@ -96,5 +96,6 @@ def test_a_damaged_record_is_named(tmp_path, content):
     with pytest.raises(InputError) as told:
         read_checked(tmp_path / "a.json")
     assert str(told.value) == (
-        f"{tmp_path}/a.json: damaged, no record of cases: delete it and run the workflow again"
+        f"{tmp_path}/a.json: damaged, or of an earlier version: "
+        "delete it and run the workflow again"
     )

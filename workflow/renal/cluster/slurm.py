@@ -13,13 +13,16 @@ def refuse_orphans(folder: Path) -> None:
     """Stop where jobs of another run of the workflow in `folder` are still queued or running.
 
     Snakemake does not take up the jobs of a run that was killed: it would submit them again, and
-    two jobs would write the same files.
+    two jobs would write the same files. While `folder` is locked Snakemake itself refuses, and says
+    what comes first.
 
     Raises
     ------
     InputError
         With the command that cancels them.
     """
+    if any((folder / ".snakemake/locks").glob("*")):
+        return
     # The executor gives each job a comment that begins with rule_, and its run's working folder.
     rows = (line.split("|", 2) for line in _squeue("--me", "--format=%i|%k|%Z"))
     orphans = [

@@ -55,9 +55,9 @@ class Cohort:
         self._dealt = {"folds": folds, "seed": seed}
         # What the data set's own list says of its cases.
         self.listed = json.dumps(listed_spacings(root), sort_keys=True)
-        known = read_assignments(stored, **self._dealt)
-        if root.is_dir():  # else cases stand in for those that are on another machine
-            _refuse_vanished(known, {*self.cases, *excluded})
+        # Without the folder cases stand in for those that are on another machine.
+        known = read_assignments(stored, **self._dealt) if root.is_dir() else []
+        _refuse_vanished(known, {*self.cases, *excluded})
         self._places = assign(
             cases, known=known, batch_size=batch_size, groups=groups, **self._dealt
         )

@@ -97,7 +97,7 @@ def read_checked(path: Path) -> dict[str, CheckedCase]:
         cases = [_of_record(**entry) for entry in read_json(path)]
     except TypeError as error:
         raise InputError(
-            f"{path}: damaged, no record of cases: delete it and run the workflow again"
+            f"{path}: damaged, or of an earlier version: delete it and run the workflow again"
         ) from error
     return {case.name: case for case in cases}
 

@@ -75,6 +75,19 @@ def test_images_are_found_wherever_they_are(written, checked, monkeypatch, tmp_p
     assert told["overwrite_image_reader_writer"] == "NibabelIOWithReorient"
 
 
+def test_an_image_that_is_not_packed_is_read_by_its_link(folds, tmp_path, monkeypatch):
+    (case,) = folds["fold1"]
+    plain = tmp_path / "CT.nii"
+    nib.save(nib.load(case.image), plain)
+    write_dataset({"fold0": [replace(case, image=str(plain))]}, tmp_path / "raw", regions=False)
+    write_files(tmp_path / "files.json", {case.name: (plain, None)})
+    told = json.loads((tmp_path / "raw/dataset.json").read_text())["dataset"][case.name]
+    with linked_images(tmp_path / "files.json", tmp_path / "raw") as folder:
+        monkeypatch.setenv(LINKED, str(folder))
+        image = nib.load(os.path.expandvars(told["images"][0]))
+        assert np.array_equal(image.dataobj, nib.load(case.image).dataobj)
+
+
 def test_values_or_regions_are_learned(checked):
     plain = description(checked[:1], regions=False)
     assert plain["labels"] == {"background": 0, "parenchyma": 1, "tumour": 2}

@@ -79,12 +79,17 @@ def description(
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
         "dataset": {
             case.name: {
-                "images": [f"${LINKED}/{case.name}{ENDING}"],
+                "images": [f"${LINKED}/{case.name}{_ending(case)}"],
                 "label": f"{case.name}{ENDING}",
             }
             for case in cases
         },
     }
+
+
+def _ending(case: CheckedCase) -> str:
+    """By what nnU-Net's reader tells a packed image from one that is not."""
+    return ENDING if case.image.endswith(".gz") else ".nii"
 
 
 def _write_label(case: CheckedCase, output: Path, labels: Labels) -> None:

@@ -18,7 +18,7 @@ from renal.errors import InputError, Stopped
 from renal.files import read_json
 from renal.handover.case_files import read_files
 from renal.learn.nnunet.driver import REFUSED, SAID, STOPPED
-from renal.learn.nnunet.layout import ENDING, VERSION
+from renal.learn.nnunet.layout import VERSION
 
 log = logging.getLogger("renal")
 
@@ -53,10 +53,11 @@ def linked_images(files: Path, dataset: Path) -> Iterator[Path]:
     dataset : Path
         The folder that `write_nnunet_dataset` wrote.
     """
-    names = read_json(dataset / "dataset.json")["dataset"]
+    named = read_json(dataset / "dataset.json")["dataset"]
     with TemporaryDirectory() as folder:
-        for name, (image, _) in read_files(files, names).items():
-            Path(folder, f"{name}{ENDING}").symlink_to(image.absolute())
+        for case, (image, _) in read_files(files, named).items():
+            (link,) = named[case]["images"]
+            Path(folder, Path(link).name).symlink_to(image.absolute())
         yield Path(folder)
 
 
