@@ -81,6 +81,21 @@ def test_files_are_known_by_name_size_and_time_stamp(plan, folder):
     assert plan.stamps(batch) == stamps[1:]
 
 
+def test_files_that_are_not_packed_may_agree_in_size_and_time(folder):
+    """As the labels of two readers, unpacked from one archive."""
+    table = "image,label\n1.nii.gz,one.nii\n2.nii.gz,one.nii\n"
+    (folder / "data/cases.csv").write_text(table)
+    for name in ("1.nii.gz", "2.nii.gz", "one.nii", "two.nii"):
+        (folder / "data" / name).write_bytes(b"a label")
+        os.utime(folder / "data" / name, ns=(7, 7))
+    values = configuration(folder, folds={"count": 2, "seed": 1})
+    values["data"]["layout"] = "table"
+    before = read_plan(values)
+    (folder / "data/cases.csv").write_text(table.replace("one", "two"))
+    after = read_plan(values)
+    assert all(before.stamps(batch) != after.stamps(batch) for batch in before.batches)
+
+
 def test_a_data_folder_that_is_moved_leaves_the_stamps(plan, folder):
     before = {batch: plan.stamps(batch) for batch in plan.batches}
     (folder / "data").rename(folder / "elsewhere")

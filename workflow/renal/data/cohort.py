@@ -113,7 +113,7 @@ class Cohort:
         """What tells that a batch's files are others."""
         return stamps(
             {
-                f"{name} {kind}": path
+                _stamped(name, kind, path): path
                 for name in self.batches[batch]
                 for kind, path in self.cases[name].files.items()
             }
@@ -136,6 +136,11 @@ class Cohort:
         write_assignments(self._stored, self._places, **self._dealt)
         write_files(self.files, {name: (c.image, c.label) for name, c in self.cases.items()})
         write_seal(self.files)
+
+
+def _stamped(name: str, kind: str, path: Path) -> str:
+    """A file by its case, wherever it lies; one that is not packed may have another's size, too."""
+    return f"{name} {kind}" if path.suffix == ".gz" else f"{name} {kind} {path}"
 
 
 def _refuse_vanished(known: Iterable[Place], accounted: set[str]) -> None:
