@@ -15,6 +15,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,10 +26,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from training_step import timed, write_cases
+from training_step import scheme_with, timed, write_cases
 
 from renal import recipe
-from renal.costs.step import count_step
+from renal.costs.step import Step, count_step
 from renal.handover.seals import write_seal
 from renal.image.boxes import three
 from renal.learn.networks import build_network
@@ -77,11 +78,17 @@ def demo_overrides() -> dict[str, Any]:
 def size_of(name: str, stage: Stage, small: bool) -> tuple[int, int, int]:
     """Voxels (z, y, x) of a prepared region."""
     patch, window = stage.seen
-    means = MEANS.get(name) if not small else None
+    means = MEANS.get(re.sub(r"_\w+", "", name)) if not small else None
     seen = [max(part[axis] or 8 for part in (patch, window)) for axis in range(3)]
     return three(
         own or other for own, other in zip(stage.geometry.sizes, means or seen, strict=True)
     )
+
+
+def step_of(stage: Stage) -> Step:
+    """What `renal costs` counts of a step."""
+    seen = three(length or 8 for length in stage.seen[0])
+    return count_step(stage.training, seen, scheme_with(stage.training.target))
 
 
 def with_acceleration(stage: Stage, **values: object) -> Stage:
@@ -118,6 +125,7 @@ def seconds_to_predict(stage: Stage, prepared: Path, folder: Path) -> float:
     started = time.perf_counter()
     arguments = ["predict", "--prepared", prepared, "--models", model]
     arguments += ["--settings", as_json(recipe.prediction(stage)), "--threads", "4"]
+    arguments += recipe.label_options(scheme_with(training.target))["learned"]
     ended(step(*arguments, "--output", folder / "predicted"))
     return time.perf_counter() - started
 
@@ -139,7 +147,7 @@ def measured(name: str, stage: Stage, a: argparse.Namespace) -> list[str]:
             fused = with_acceleration(stage, compile=True).training
             compiled = timed(cases, fused, a.steps, bfloat16_on_cpu=False)
         predicted = seconds_to_predict(stage, one, Path(temporary))
-    expected = count_step(training, three(length or 8 for length in stage.seen[0])).peak / 1e9
+    expected = step_of(stage).peak / 1e9
     return [
         name,
         f"{found.resident * 1e3:.0f}",

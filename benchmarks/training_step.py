@@ -23,6 +23,7 @@ from renal import recipe
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.image.boxes import three
+from renal.labels import Labels
 from renal.learn.augmentations import augment
 from renal.learn.datasets import Examples, read_cases
 from renal.learn.device import choose_device, place
@@ -31,9 +32,10 @@ from renal.learn.losses import Truth
 from renal.learn.networks import build_network
 from renal.learn.optimizers import build_optimizer
 from renal.learn.run import Run
-from renal.learn.settings import Training
-from renal.learn.targets import encode
+from renal.learn.settings import Target, Training
+from renal.learn.targets import encode, maps_of
 from renal.learn.training import training_step
+from renal.recipe.schemes import PRESETS
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ def write_cases(folder: Path, size: tuple[int, int, int], regions: int, count: i
     write_index(folder, cases)
 
 
+def scheme_with(target: Target) -> Labels:
+    """The scheme of labels that has the regions which a stage learns."""
+    return next(known for known in PRESETS.values() if {*maps_of(target)} <= {*known.names})
+
+
 def timed(prepared: Path, settings: Training, steps: int, *, bfloat16_on_cpu: bool) -> Steps:
     """Time steps of a training on prepared cases, after one for warming up."""
     device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
@@ -71,7 +78,8 @@ def timed(prepared: Path, settings: Training, steps: int, *, bfloat16_on_cpu: bo
     drawing = drawing_of(settings.drawing, examples)
     run = Run(network, optimizer, drawing, settings, 0, precision)
     image, label = examples.batch(list(range(settings.batch_size)), torch.Generator())
-    resident = Truth(encode(label, settings.target), label, image, epoch=0)
+    labels = scheme_with(settings.target)
+    resident = Truth(encode(label, settings.target, labels), label, image, epoch=0)
     count = settings.batch_size * (steps + 1)
     batches = examples.batches([index % len(examples) for index in range(count)], seed=0)
     for step in range(steps + 1):
@@ -82,7 +90,7 @@ def timed(prepared: Path, settings: Training, steps: int, *, bfloat16_on_cpu: bo
             if kind == "data":
                 _, image, label = next(batches)
                 image, label = augment(image, label, settings.augmentation)
-                truth = Truth(encode(label, settings.target), label, image, epoch=0)
+                truth = Truth(encode(label, settings.target, labels), label, image, epoch=0)
             training_step(run, truth)
             _wait(device)
             if step:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
+from training_step import scheme_with
 
 from renal import recipe
 from renal.errors import InputError, Stopped
@@ -172,7 +173,7 @@ def rehearse(
                 fill_up(mode, patch, seen)
             keywords = {"seed": 0, "threads": 1, "bfloat16_on_cpu": False, "code": ""}
             keywords |= {"write": results.write_results, "memory": GpuMemory}
-            keywords |= {"watch": end_if_collapsed}
+            keywords |= {"watch": end_if_collapsed, "labels": scheme_with(train.target)}
             if whole:
                 with contextlib.suppress(Stopped):
                     now = StopFlag(time.monotonic())

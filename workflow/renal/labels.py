@@ -89,6 +89,9 @@ class Labels:
     regions: tuple[Region, ...]
     name: str = ""
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.regions))
+
     @property
     def count(self) -> int:
         """How many label values there are, 0 for the background included."""

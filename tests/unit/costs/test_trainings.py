@@ -18,6 +18,9 @@ HEADERS = [SimpleNamespace(shape=(60, 512, 512), spacing=(5.0, 0.8, 0.8))]
 STEP = Step((Operator(3.35e9, 3.35e9),), (Operator(0, 6.7e9),), 0)  # 1 and 2 ms on an H100
 H100 = CARDS[0]
 
+COMPUTE = {"prepare_threads": 1, "train_threads": 1, "predict_threads": 1}
+COMPUTE |= {"bfloat16_on_cpu": False, "seed": 0}
+
 
 @pytest.fixture
 def counted(monkeypatch):
@@ -66,6 +69,21 @@ def test_rows_that_differ_in_preparation_share_the_account(monkeypatch):
     trainings._counted.cache_clear()
 
 
+def test_stages_of_another_scheme_of_labels_are_counted(shared_kits19, tmp_path):
+    plan = read_plan(
+        {
+            "data": {"root": str(shared_kits19), "maximum_voxels": 10**7, "labels": "kits23"},
+            "results": str(tmp_path / "results"),
+            "methods": ["damnet_cyst"],
+            "folds": {"count": 2, "seed": 0},
+            "batch_size": 5,
+            "compute": COMPUTE,
+        }
+    )
+    (work,) = trainings.count_trainings(plan, [("damnet_cyst", "fine")]).values()
+    assert work.step.peak > 1e9
+
+
 def test_earlier_trainings_tell_the_factor(shared_kits19, tmp_path, counted):
     """Of the same recipe, on a card that is known."""
     plan = read_plan(
@@ -75,8 +93,7 @@ def test_earlier_trainings_tell_the_factor(shared_kits19, tmp_path, counted):
             "methods": ["resvnet"],
             "folds": {"count": 2, "seed": 0},
             "batch_size": 5,
-            "compute": {"prepare_threads": 1, "train_threads": 1, "predict_threads": 1}
-            | {"bfloat16_on_cpu": False, "seed": 0},
+            "compute": COMPUTE,
         }
     )
     works = trainings.count_trainings(plan, [("resvnet", "whole"), ("resvnet", "tumour")])

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
 
 from renal.costs.sizes import BYTES_OF_A_PARAMETER
-from renal.labels import KITS19
+from renal.labels import KITS19, Labels
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
 from renal.learn.targets import encode
@@ -74,7 +74,7 @@ class Step:
     peak: int
 
 
-def count_step(training: "Training", size: tuple[int, int, int]) -> Step:
+def count_step(training: "Training", size: tuple[int, int, int], labels: Labels = KITS19) -> Step:
     """Count a step of a training in half precision.
 
     Parameters
@@ -83,6 +83,8 @@ def count_step(training: "Training", size: tuple[int, int, int]) -> Step:
         The recipe's section.
     size : tuple of int
         Voxels (z, y, x) of an example; of slices, how many neighbours they have along z.
+    labels : Labels
+        The scheme that has the regions it learns.
     """
     shared = -(-training.batch_size // training.gpus)
     image = torch.empty(shared, 1, *size, device="meta")
@@ -97,7 +99,7 @@ def count_step(training: "Training", size: tuple[int, int, int]) -> Step:
         states = training.optimizer.states
         account.hold(BYTES_OF_A_PARAMETER * numbers * states)
         account.take()  # the network's beginning is no step's
-        truth = Truth(encode(label, training.target, KITS19), label, image, 0)
+        truth = Truth(encode(label, training.target, labels), label, image, 0)
         before = account.take()
         with _HalfPrecision():
             outputs = network.train()(image.to(HALF))

@@ -12,6 +12,7 @@ from renal.costs.cards import FACTOR, Card, card_of
 from renal.costs.sizes import examples_of, sampled_headers
 from renal.costs.step import Step, count_step
 from renal.image.boxes import three
+from renal.labels import KITS19, Labels
 from renal.learn.settings import Training
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class Work:
 
 def count_trainings(plan: "Plan", wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Work]:
     """What each training of some stages takes, by method and stage; not those of nnU-Net."""
-    headers = sampled_headers(plan)
+    given = sampled_headers(plan), learned_from(plan), plan.labels
     return {
-        (method, name): work_of(plan.recipes[method].stages[name], headers, learned_from(plan))
+        (method, name): work_of(plan.recipes[method].stages[name], *given)
         for method, name in wanted
         if name in plan.recipes[method].stages
     }
@@ -70,13 +71,13 @@ def learned_from(plan: "Plan") -> float:
     return labelled * (1 - 1 / len(plan.held_out))
 
 
-def work_of(stage: "Stage", headers: "list[Header]", cases: float) -> Work:
+def work_of(stage: "Stage", headers: "list[Header]", cases: float, labels: Labels = KITS19) -> Work:
     """What a training of a stage on so many cases takes, of which headers are a sample."""
     training = stage.training
     watched = max(1, round(training.validation.share * cases)) if training.validation else 0
     batches = examples_of(stage, headers) / training.batch_size
     return Work(
-        step=_counted(_relevant(training), three(size or 0 for size in stage.seen[0])),
+        step=_counted(_relevant(training), three(size or 0 for size in stage.seen[0]), labels),
         steps=math.ceil((cases - watched) * batches),
         watched=math.ceil(watched * batches),
         epochs=training.epochs,
@@ -92,8 +93,8 @@ def _relevant(training: Training) -> str:
 
 
 @cache
-def _counted(training: str, size: tuple[int, int, int]) -> Step:
-    return count_step(Training.model_validate_json(training), size)
+def _counted(training: str, size: tuple[int, int, int], labels: Labels) -> Step:
+    return count_step(Training.model_validate_json(training), size, labels)
 
 
 def earlier_runs(plan: "Plan", method: str, stage: str) -> list[dict[str, Any]]:
