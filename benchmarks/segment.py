@@ -113,8 +113,9 @@ def find_truth(path: Path) -> None:
     boxes: list[Box] = []
 
     def remembered(*arguments: Any) -> Any:
-        boxes[:], images = seen(*arguments)
-        return boxes, images
+        found, images = seen(*arguments)
+        boxes[:] = found
+        return found, images
 
     def true_maps(images: Any, predictor: Any, settings: Any) -> list[np.ndarray]:
         found = []
