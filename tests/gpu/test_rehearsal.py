@@ -22,6 +22,8 @@ RESVNET, MSVNET = "demo.yaml", "demos/msvnet.yaml"
 TUNET, LOCALIZED = "demos/tunet.yaml", "demos/localized.yaml"
 # One stage of each network. Those of many layers take the whole path in the slow test alone.
 HEAVY = ("res_vnet_cascade", "resnet34_slices", "dam_net", "vnet_2d5", "deeplab_v3_plus")
+# Of fewer paths, whose peak is counted an eighth too high.
+ROUGHLY = ("damnet_2d.fine", "damnet_adapted.fine")
 STAGES = {
     "res_vnet_cascade": ("resvnet", "tumour", RESVNET),
     "tunet": ("tunet_seb", "segment", TUNET),
@@ -108,6 +110,7 @@ def test_a_step_at_its_paper_s_size_is_as_costs_count_it(request, name):
     labels = scheme_with(settings.training.target)
     step = count_step(settings.training, settings.seen[0], labels)
     assert seen["waits"] == {}
-    assert step.peak == pytest.approx(seen["peak"], rel=0.15)
+    within = 0.15 if name in ROUGHLY else 0.1
+    assert step.peak == pytest.approx(seen["peak"], rel=within)
     moved = sum(operator.bytes for operator in step.forward + step.backward)
-    assert moved == pytest.approx(seen["moved"], rel=0.15)
+    assert moved == pytest.approx(seen["moved"], rel=0.1)

@@ -96,7 +96,7 @@ def download_weights(a: Arguments) -> Work:
 
 def train(a: Arguments) -> Work:
     """Train a stage on a fold."""
-    from renal.cluster.gpus import claim_gpus
+    from renal.cluster.gpus import bfloat16_on_cpu, claim_gpus
     from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
     from renal.learn.collapse import end_if_collapsed
@@ -130,7 +130,7 @@ def train(a: Arguments) -> Work:
                 a.output,
                 seed=a.seed,
                 threads=a.threads,
-                bfloat16_on_cpu=a.bfloat16_on_cpu,
+                bfloat16_on_cpu=bfloat16_on_cpu(a.bfloat16_on_cpu),
                 name=a.name,
                 stop=stop,
                 pretrain=pretrain,
@@ -148,7 +148,7 @@ def predict(a: Arguments) -> Work:
     """Apply the mean of some models to prepared cases."""
     import torch  # noqa: F401  (its import is not the step's work)
 
-    from renal.cluster.gpus import claim_gpus
+    from renal.cluster.gpus import bfloat16_on_cpu, claim_gpus
     from renal.learn.prediction import predict
     from renal.learn.settings import Prediction
 
@@ -161,7 +161,7 @@ def predict(a: Arguments) -> Work:
         _settings(Prediction, a),
         a.output,
         threads=a.threads,
-        bfloat16_on_cpu=a.bfloat16_on_cpu,
+        bfloat16_on_cpu=bfloat16_on_cpu(a.bfloat16_on_cpu),
         labels=a.labels,
     )
 

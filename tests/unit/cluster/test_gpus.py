@@ -196,3 +196,15 @@ def test_a_folder_of_locks_that_is_open_to_others_is_refused(two_gpus, tmp_path)
     folder.chmod(0o777)
     with pytest.raises(InputError, match="open to others"):
         gpus.claim_gpus()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("has", [False, True])
+def test_bfloat16_is_for_cpus_that_have_it(monkeypatch, caplog, asked, has):
+    capabilities = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": has}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: [])
+    assert gpus.bfloat16_on_cpu(asked) == (asked and has)
+    assert len(caplog.messages) == (asked and not has)
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: ["0"])
+    assert gpus.bfloat16_on_cpu(asked) == asked  # a GPU has a precision of its own

@@ -12,7 +12,7 @@ from renal.errors import InputError
 from renal.files import write_array, write_json
 from renal.handover.predictions import read_probabilities
 from renal.handover.prepared import PreparedCase, read_index, write_index
-from renal.learn import device, prediction
+from renal.learn import prediction
 from renal.learn.inferers import infer
 from renal.learn.networks import build_network
 from renal.learn.prediction import mean_of, network_with
@@ -278,8 +278,7 @@ def test_every_region_is_predicted_by_itself_unless_stacked(tmp_path, way):
 
 @pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 2e-2)])
 @pytest.mark.parametrize("normalization", ["none", "instance"])
-def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tolerance, monkeypatch):
-    monkeypatch.setattr(device, "_cpu_has_bfloat16", lambda: True)
+def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tolerance):
     settings = prediction_settings(width=4, normalization=normalization)
     network = build_network(settings.network, 1, "kidney").eval()
     image = torch.randn(1, 1, 32, 32, 32)

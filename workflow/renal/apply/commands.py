@@ -107,7 +107,7 @@ def segment(a: argparse.Namespace) -> Work:
             inputs = find_inputs(folder, a.to, _dicom(a, file))
 
             from renal.apply.memory import keep_freed_memory
-            from renal.cluster.gpus import claim_gpus
+            from renal.cluster.gpus import bfloat16_on_cpu, claim_gpus
 
             claim_gpus()
             keep_freed_memory()
@@ -121,7 +121,7 @@ def segment(a: argparse.Namespace) -> Work:
 
             torch.set_num_threads(a.threads)
             sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(a.threads)
-            bfloat16 = a.bfloat16_on_cpu or file.package.bfloat16_on_cpu
+            bfloat16 = bfloat16_on_cpu(a.bfloat16_on_cpu or file.package.bfloat16_on_cpu)
             row = Row(file, folds, bfloat16_on_cpu=bfloat16)
             progress = Progress(len(inputs), len(file.package.stages) + 3)
             outcome = segment_all(inputs, row, a.to, progress, preview=a.preview)

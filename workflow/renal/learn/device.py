@@ -1,7 +1,5 @@
 """Where networks run, and how: their precision, and what a GPU is told to do for speed."""
 
-import logging
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,8 +7,6 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from renal.learn.settings import Prediction, Training
-
-log = logging.getLogger(__name__)
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -21,28 +17,17 @@ def choose_device(*, bfloat16_on_cpu: bool) -> tuple[torch.device, torch.dtype]:
     Parameters
     ----------
     bfloat16_on_cpu : bool
-        Mixed precision without a GPU, if the CPU has it in hardware. A GPU uses bfloat16 wherever
-        it has it in hardware, and where it has tensor cores for float16 alone (Volta, Turing) that.
+        Mixed precision without a GPU. A GPU uses bfloat16 wherever it has it in hardware, and where
+        it has tensor cores for float16 alone (Volta, Turing) that.
     """
     if not torch.cuda.is_available():
-        half = bfloat16_on_cpu and _cpu_has_bfloat16()
-        return torch.device("cpu"), torch.bfloat16 if half else torch.float32
+        return torch.device("cpu"), torch.bfloat16 if bfloat16_on_cpu else torch.float32
     # With its number: what other threads put on "cuda" goes to the first GPU.
     device = torch.device("cuda", torch.cuda.current_device())
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return device, torch.bfloat16
     has_float16 = torch.cuda.get_device_capability(device) >= (7, 0)
     return device, torch.float16 if has_float16 else torch.float32
-
-
-@cache  # told once
-def _cpu_has_bfloat16() -> bool:
-    """Emulated it is slower than float32."""
-    has = torch.cpu.get_capabilities()
-    if has["architecture"] != "x86_64" or has["avx512_bf16"] or has["amx_bf16"]:
-        return True
-    log.warning("this CPU has no bfloat16 (avx512_bf16 or amx_bf16): it computes in float32")
-    return False
 
 
 def work_on(device: torch.device) -> None:

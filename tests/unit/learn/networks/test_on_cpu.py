@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from renal.learn.networks.on_cpu import ConvTranspose, InstanceNorm, PReLU
+from renal.learn.networks.on_cpu import InstanceNorm, PReLU
 
 
 def instance_norms(training: bool) -> tuple[nn.Module, nn.Module]:
@@ -58,19 +58,6 @@ def test_rectified_in_place_are_torchs_numbers(layout):
     x = torch.randn(1, 3, 40, 80, 80).contiguous(memory_format=layout)
     expected = torchs(x)
     assert torch.equal(ours(x), expected)
-
-
-@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 2)])
-@pytest.mark.parametrize("bias", [False, True])
-def test_a_transposed_convolution_of_a_prediction_gives_channels_last(stride, bias):
-    ours = ConvTranspose(3, 4, stride, stride=stride, bias=bias).eval()
-    torchs = nn.ConvTranspose3d(3, 4, stride, stride=stride, bias=bias)
-    torchs.load_state_dict(ours.state_dict())
-    x = torch.randn(2, 3, 4, 5, 6)
-    with torch.inference_mode():
-        found = ours(x)
-    assert found.is_contiguous(memory_format=torch.channels_last_3d)
-    torch.testing.assert_close(found, torchs(x), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("layer", [InstanceNorm(3), PReLU(3)])

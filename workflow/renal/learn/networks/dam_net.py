@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from renal.errors import InputError
-from renal.learn.networks.on_cpu import ConvTranspose
 from renal.learn.networks.resnet import WIDTHS, ResNet34
 
 BACKBONES = {"resnet34": ResNet34}
@@ -58,7 +57,7 @@ class Decoder(nn.Module):
         self.ups = nn.ModuleList()
         self.blocks = nn.ModuleList()
         for (width, deeper), stride in reversed(list(zip(pairwise(widths), strides, strict=True))):
-            self.ups.append(ConvTranspose(deeper, width, stride, stride=stride, bias=False))
+            self.ups.append(nn.ConvTranspose3d(deeper, width, stride, stride=stride, bias=False))
             self.blocks.append(_convolution(2 * width, width, kernel))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from renal.learn.networks.on_cpu import ConvTranspose, InstanceNorm
+from renal.learn.networks.on_cpu import InstanceNorm
 
 NORMALIZATIONS = {"batch": nn.BatchNorm3d, "instance": InstanceNorm}
 SHARES = (6, 3, 2)  # parts of a block's channels that its three convolutions have
@@ -107,7 +107,7 @@ class Network(nn.Module):
         self.ups = nn.ModuleList()
         self.decoders = nn.ModuleList()
         for position, (deeper, width) in enumerate(pairwise(reversed(widths))):
-            doubled = ConvTranspose(deeper, width, 2, stride=2, bias=False)
+            doubled = nn.ConvTranspose3d(deeper, width, 2, stride=2, bias=False)
             up = [_activated(doubled, width, normalization)]
             if position < extra_up:
                 extra = nn.ConvTranspose3d(width, width, 3, padding=1, bias=False)

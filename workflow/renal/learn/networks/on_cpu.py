@@ -40,20 +40,6 @@ class PReLU(nn.PReLU):
         return x
 
 
-class ConvTranspose(nn.ConvTranspose3d):
-    """Transposed convolution of a kernel as large as its stride; a CPU multiplies matrices."""
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if not _predicts_on_cpu(self, x):
-            return super().forward(x, output_size)
-        kernel = self.weight.permute(2, 3, 4, 1, 0)
-        bias = None if self.bias is None else self.bias.repeat(kernel.shape[:3].numel())
-        products = functional.linear(x.movedim(1, -1), kernel.flatten(0, 3), bias)
-        apart = products.unflatten(-1, kernel.shape[:4]).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        joined: Tensor = apart.flatten(5, 6).flatten(3, 4).flatten(1, 2)
-        return joined.movedim(-1, 1)  # as it lies: channels last
-
-
 def _predicts_on_cpu(layer: nn.Module, x: Tensor) -> bool:
     return not (layer.training or torch.is_grad_enabled() or x.is_cuda)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.on_cpu import ConvTranspose, PReLU
+from renal.learn.networks.on_cpu import PReLU
 from renal.learn.networks.res_vnet_cascade import ConvolutionBlock
 
 ENCODER_DILATIONS = ((1, 1), (1, 1, 1), (1, 2, 4), (3, 4, 5))
@@ -82,7 +82,7 @@ class Network(nn.Module):
         for width, skip, count in zip(
             widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True
         ):
-            self.ups.append(_activated(ConvTranspose(2 * width, width, 2, stride=2), width))
+            self.ups.append(_activated(nn.ConvTranspose3d(2 * width, width, 2, stride=2), width))
             self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, normalization))
         self.maps = nn.ModuleList(
             nn.Conv3d(width, channels_out, 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.on_cpu import ConvTranspose, InstanceNorm, PReLU
+from renal.learn.networks.on_cpu import InstanceNorm, PReLU
 
 ENCODER_DILATIONS = ((1,), (1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 2, 1)
@@ -85,7 +85,7 @@ class ResVNet(nn.Module):
         for width, skip, count in zip(
             widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True
         ):
-            up = ConvTranspose(2 * width, width, 2, stride=2)
+            up = nn.ConvTranspose3d(2 * width, width, 2, stride=2)
             self.ups.append(_activated(up, width, normalization))
             self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, normalization))
         self.head = nn.Conv3d(widths[1], 1, 1)
