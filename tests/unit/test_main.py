@@ -1,6 +1,7 @@
 """The command line: exit status, and one line instead of a traceback."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -45,6 +46,23 @@ def test_a_step_that_went_well(run, log_file, capsys):
     assert run(None, "--log", str(log_file)) == 0
     assert capsys.readouterr() == ("", "")
     assert log_file.read_text().startswith("finished after 0.")
+
+
+def test_a_log_on_a_full_disk_is_told_in_one_line(run, capsys):
+    assert run(InputError("a.csv: damaged: mend it"), "--log", "/dev/full") == 1
+    assert capsys.readouterr().err == "error: a.csv: damaged: mend it\n"
+    assert run(None, "--log", "/dev/full") == 0
+    told = "/dev/full: lines are missing (No space left on device): free space\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_name_that_is_no_utf8_is_told_and_logged(run, log_file, capsys, monkeypatch):
+    # pytest, which would hand it from process to process, could not.
+    monkeypatch.setattr(logging.getLogger("renal"), "propagate", False)
+    name = os.fsdecode(b"m\xfcller.nii.gz")
+    assert run(InputError(f"{name}: damaged: mend it"), "--log", str(log_file)) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert "error: m\\udcfcller.nii.gz: damaged" in log_file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -366,20 +366,27 @@ def _start_log(path: Path | None) -> None:
         log.addHandler(logging.NullHandler())
         return
     log.setLevel(logging.INFO)
+    # A file that cannot be written is told at the end, and not with a traceback a line.
+    logging.raiseExceptions = False
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(terminal)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stored = logging.FileHandler(path)
+        # Names of files may be no UTF-8.
+        stored = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         stored.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(stored)
 
 
 def _to_log_file(path: Path | None, text: str) -> None:
-    if path is not None:
-        with path.open("a", encoding="utf-8") as stream:
+    if path is None:
+        return
+    try:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
+    except OSError as error:  # such as a full disk; how the step ended is told all the same
+        print(f"{path}: lines are missing ({error.strerror}): free space", file=sys.stderr)
 
 
 if __name__ == "__main__":

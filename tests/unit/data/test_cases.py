@@ -416,3 +416,11 @@ def test_a_folder_without_labels_is_told(tmp_path):
         find_labels(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         find_labels(tmp_path / "nowhere")
+
+
+def test_a_name_that_is_no_utf8_is_told(tmp_path):
+    """No table and no log could have it."""
+    (tmp_path / os.fsdecode(b"m\xfcller.nii.gz")).touch()
+    with pytest.raises(InputError, match="no UTF-8: rename it") as told:
+        find_cases(tmp_path)
+    str(told.value).encode()

@@ -261,6 +261,16 @@ def test_a_damaged_first_line_is_told(tmp_path, line):
     assert "\n" not in str(told.value)
 
 
+def test_a_file_that_a_program_stored_in_another_way_is_told_with_all_ways_out(tmp_path):
+    """Programs for tables write semicolons where a comma is in numbers."""
+    path = tmp_path / "folds.csv"
+    write_assignments(path, deal(numbered(9), **SETTINGS), **DEALT)
+    path.write_text(path.read_text().replace(",", ";"))
+    with pytest.raises(InputError, match="no column batch; columns are parted by commas") as told:
+        read_assignments(path, **DEALT)
+    assert "cases.csv beside it" in str(told.value) and "train every model" in str(told.value)
+
+
 def test_a_file_that_is_cut_off_within_a_line_is_told(tmp_path):
     path = tmp_path / "folds.csv"
     write_assignments(path, deal(numbered(9), **SETTINGS), **DEALT)
@@ -327,6 +337,8 @@ def test_results_that_are_no_folder_are_told(tmp_path):
         with pytest.raises(InputError, match=": no folder: ") as told:
             read_assignments(tmp_path / results / "folds.csv", **DEALT)
         assert str(told.value).startswith(str(tmp_path / results.partition("/")[0]))
+        # It may be a device, or worth keeping.
+        assert "take it away" not in str(told.value)
     with pytest.raises(InputError, match="File name too long"):
         read_assignments(tmp_path / ("a" * 300) / "folds.csv", **DEALT)
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from renal.data.cases import find_cases
-from renal.data.lists import listed_spacings, refuse_other_labels
+from renal.data.lists import listed_spacings, read_rows, refuse_other_labels
 from renal.errors import InputError
 from renal.labels import KITS19
 from renal.recipe.schemes import KITS23
@@ -86,3 +86,20 @@ def test_labels_that_mean_something_else_are_refused(tmp_path, named, labels, ab
 
 def test_labels_without_a_description_are_what_data_labels_says(tmp_path):
     refuse_other_labels(tmp_path / "dataset.json", KITS19)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [("image,label,label", "several columns 'label'"), ("Image,label,x", "no column image")],
+)
+def test_columns_that_are_missing_or_there_twice_are_told(tmp_path, columns, words):
+    """Of two columns the last would count, and cases would have no label."""
+    (tmp_path / "cases.csv").write_text(f"{columns}\na.nii.gz,b.nii.gz,\n")
+    with pytest.raises(InputError, match=rf"cases\.csv: {words}"):
+        read_rows(tmp_path / "cases.csv", "image")
+
+
+def test_blanks_and_columns_without_a_name_do_no_harm(tmp_path):
+    (tmp_path / "cases.csv").write_text("image, label ,,\n a.nii.gz , b.nii.gz,,\n")
+    [(line, row)] = read_rows(tmp_path / "cases.csv", "image")
+    assert (line, row["image"], row["label"]) == (2, "a.nii.gz", "b.nii.gz")

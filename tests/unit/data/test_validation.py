@@ -89,7 +89,10 @@ def test_an_unlabelled_case_has_no_volumes(shared_kits19):
         (lambda a: ((a + 1024) / 4000).astype(np.float32), "every voxel is 0"),
         (lambda a: (a + 1024).astype(np.uint16), "not Hounsfield units"),
         (lambda a: np.where(a > -300, -1000, a), "not Hounsfield units"),
-        (lambda a: np.where(np.indices(a.shape)[0] > 3, -1000, a), "no body in the middle slice"),
+        (
+            lambda a: np.where(np.indices(a.shape)[0] > 3, -1000, a),
+            "no body in the middle slice: mend the spacing, if (",
+        ),
         # A table alone: two rows of pixels.
         (lambda a: np.where(np.indices(a.shape)[1] // 2 == 20, 100, -1000 + 0 * a), "no body"),
         (lambda a: np.where(a == a.max(), np.nan, a), "NaN or infinite voxels"),

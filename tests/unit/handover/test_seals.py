@@ -1,6 +1,7 @@
 """Seals: what is not as it was written is told, and nothing else is."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -115,3 +116,11 @@ def test_vouching_for_a_file_ends_when_its_folder_is_written_again(folder):
     write_seal(folder)
     check_seal(model)
     assert json.loads((folder / SEAL).read_text())["case_0.npy"] == checksum(model)
+
+
+@pytest.mark.parametrize("name", ["pipe", "zero"])
+def test_nobody_vouches_for_what_never_ends(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=f"{name}: no regular file"):
+        write_seal(tmp_path / name)

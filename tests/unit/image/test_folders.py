@@ -11,3 +11,10 @@ def test_hidden_ones_and_one_folder_are_left_out(tmp_path):
     found = [str(path.relative_to(tmp_path)) for path in files_in(tmp_path, tmp_path / "out")]
     assert found == ["a", "b/1", "b/2"]
     assert len(list(files_in(tmp_path))) == 4
+
+
+def test_a_link_that_leads_to_itself_leaves_nothing_out(tmp_path):
+    (tmp_path / "a").symlink_to("a")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/image.nii.gz").touch()
+    assert [path.name for path in files_in(tmp_path, tmp_path / "a")] == ["a", "image.nii.gz"]

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isal import igzip
 
 from renal.errors import InputError
 from renal.image.volume import (
@@ -337,10 +338,25 @@ def test_a_truncated_file(path, share):
     refused(plain)
 
 
-@pytest.mark.parametrize("content", [b"", b"case,dice\n", b"case_00000,0.97\n" * 99])
+def test_a_file_without_permission_is_not_to_be_copied_again(path, monkeypatch):
+    path.touch()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(igzip, "IGzipFile", refuse)
+    assert "Permission denied): mend its permissions" in refused(path)
+
+
+def test_an_empty_file(path):
+    path.touch()
+    assert "empty: copy the file again" in refused(path)
+
+
+@pytest.mark.parametrize("content", [b"case,dice\n", b"case_00000,0.97\n" * 99])
 def test_text_under_the_name_of_a_volume(path, content):
     path.write_bytes(content)
-    refused(path)
+    assert "or pack it with gzip" in refused(path)
     path.write_bytes(gzip.compress(content))
     assert "not a NIfTI file" in refused(path)
     plain = path.with_name("imaging.nii")

@@ -180,3 +180,10 @@ def test_no_method_has_the_name_of_a_rule_or_of_a_missing_value():
         with pytest.raises(InputError) as error:
             recipe.check_configuration(values)
         assert_one_line(error, f"config.yaml: methods: {name}: ", "rename it")
+
+
+@pytest.mark.parametrize("key", ["results", "data.root", "data.unlabelled"])
+def test_a_link_that_leads_to_itself_is_told_where_it_is_read(tmp_path, key):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    recipe.check_configuration(with_value(configuration_values(), key, str(tmp_path / "a")))

@@ -46,6 +46,25 @@ def test_aliases_are_bounded(tmp_path, content):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("data:\n  test: [00210]\n", "line 2: 00210 is 136 in YAML"),
+        ("a: -010", "line 1: -010 is -8 in YAML"),
+        ("a: 1:30", "line 1: 1:30 is 90 in YAML"),
+        ("a: 1:30.5", "line 1: 1:30.5 is 90.5 in YAML"),
+    ],
+)
+def test_a_number_that_means_another_one_than_it_looks_like_is_told(tmp_path, content, words):
+    assert_one_line(told(tmp_path / "my.yaml", content), f"{tmp_path / 'my.yaml'}: {words}")
+
+
+def test_numbers_that_mean_what_they_look_like_are_read(tmp_path):
+    (tmp_path / "my.yaml").write_text("a: [0, 0.5, -7, 1_000, 0x1F, '00210', 00810, 010-020]\n")
+    numbers = [0, 0.5, -7, 1000, 31, "00210", "00810", "010-020"]
+    assert read_mapping(tmp_path / "my.yaml") == {"a": numbers}
+
+
 def test_aliases_and_merge_keys_are_read(tmp_path):
     path = tmp_path / "my.yaml"
     path.write_text("\ufeffa: &a {b: 1, c: 2}\nd: {<<: *a, b: 3}\ne: [*a, *a]\n", encoding="utf-8")

@@ -51,7 +51,8 @@ def examine(results: Path) -> list[Finding]:
     results : Path
         Folder of results, whose file system is looked at; it need not exist.
     """
-    there = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
+    place = Path(os.path.realpath(results))
+    there = next(path for path in (place, *place.parents) if path.exists())
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _program,
         _python,

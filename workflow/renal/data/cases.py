@@ -274,6 +274,8 @@ def _beside(root: Path, text: str) -> Path:
 
 def _safe(name: str) -> str:
     """A name that is good for a file, a command and a table."""
+    if name.encode(errors="replace").decode() != name:
+        raise InputError(f"{name!r}: a name that is no UTF-8: rename it")
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")
     if not safe:
         raise InputError(f"{name!r}: a case's name needs letters or digits: rename it")

@@ -19,6 +19,7 @@ from renal.files import read_text, write_text
 
 # What batches of cases without a fold are called.
 TEST, UNLABELLED = "test", "unlabelled"
+COLUMNS = ("case", "fold", "batch")
 
 
 @dataclass(frozen=True)
@@ -182,20 +183,23 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
     try:
         folder = next(parent for parent in path.parents if os.path.lexists(parent))
         if not (path.parent.is_dir() or folder.is_dir()):
-            raise InputError(f"{folder}: no folder: take it away, or set results in config.yaml")
+            raise InputError(f"{folder}: no folder: name another as results in config.yaml")
         if not os.path.lexists(path):
             return []
         settings, _, table = read_text(path).partition("\n")
         stored = dict(re.findall(r"(\w+)=(-?\d+)", settings))
+        if not {"folds", "seed"} <= stored.keys():
+            raise ValueError("its first line has no number of folds and no seed")
         if (stored["folds"], stored["seed"]) != (str(folds), str(seed)):
             raise InputError(
                 f"{path}: was dealt with folds={stored['folds']} seed={stored['seed']}, but "
                 f"config.yaml asks for folds={folds} seed={seed}: restore these values, or delete "
                 "the file to deal the folds, and train every model, anew"
             )
-        places = [
-            _place_from(row, int(stored["folds"])) for row in csv.DictReader(io.StringIO(table))
-        ]
+        reader = csv.DictReader(io.StringIO(table))
+        if missing := set(COLUMNS) - {*(reader.fieldnames or ())}:
+            raise ValueError(f"no column {min(missing)}; columns are parted by commas")
+        places = [_place_from(row, int(stored["folds"])) for row in reader]
         if not table.endswith("\n"):
             raise ValueError("cut off: its last line has no end")
         if len({place.name for place in places}) < len(places):
@@ -214,7 +218,8 @@ def read_assignments(path: Path, *, folds: int, seed: int) -> list[Place]:
         ) from error
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(
-            f"{path}: damaged ({error}): restore it, or delete it to deal the folds anew"
+            f"{path}: damaged ({error}): restore it (cases.csv beside it begins with the same "
+            "columns), or delete it to deal the folds, and train every model, anew"
         ) from error
 
 
@@ -239,7 +244,7 @@ def write_assignments(path: Path, places: Iterable[Place], *, folds: int, seed: 
     text = io.StringIO()
     text.write(f"# folds={folds} seed={seed} cases={len(rows)}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "fold", "batch"])
+    writer.writerow(COLUMNS)
     for name in sorted(rows):
         fold = rows[name].fold
         writer.writerow([name, "" if fold is None else fold, rows[name].batch])

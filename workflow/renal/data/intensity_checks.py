@@ -156,13 +156,17 @@ def _body(path: Path, volume: np.ndarray, spacing: tuple[float, float, float]) -
     """The body on the middle slice, where it is looked for; its size doubts the spacing."""
     down, across = (max(1, int(PIXEL_MM // step)) for step in spacing[1:])
     middle = volume[len(volume) // 2, ::down, ::across]
-    spacing = (spacing[0], down * spacing[1], across * spacing[2])
-    body = largest_piece(middle > TISSUE_HU, spacing, TABLE_MM)
+    coarse = (spacing[0], down * spacing[1], across * spacing[2])
+    body = largest_piece(middle > TISSUE_HU, coarse, TABLE_MM)
     if body.mean() < SMALLEST_BODY:
-        raise InputError(f"{path}: no body in the middle slice: exclude the case")
+        sizes = ", ".join(f"{step:.3g}" for step in spacing)
+        raise InputError(
+            f"{path}: no body in the middle slice: mend the spacing, if ({sizes}) mm (z, y, x) is "
+            "wrong, or exclude the case"
+        )
     height, width = (
         float(np.ptp(np.flatnonzero(body.any(axis=axis))) + 1) * step
-        for axis, step in zip((1, 0), spacing[1:], strict=True)
+        for axis, step in zip((1, 0), coarse[1:], strict=True)
     )
     remarks = []
     if min(height, width) < BODY_MM[0] or max(height, width) > BODY_MM[1]:

@@ -25,12 +25,16 @@ def read_rows(path: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
     """
     try:
         reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff")))
+        reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
         rows = [(reader.line_num, row) for row in reader]
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error}): restore it") from error
-    if missing:
-        raise InputError(f"{path}: no column {missing[0]}: name the columns, parted by commas")
+    for column in columns:
+        if column not in names:
+            raise InputError(f"{path}: no column {column}: name the columns, parted by commas")
+    for column in names:
+        if column and names.count(column) > 1:
+            raise InputError(f"{path}: several columns {column!r}: keep one")
     for number, row in rows:
         if None in row or None in row.values():
             raise InputError(f"{path}: line {number}: other columns than the first line: mend it")

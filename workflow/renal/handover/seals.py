@@ -79,8 +79,10 @@ def checksum(path: Path) -> str:
     Raises
     ------
     InputError
-        If it cannot be read.
+        If it cannot be read, or is a device or a pipe, which may never end.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: no regular file: name another")
     block, found = memoryview(bytearray(BLOCK)), 0
     try:
         with path.open("rb", buffering=0) as stream:

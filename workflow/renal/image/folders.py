@@ -15,10 +15,10 @@ def files_in(folder: Path, left_out: Path | None = None) -> Iterator[Path]:
     left_out : Path, optional
         A folder that is not looked into, such as that of results.
     """
-    hidden_from = None if left_out is None else left_out.resolve()
+    hidden_from = None if left_out is None else os.path.realpath(left_out)
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(
-            name for name in _shown(folders) if (Path(parent) / name).resolve() != hidden_from
+            name for name in _shown(folders) if os.path.realpath(Path(parent, name)) != hidden_from
         )
         yield from (Path(parent) / name for name in sorted(_shown(names)))
 

@@ -164,8 +164,7 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
             f"{path}: {voxels} voxels, more than data.maximum_voxels ({maximum_voxels}): "
             "check the file, or raise the limit in config.yaml"
         )
-    affine, remarks = affine_of(nifti, file_shape, path)
-    header = Header(path, nifti, file_shape, affine, remarks)
+    header = Header(path, nifti, file_shape, *affine_of(nifti, file_shape, path))
     if max(header.shape[1:]) > LARGEST_SLICE:
         raise InputError(
             f"{path}: slices of {header.shape[1]} x {header.shape[2]} pixels, no CT has more than "
@@ -184,17 +183,18 @@ def _read_nifti_header(path: Path) -> nib.Nifti1Header:
     except FileNotFoundError:
         raise InputError(f"{path}: missing: put it there or exclude the case") from None
     except UNREADABLE as error:
-        raise InputError(f"{path}: not readable ({error}): copy the file again") from error
-    for kind in FORMATS:
+        remedy = "mend its permissions" if type(error) is PermissionError else "copy it again"
+        remedy += ", or pack it with gzip" * (type(error) is igzip.BadGzipFile)
+        raise InputError(f"{path}: not readable ({error}): {remedy}") from error
+    for kind in (kind for kind in FORMATS if len(block) >= kind.sizeof_hdr):
         size = kind.sizeof_hdr
-        if len(block) < size:
-            continue
         nifti = kind(block[:size], check=False)
         if nifti["sizeof_hdr"] != size:
             nifti = nifti.as_byteswapped()
         if nifti["sizeof_hdr"] == size and nifti["magic"].item() == kind.single_magic:
             return nifti if kind is nib.Nifti1Header else _as_nifti1(nifti, path)
-    raise InputError(f"{path}: not a NIfTI file: convert it to .nii.gz")
+    words = "not a NIfTI file: convert it to .nii.gz" if block else "empty: copy the file again"
+    raise InputError(f"{path}: {words}")
 
 
 @np.errstate(all="ignore")  # what a smaller field cannot hold is refused as in any header

@@ -1,5 +1,6 @@
 """config.yaml: what a user edits."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,8 +128,8 @@ def _refuse_place(results: Path, data: Data) -> None:
 
     Where the data lie within the results nothing is mixed: a phantom is made there.
     """
-    place = results.resolve()
-    given = {path.resolve(): "the data" for _, path in data if isinstance(path, Path)}
+    place = _real(results)
+    given = {_real(path): "the data" for _, path in data if isinstance(path, Path)}
     own = dict.fromkeys(
         (PACKAGE.parent, *(ROOT / name for name in OWN_FOLDERS)), "the workflow's own files"
     )
@@ -140,3 +141,8 @@ def _refuse_place(results: Path, data: Data) -> None:
     for top, what in ((Path(place.anchor), "the top of all"), (ROOT, "the workflow's own folder")):
         if place == top:
             raise InputError(f"config.yaml: results: {results} is {what}: name a folder in it")
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; that of a link to itself, for which `Path.resolve` fails, is its own."""
+    return Path(os.path.realpath(path))

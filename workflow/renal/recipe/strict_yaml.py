@@ -1,5 +1,6 @@
 """YAML files read strictly: whatever would be lost silently, or never end, is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from renal.files import read_text
 # A configuration and all of its recipes have a few hundred.
 MOST_VALUES = 100_000
 MERGE = "tag:yaml.org,2002:merge"
+# Numbers that YAML 1.1 takes for octal (00210 is 136) or of base 60 (1:30 is 90).
+OTHER_BASE = re.compile(r"[-+]?0[0-7_]+|.*:.*")
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -24,8 +28,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file cannot be read, is not YAML, has no keys, says a key twice, or means more than
-        `MOST_VALUES` values once its aliases are written out (one that holds itself never ends).
+        If the file cannot be read, is not YAML, has no keys, says a key twice, has a number that
+        means another one than it looks like, or means more than `MOST_VALUES` values once its
+        aliases are written out (one that holds itself never ends).
     """
     try:
         text = read_text(path, encoding="utf-8-sig")
@@ -65,6 +70,11 @@ def _refuse_lost_and_endless(top: yaml.Node, loader: yaml.SafeLoader, path: Path
         elif isinstance(node, yaml.MappingNode):
             _refuse_repeated_keys(node, loader, path)
             waiting += [part for pair in node.value for part in pair]
+        elif node.tag in NUMBERS and OTHER_BASE.fullmatch(node.value):
+            raise InputError(
+                f"{path}: line {node.start_mark.line + 1}: {node.value} is "
+                f"{loader.construct_object(node)} in YAML: write that, or '{node.value}' in quotes"
+            )
 
 
 def _refuse_repeated_keys(mapping: yaml.MappingNode, loader: yaml.SafeLoader, path: Path) -> None:
