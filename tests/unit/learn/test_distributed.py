@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -123,3 +124,26 @@ def test_on_gpus_batches_are_normalized_as_a_whole(monkeypatch, is_cuda, kind):
 def test_no_image_is_computed_twice(count, processes, shares):
     """Batch normalisation counts each."""
     assert shares_of(count, processes) == shares
+
+
+def test_of_too_few_images_for_all_the_outputs_of_the_first_process_count(monkeypatch):
+    """Another GPU may round otherwise: with outputs of its own the processes would part ways."""
+
+    def gathered(parts, mine):
+        parts[0].copy_(mine + 1)
+        parts[1].copy_(mine)
+
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda network: network)
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    monkeypatch.setattr(distributed.distributed, "all_gather", gathered)
+
+    class Network(nn.Conv3d):
+        def forward(self, images):
+            return (super().forward(images),)
+
+    shared, image = distributed.SharedBatches(Network(1, 1, 1)), torch.ones(1, 1, 2, 2, 2)
+    (output,) = shared(image)
+    assert torch.equal(output, shared.network(image)[0] + 1)
+    output.sum().backward()  # it takes part in the sum of gradients, with none of its own
+    assert all(not p.grad.any() for p in shared.parameters())
