@@ -10,11 +10,17 @@ import signal
 import sys
 from pathlib import Path
 
+from renal.errors import InputError
+
 # The process that a step ends with: set by the rules to the Snakemake that runs the job, on a
 # cluster to the one within the job, and by a training that becomes torchrun to itself.
 PARENT = "RENAL_PARENT"
 TORCHRUN = "RENAL_TORCHRUN"
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+class MetAlone(InputError):
+    """What one of several processes may meet alone, so that it must tell it itself."""
 
 
 def torchrun_environment() -> dict[str, str]:
