@@ -20,7 +20,10 @@ def test_a_card_is_known_by_its_name(device, name):
     assert card_of(device).name == name
 
 
-@pytest.mark.parametrize("device", ["x86_64", "NVIDIA T400", "NVIDIA GeForce RTX 3090"])
+@pytest.mark.parametrize(
+    "device",
+    ["x86_64", "NVIDIA T400", "NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 4090 Laptop GPU"],
+)
 def test_others_are_not_taken_for_one(device):
     assert card_of(device) is None
 
