@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from renal import sources, steps
 from renal.apply import commands as applying
 from renal.cluster import commands as machines
-from renal.cluster.processes import MetAlone, end_orderly, end_with_parent, speaks_for_all
+from renal.cluster.processes import MetAlone, end, end_orderly, end_with_parent, speaks_for_all
 from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
@@ -385,4 +385,4 @@ def _to_log_file(path: Path | None, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

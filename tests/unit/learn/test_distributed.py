@@ -50,7 +50,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
-def train_by_two(prepared, output, minutes=None, **changes):
+def train_by_two(prepared, output, minutes=None, beside=WORKFLOW, **changes):
     settings = Training.model_validate(SETTINGS | changes)
     arguments = ["train", "--prepared", prepared, "--settings", settings.model_dump_json()]
     arguments += ["--seed", "3", "--name", "tiny", "--output", output]
@@ -60,7 +60,7 @@ def train_by_two(prepared, output, minutes=None, **changes):
     # On a machine without GPUs a training has one process, whatever its recipe says.
     program = "from renal.learn.launch import start_processes as start; "
     program += "start(2)"
-    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(WORKFLOW)}
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{WORKFLOW}{os.pathsep}{beside}"}
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         env=os.environ | hidden,
@@ -94,6 +94,26 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path, one_cpu_thread)
     assert read_run(two)["processes"] == 2
     # One process speaks for both.
     assert two.with_suffix(".log").read_text().count("epoch 3/3") == 1
+
+
+# What Python runs as it starts: the second process finds a fault in its first step.
+FAULT = """
+import os, sys
+def fails(*_):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+if os.environ.get("RANK") == "1":
+    from renal.learn import training
+    training.training_step = fails
+"""
+
+
+def test_a_fault_of_one_process_is_told_and_ends_the_others(prepared, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(FAULT)
+    ended = train_by_two(prepared, tmp_path / "two", beside=tmp_path)
+    assert ended.returncode == 1
+    told = (tmp_path / "two.log").read_text()
+    assert "process 1: internal error: RuntimeError: CUDA error: an illegal" in told
+    assert not (tmp_path / "two/model.safetensors").exists()
 
 
 def test_two_processes_end_together_where_they_learn_nothing(prepared, tmp_path):
