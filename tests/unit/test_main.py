@@ -8,7 +8,7 @@ import pytest
 
 from renal import __main__ as command_line
 from renal import sources
-from renal.cluster.processes import TORCHRUN, MetAlone
+from renal.cluster.processes import TORCHRUN
 from renal.data import commands, phantom
 from renal.errors import InputError, Stopped
 from renal.handover.checked import CheckedCase, write_checked
@@ -64,12 +64,18 @@ def test_a_step_that_ends_early_is_told_in_one_line(run, log_file, capsys, fault
     assert logged.endswith(f" {line}")
 
 
+def short_of_memory():
+    error = InputError("too little memory")
+    error.__cause__ = RuntimeError("CUDA out of memory.")
+    return error
+
+
 @pytest.mark.parametrize(
     ("fault", "line"),
     [
         (InputError("a.csv: damaged: mend it"), ""),  # which the first one tells
         (Stopped("stopped after epoch 2"), ""),
-        (MetAlone("too little memory"), "process 1: error: too little memory\n"),
+        (short_of_memory(), "process 1: error: too little memory\n"),
         (OSError(5, "Input/output error"), "process 1: error: Input/output error: mend it"),
         (RuntimeError("CUDA error"), "process 1: internal error: RuntimeError: CUDA error"),
         (None, ""),

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from renal import sources, steps
 from renal.apply import commands as applying
 from renal.cluster import commands as machines
-from renal.cluster.processes import MetAlone, end, end_orderly, end_with_parent, speaks_for_all
+from renal.cluster.processes import end, end_orderly, end_with_parent, speaks_for_all
 from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
@@ -294,8 +294,9 @@ def main() -> int:
         log.log(logging.ERROR if first else logging.INFO, "interrupted")
         return 130
     except InputError as error:
-        alone = first or isinstance(error, MetAlone)
-        log.log(logging.ERROR if alone else logging.INFO, "error: %s", error)
+        # Input all processes meet, a fault of the machine perhaps one alone.
+        alone = isinstance(error.__cause__, MemoryError | OSError | RuntimeError)
+        log.log(logging.ERROR if first or alone else logging.INFO, "error: %s", error)
         if a.debug:
             traceback.print_exc()
         return 1

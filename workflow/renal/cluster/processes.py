@@ -12,18 +12,12 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from renal.errors import InputError
-
 # The process that a step ends with: set by the rules to the Snakemake that runs the job, on a
 # cluster to the one within the job, and by a training that becomes torchrun to itself.
 PARENT = "RENAL_PARENT"
 TORCHRUN = "RENAL_TORCHRUN"
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 SECONDS_FOR_THE_FIRST = 2.0
-
-
-class MetAlone(InputError):
-    """What one of several processes may meet alone, so that it must tell it itself."""
 
 
 def torchrun_environment() -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 import torch
 
-from renal.cluster.processes import MetAlone
+from renal.errors import InputError
 
 
-def too_little(device: torch.device, advice: str) -> MetAlone:
+def too_little(device: torch.device, advice: str) -> InputError:
     """The line that says so, with advice that is not to buy another card."""
     _, total = torch.cuda.mem_get_info(device)
-    return MetAlone(
+    return InputError(
         f"the GPU's {total / 1e9:.0f} GB are too little memory: {advice}, or use a card with more"
     )
