@@ -68,8 +68,6 @@ def scheme_with(target: Target) -> Labels:
 def timed(prepared: Path, settings: Training, steps: int, *, bfloat16_on_cpu: bool) -> Steps:
     """Time steps of a training on prepared cases, after one for warming up."""
     device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     network = build_network(settings.network, settings.sampler.channels, settings.target)
     place(network, settings, device)
     optimizer = build_optimizer(network, settings.optimizer)
@@ -83,6 +81,9 @@ def timed(prepared: Path, settings: Training, steps: int, *, bfloat16_on_cpu: bo
     count = settings.batch_size * (steps + 1)
     batches = examples.batches([index % len(examples) for index in range(count)], seed=0)
     for step in range(steps + 1):
+        if step == 1 and device.type == "cuda":
+            # In the first one cuDNN tries algorithms with all the memory that there is.
+            torch.cuda.reset_peak_memory_stats(device)
         for kind, spent in seconds.items():
             _wait(device)
             started = time.perf_counter()

@@ -145,9 +145,9 @@ class FakeCuda(TorchDispatchMode):
         (section, operator) to how many of its results were in half precision.
     """
 
-    def __init__(self, capacity: float, current: int) -> None:
+    def __init__(self, capacity: float) -> None:
         super().__init__()
-        self.current = current
+        self.current = 0
         self.fake = Fake(allow_non_fake_inputs=True)
         self.lock = threading.RLock()
         self.capacity = capacity
@@ -156,6 +156,11 @@ class FakeCuda(TorchDispatchMode):
         self.live = 0
         self.section = "other"
         self.reset()
+
+    def become_process_of(self, device: int) -> None:
+        """Have the main thread compute on a device, as torchrun's processes do on theirs."""
+        self.current = device
+        NATIVE.set_device(device)
 
     def reset(self) -> None:
         """Begin a new account."""
@@ -213,6 +218,8 @@ class FakeCuda(TorchDispatchMode):
                     self._wait("copy to the device")
         elif not to_cuda and name not in ("index", "index_put_", "set_"):
             self._refuse_two_devices(name, [t for t in tensors if t.is_cuda or t.dim()])
+        if name in ("_fused_adam_", "_fused_sgd_"):
+            self._refuse_two_layouts(name, *args[: 4 if name == "_fused_adam_" else 3])
         if name == "_fused_sgd_":  # torch has no rule for a fake one
             self.moved += _bytes_of(tensors)
             return None
@@ -235,6 +242,17 @@ class FakeCuda(TorchDispatchMode):
         if len({tensor.device for tensor in tensors}) > 1:
             shapes = [(tuple(tensor.shape), str(tensor.device)) for tensor in tensors]
             raise AssertionError(f"{name} of tensors on two devices {shapes}, at {place()}")
+
+    def _refuse_two_layouts(self, name, *lists) -> None:
+        """As fused kernels do, of parameters, gradients and what is kept for them."""
+        for alike in zip(*lists, strict=True):
+            strides = {
+                tuple(s for s, n in zip(t.stride(), t.shape, strict=True) if n > 1) for t in alike
+            }
+            if len(strides) > 1:
+                raise AssertionError(
+                    f"{name} of tensors of several layouts {strides}, at {place()}"
+                )
 
     def _wait(self, kind: str) -> None:
         self.waits[self.section, kind, place()] += 1
@@ -305,7 +323,7 @@ def gpu(patch, *, capability=(9, 0), capacity=80e9, current=0):
 
     from renal.learn import datasets
 
-    mode = FakeCuda(capacity, current)
+    mode = FakeCuda(capacity)
     capability = tuple(capability)
     for name, value in {
         "is_available": lambda: True,
@@ -361,7 +379,7 @@ def gpu(patch, *, capability=(9, 0), capacity=80e9, current=0):
 
     patch.setattr(torch, "save", save_landed)
     patch.setattr(torch, "load", load_mapped)
-    NATIVE.set_device(current)
+    mode.become_process_of(current)
     torch._C._set_only_lift_cpu_tensors(True)
     try:
         with mode:

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from tests.gpu import fake_cuda  # before torch
@@ -19,13 +20,18 @@ from tests.gpu import fake_cuda  # before torch
 import numpy as np
 import pytest
 import torch
+import torch.nn.parallel.distributed as torch_parallel
 from safetensors.torch import save
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from training_step import scheme_with
 
 from renal import recipe
 from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
+from renal.learn import distributed as shared
 from renal.learn import launch, prediction, results, training
 from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples
@@ -36,6 +42,40 @@ from tests.unit.recipe.helpers import demonstrated
 
 CASES = 2
 BATCH, SLICES = 2, 8
+
+
+class Replica(DistributedDataParallel):
+    """Sums no gradients and compares no parameters, which are torch's own work."""
+
+    buckets = 0  # of gradients that were to be summed
+
+    def __init__(self, network) -> None:
+        super().__init__(network)
+        self.register_comm_hook(None, self._summed)
+
+    @staticmethod
+    def _summed(_, bucket):
+        Replica.buckets += 1
+        done = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+
+@contextlib.contextmanager
+def in_a_group(mode: fake_cuda.FakeCuda, patch: pytest.MonkeyPatch, rank: int):
+    """Be one of two processes, each with its GPU; the other one only seems to be there.
+
+    Batches are normalised by shares: torch has no rule for fake tensors in SyncBatchNorm.
+    """
+    patch.setattr(torch.nn.SyncBatchNorm, "convert_sync_batchnorm", lambda network: network)
+    mode.become_process_of(rank)
+    patch.setattr(torch_parallel, "_verify_param_shape_across_processes", lambda *_: None)
+    patch.setattr(shared, "DistributedDataParallel", Replica)
+    distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=2)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
 
 
 def write_cases(folder: Path, count: int, size: list[int], regions: int) -> None:
@@ -121,6 +161,7 @@ def rehearse(
     steps: int = 1,
     whole: bool = True,
     filled: bool = False,
+    together: bool = False,
     **device: object,
 ) -> dict:
     """Train a stage, stopped after an epoch and gone on with, and predict; what was seen.
@@ -142,6 +183,8 @@ def rehearse(
     filled : bool
         Two epochs without a stop. Once cases are resident, somebody else takes the memory that
         steps need beside them.
+    together : bool
+        As two processes: stop as the first one, and go on, from what that wrote, as the second.
     device
         See `fake_cuda.gpu`.
     """
@@ -174,16 +217,18 @@ def rehearse(
             keywords = {"seed": 0, "threads": 1, "bfloat16_on_cpu": False, "code": ""}
             keywords |= {"write": results.write_results, "memory": GpuMemory}
             keywords |= {"watch": end_if_collapsed, "labels": scheme_with(train.target)}
+            group = partial(in_a_group, mode, patch) if together else contextlib.nullcontext
             if whole:
-                with contextlib.suppress(Stopped):
+                with group(0), contextlib.suppress(Stopped):
                     now = StopFlag(time.monotonic())
                     training.train([prepared], train, output, stop=now, **keywords)
                 seen["stopped"] = (output / "state.pt").exists()
                 state = torch.load(output / "state.pt", weights_only=True)
                 seen |= {"precision": state["precision"], "scale": state["scaler"].get("scale")}
-            training.train([prepared], train, output, stop=StopFlag(), **keywords)
+            with group(1):
+                training.train([prepared], train, output, stop=StopFlag(), **keywords)
             seen |= {"peak": mode.peak, "moved": mode.moved_in_step}
-            if whole:
+            if whole and not together:
                 model, part = Path(temporary, "model.safetensors"), recipe.prediction(settings)
                 shutil.copy(output / model.name, model)  # alone: the case is one of its own
                 keywords = {"threads": 1, "bfloat16_on_cpu": False}
@@ -191,7 +236,10 @@ def rehearse(
                 one_window = patch_sizes if settings.inference.name == "sliding_window" else size
                 write_cases(one, 1, one_window, regions)
                 prediction.predict([one], [model], part, Path(temporary, "maps"), **keywords)
-        seen["run"] = json.loads((output / "run.json").read_text())
+        if together:
+            seen["buckets"] = Replica.buckets
+        else:  # which the first process would write
+            seen["run"] = json.loads((output / "run.json").read_text())
     for name, account in (("waits", mode.waits), ("half", mode.half)):
         seen[name] = {" ".join(key): count for key, count in account.items() if key[0] != "other"}
     seen["half"] = [key for key in seen["half"] if key.startswith("loss")]

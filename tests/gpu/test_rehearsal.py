@@ -59,10 +59,11 @@ def job(network, **keywords):
 
 @pytest.fixture(scope="session")
 def rehearsed(request):
-    """One stage of every network, and one on a card without bfloat16 and on one that is full."""
+    """One stage of every network, and one on a card without bfloat16, a full one and two cards."""
     jobs = {network: job(network, whole=network not in HEAVY) for network in STAGES}
     jobs["volta"] = job("unet", capability=[7, 0])
     jobs["full"] = job("unet", whole=False, filled=True, steps=2)
+    jobs["two"] = job("unet", together=True, changes={"batch_size": 3})
     return dict(zip(jobs, run(request, list(jobs.values())), strict=True))
 
 
@@ -97,6 +98,14 @@ def test_out_of_memory_is_no_end(rehearsed):
     """Resident cases go back to files, the step is repeated once, and training ends as planned."""
     assert rehearsed["full"]["repeated"] == 1
     assert rehearsed["full"]["run"]["epochs"] == 2
+
+
+def test_two_gpus_share_batches(rehearsed):
+    """The first process stops, and the second goes on from its state, with another share."""
+    seen = rehearsed["two"]
+    assert "error" not in seen, seen
+    assert seen["stopped"] and seen["buckets"] > 0
+    assert (seen["waits"], seen["half"]) == ({}, [])
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from renal import __main__ as command_line
 from renal import sources
+from renal.cluster.processes import TORCHRUN
 from renal.data import commands, phantom
 from renal.errors import InputError, Stopped
 from renal.handover.checked import CheckedCase, write_checked
@@ -79,6 +80,36 @@ def test_a_step_that_ends_early_is_told_in_one_line(run, log_file, capsys, fault
     assert capsys.readouterr() == ("", f"{line}\n")
     (logged,) = log_file.read_text().splitlines()
     assert logged.endswith(f" {line}")
+
+
+def short_of_memory():
+    error = InputError("too little memory")
+    error.__cause__ = RuntimeError("CUDA out of memory.")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        (InputError("a.csv: damaged: mend it"), ""),  # which the first one tells
+        (Stopped("stopped after epoch 2"), ""),
+        (short_of_memory(), "process 1: error: too little memory\n"),
+        (OSError(5, "Input/output error"), "process 1: error: Input/output error: mend it"),
+        (RuntimeError("CUDA error"), "process 1: internal error: RuntimeError: CUDA error"),
+        (None, ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_another_process_of_a_training_tells_what_it_meets_alone(
+    run, log_file, capsys, monkeypatch, fault, line
+):
+    monkeypatch.setenv(TORCHRUN, "1")
+    monkeypatch.setenv("RANK", "1")
+    assert run(fault, "--log", str(log_file)) == (1 if fault else 0)
+    told = capsys.readouterr().err
+    assert told.startswith(line) and bool(told) == bool(line)
+    assert line in log_file.read_text()
+    assert bool(log_file.read_text()) == bool(line)
 
 
 def test_a_fault_of_the_program_has_its_traceback_in_the_log(run, log_file, capsys):

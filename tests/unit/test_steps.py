@@ -27,7 +27,7 @@ from renal.learn.pretrained import load_pretrained
 from renal.learn.results import write_results
 from renal.prepare import crop_roi
 from renal.prepare.settings import RegionCrop
-from renal.recipe import load_method
+from renal.recipe import load_method, prediction
 from renal.sources import PACKAGE
 
 STAGES = {
@@ -239,6 +239,25 @@ def test_a_training_on_several_gpus_becomes_as_many_processes(monkeypatch):
         )
         a.step(a)
     assert started == [2]
+
+
+@pytest.mark.parametrize("step", ["train", "predict"])
+def test_a_gpu_that_torch_cannot_use_ends_a_step(monkeypatch, tmp_path, step):
+    """Before its work begins, in a line that says why and what to install."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(gpus, "_held", [])
+    monkeypatch.setattr(torch.version, "cuda", None)
+    stage = load_method("resvnet", {}).stages["whole"]
+    given = {
+        "train": (stage.training, ["--seed", "7", "--name", "tiny"]),
+        "predict": (prediction(stage), ["--models", "model.safetensors"]),
+    }
+    settings, options = given[step]
+    arguments = [step, "--prepared", "one", "--output", "out", "--settings"]
+    a = parser().parse_args([*arguments, settings.model_dump_json(), *options])
+    with pytest.raises(InputError, match="a build for the CPU alone: install another build"):
+        a.step(a)
 
 
 def test_settings_that_do_not_fit_are_told_in_one_line():

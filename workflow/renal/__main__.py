@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from renal import sources, steps
 from renal.apply import commands as applying
 from renal.cluster import commands as machines
-from renal.cluster.processes import end_orderly, end_with_parent, speaks_for_all
+from renal.cluster.processes import end, end_orderly, end_with_parent, speaks_for_all
 from renal.data import commands as about_data
 from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
@@ -269,8 +269,6 @@ def main() -> int:
     """Run one step; returns the exit status."""
     a = parser().parse_args()
     first = speaks_for_all()
-    if not first:
-        a.log = None
     try:
         _start_log(a.log)
     except OSError as error:
@@ -293,10 +291,12 @@ def main() -> int:
         log.info("%s", error)
         return 1
     except KeyboardInterrupt:
-        log.error("interrupted")
+        log.log(logging.ERROR if first else logging.INFO, "interrupted")
         return 130
     except InputError as error:
-        log.error("error: %s", error)
+        # Input all processes meet, a fault of the machine perhaps one alone.
+        alone = isinstance(error.__cause__, MemoryError | OSError | RuntimeError)
+        log.log(logging.ERROR if first or alone else logging.INFO, "error: %s", error)
         if a.debug:
             traceback.print_exc()
         return 1
@@ -313,7 +313,8 @@ def main() -> int:
         if a.debug:
             traceback.print_exc()
         return 1
-    _to_log_file(a.log, f"finished after {time.monotonic() - started:.2f} s of work\n")
+    if first:
+        _to_log_file(a.log, f"finished after {time.monotonic() - started:.2f} s of work\n")
     return 0
 
 
@@ -361,21 +362,23 @@ def _told(error: OSError) -> str:
 
 
 def _start_log(path: Path | None) -> None:
-    """Plain lines on the terminal; the same with the time in the log file; one process speaks."""
-    if not speaks_for_all():
-        log.addHandler(logging.NullHandler())
-        return
-    log.setLevel(logging.INFO)
+    """Plain lines on the terminal; the same with the time in the log file.
+
+    Of several processes one speaks, and of the others' lines only errors are told.
+    """
+    first = speaks_for_all()
+    log.setLevel(logging.INFO if first else logging.ERROR)
     # A file that cannot be written is told at the end, and not with a traceback a line.
     logging.raiseExceptions = False
+    words = "%(message)s" if first else f"process {os.environ['RANK']}: %(message)s"
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(logging.Formatter(words))
     log.addHandler(terminal)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Names of files may be no UTF-8.
         stored = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-        stored.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        stored.setFormatter(logging.Formatter(f"%(asctime)s {words}"))
         log.addHandler(stored)
 
 
@@ -390,4 +393,4 @@ def _to_log_file(path: Path | None, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -111,6 +111,22 @@ def test_variables_of_other_launchers_mean_nothing(monkeypatch):
     assert processes.started_by_torchrun() and not processes.speaks_for_all()
 
 
+@pytest.mark.parametrize(
+    ("torchrun", "status", "cleans_up"), [("1", 1, False), ("1", 0, True), (None, 1, True)]
+)
+def test_one_of_several_processes_with_a_fault_ends_at_once(torchrun, status, cleans_up):
+    """NCCL would wait for the others, which wait for this one."""
+    program = "import atexit, sys; from renal.cluster.processes import end; "
+    program += f"atexit.register(print, 'cleans up'); end({status})"
+    ours = {"PYTHONPATH": str(WORKFLOW), "RANK": "0"}
+    ours |= {processes.TORCHRUN: torchrun} if torchrun else {}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | ours, capture_output=True, check=False
+    )
+    assert run.returncode == status
+    assert bool(run.stdout) == cleans_up
+
+
 @pytest.mark.parametrize(("safe", "level"), [("1", "2"), ("", "")])
 def test_a_step_works_beside_a_module_of_a_library_s_name(tmp_path, safe, level):
     """As the rules start it, without docstrings and asserts, too; and by hand."""

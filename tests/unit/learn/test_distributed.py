@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -49,7 +50,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
-def train_by_two(prepared, output, minutes=None, **changes):
+def train_by_two(prepared, output, minutes=None, beside=WORKFLOW, **changes):
     settings = Training.model_validate(SETTINGS | changes)
     arguments = ["train", "--prepared", prepared, "--settings", settings.model_dump_json()]
     arguments += ["--seed", "3", "--name", "tiny", "--output", output]
@@ -59,7 +60,7 @@ def train_by_two(prepared, output, minutes=None, **changes):
     # On a machine without GPUs a training has one process, whatever its recipe says.
     program = "from renal.learn.launch import start_processes as start; "
     program += "start(2)"
-    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(WORKFLOW)}
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{WORKFLOW}{os.pathsep}{beside}"}
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         env=os.environ | hidden,
@@ -95,6 +96,26 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path, one_cpu_thread)
     assert two.with_suffix(".log").read_text().count("epoch 3/3") == 1
 
 
+# What Python runs as it starts: the second process finds a fault in its first step.
+FAULT = """
+import os, sys
+def fails(*_):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+if os.environ.get("RANK") == "1":
+    from renal.learn import training
+    training.training_step = fails
+"""
+
+
+def test_a_fault_of_one_process_is_told_and_ends_the_others(prepared, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(FAULT)
+    ended = train_by_two(prepared, tmp_path / "two", beside=tmp_path)
+    assert ended.returncode == 1
+    told = (tmp_path / "two.log").read_text()
+    assert "process 1: internal error: RuntimeError: CUDA error: an illegal" in told
+    assert not (tmp_path / "two/model.safetensors").exists()
+
+
 def test_two_processes_end_together_where_they_learn_nothing(prepared, tmp_path):
     """At such a rate one step saturates every probability."""
     wild = {"optimizer": {"name": "adam", "learning_rate": 0.3}, "epochs": 50, "collapse_steps": 3}
@@ -123,3 +144,26 @@ def test_on_gpus_batches_are_normalized_as_a_whole(monkeypatch, is_cuda, kind):
 def test_no_image_is_computed_twice(count, processes, shares):
     """Batch normalisation counts each."""
     assert shares_of(count, processes) == shares
+
+
+def test_of_too_few_images_for_all_the_outputs_of_the_first_process_count(monkeypatch):
+    """Another GPU may round otherwise: with outputs of its own the processes would part ways."""
+
+    def gathered(parts, mine):
+        parts[0].copy_(mine + 1)
+        parts[1].copy_(mine)
+
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda network: network)
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    monkeypatch.setattr(distributed.distributed, "all_gather", gathered)
+
+    class Network(nn.Conv3d):
+        def forward(self, images):
+            return (super().forward(images),)
+
+    shared, image = distributed.SharedBatches(Network(1, 1, 1)), torch.ones(1, 1, 2, 2, 2)
+    (output,) = shared(image)
+    assert torch.equal(output, shared.network(image)[0] + 1)
+    output.sum().backward()  # it takes part in the sum of gradients, with none of its own
+    assert all(not p.grad.any() for p in shared.parameters())

@@ -1,5 +1,6 @@
 """What is around a training: the folder's lock, and the signal to stop."""
 
+import contextlib
 import errno
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from renal.errors import InputError
+from renal.errors import InputError, Stopped
 from renal.learn import launch, training
 from tests.unit.learn.helpers import train
 
@@ -85,8 +86,14 @@ def test_the_folder_is_locked_while_training(prepared, tmp_path, monkeypatch):
         pass
 
 
-def test_processes_on_gpus_have_one_each_and_join_by_both_ways(monkeypatch):
-    """Flags are agreed upon on the CPU, gradients on the GPUs."""
+@pytest.mark.parametrize(
+    ("fault", "left"), [(None, ["left"]), (Stopped(), ["left"]), (InputError(), [])]
+)
+def test_processes_on_gpus_have_one_each_and_join_by_both_ways(monkeypatch, fault, left):
+    """Flags are agreed upon on the CPU, gradients on the GPUs.
+
+    With a fault of its own a process does not wait until the others leave, too.
+    """
     told = []
     monkeypatch.setattr(launch, "started_by_torchrun", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -94,7 +101,9 @@ def test_processes_on_gpus_have_one_each_and_join_by_both_ways(monkeypatch):
     monkeypatch.setattr(launch.distributed, "init_process_group", told.append)
     monkeypatch.setattr(launch.distributed, "destroy_process_group", lambda: told.append("left"))
     monkeypatch.setenv("LOCAL_RANK", "3")
-    with pytest.raises(ZeroDivisionError), launch.joined():
+    ends = pytest.raises(type(fault)) if fault else contextlib.nullcontext()
+    with ends, launch.joined():
         assert told == [3, "cpu:gloo,cuda:nccl"]
-        1 / 0  # noqa: B018
-    assert told[2:] == ["left"]
+        if fault:
+            raise fault
+    assert told[2:] == left

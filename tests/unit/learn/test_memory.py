@@ -121,11 +121,38 @@ def test_a_step_that_still_has_too_little_memory_ends_in_one_line_with_advice(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("on two devices")]
+)
+def test_a_step_is_repeated_where_the_other_thread_made_room_meanwhile(cases, gpu, error):
+    """Steps and the next batch meet the same card, each in its thread."""
+    spared = memory.GpuMemory(cases, CUDA)
+    spared.fill()
+    other, _ = failing(1)
+
+    def step():
+        if are_resident(cases):
+            spared.spared(other)
+            raise error
+        return "done"
+
+    assert spared.spared(step) == "done"
+
+
+def test_other_errors_are_not_taken_for_too_little_memory(cases, gpu):
+    spared = memory.GpuMemory(cases, CUDA)
+    spared.fill()
+    with pytest.raises(RuntimeError, match="of another kind"):
+        spared.spared(exec, "raise RuntimeError('of another kind')")
+    assert are_resident(cases)
+
+
 def test_one_of_several_processes_does_not_repeat_what_the_others_do_not(cases, gpu, monkeypatch):
     monkeypatch.setattr(memory, "processes", lambda: 2)
     spared = memory.GpuMemory(cases, CUDA)
     spared.fill()
     step, calls = failing(1)
-    with pytest.raises(InputError, match="lower batch_size"):
+    with pytest.raises(InputError, match="lower batch_size") as error:
         spared.spared(step)
+    assert isinstance(error.value.__cause__, torch.OutOfMemoryError)  # so any of them tells it
     assert len(calls) == 1

@@ -19,6 +19,7 @@ from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.learn import launch, run_state, training
 from renal.learn.datasets import Examples
+from renal.learn.device import lay_channels_last
 from renal.learn.optimizers import build_optimizer
 from renal.learn.settings import Training
 from tests.unit.learn import helpers
@@ -295,6 +296,21 @@ def test_steps_of_the_optimizer_stay_on_the_host(prepared, tmp_path):
     kept = other.optimizer.state.values()
     assert {value["exp_avg"].device.type for value in kept} == {"meta"}
     assert {value["step"].device.type for value in kept} == {"cpu"}
+
+
+def test_what_the_optimizer_keeps_is_laid_out_as_its_parameters(prepared):
+    """As where a training that began on a CPU goes on on a GPU: fused kernels take nothing else."""
+    settings = training_settings()
+    run, examples = helpers.run_of(prepared, settings)
+    training._epoch(run, examples, launch.StopFlag())
+    other, _ = helpers.run_of(prepared, settings)
+    lay_channels_last(other.network)
+    other.load(run.state())
+    before = list(run.optimizer.state.values())
+    for (parameter, kept), known in zip(other.optimizer.state.items(), before, strict=True):
+        for key in ("exp_avg", "exp_avg_sq"):
+            assert kept[key].stride() == parameter.stride()
+            assert torch.equal(kept[key], known[key])
 
 
 # -- states that must not be continued ------------------------------------------------------------

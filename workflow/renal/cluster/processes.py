@@ -8,13 +8,16 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import NoReturn
 
 # The process that a step ends with: set by the rules to the Snakemake that runs the job, on a
 # cluster to the one within the job, and by a training that becomes torchrun to itself.
 PARENT = "RENAL_PARENT"
 TORCHRUN = "RENAL_TORCHRUN"
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+SECONDS_FOR_THE_FIRST = 2.0
 
 
 def torchrun_environment() -> dict[str, str]:
@@ -65,3 +68,16 @@ def end_orderly() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+def end(status: int) -> NoReturn:
+    """End this process; one of several with a fault at once, as libraries would wait for the rest.
+
+    The first one, which tells what all have met, comes before the others: torchrun ends it, too.
+    """
+    if status and started_by_torchrun():
+        if not speaks_for_all():
+            time.sleep(SECONDS_FOR_THE_FIRST)
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

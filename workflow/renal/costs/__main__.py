@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from renal.cluster.gpus import refuse_unusable, visible_gpus
@@ -13,21 +14,21 @@ from renal.recipe import read_values
 
 
 def chosen_cards(names: list[str]) -> list[Card]:
-    """The cards of some names, or else that of this machine, or else all.
+    """The cards of some names, or else that of this machine with its own memory, or else all.
 
     Raises
     ------
     InputError
         If this machine has a GPU that torch cannot use.
     """
-    here = None
     if visible_gpus():
         import torch
 
         refuse_unusable()
         here = card_of(torch.cuda.get_device_name())
-    asked_for = names or ([here.name] if here else [])
-    return [card for card in CARDS if not asked_for or card.name in asked_for]
+        if here and not names:  # which is sold with half of the memory, too
+            return [replace(here, memory=torch.cuda.get_device_properties().total_memory)]
+    return [card for card in CARDS if not names or card.name in names]
 
 
 def main() -> int:

@@ -40,8 +40,10 @@ class Card:
         return sum(max(o.flops / self.flops, o.bytes / self.bandwidth) for o in operators)
 
 
-# NVIDIA's data sheets: "H100 Tensor Core GPU" (SXM), "A100 80GB" (SXM), "V100" (SXM2, 32 GB),
-# "T4"; for the RTX 4090 "NVIDIA Ada GPU Architecture", appendix A. Without sparsity.
+# NVIDIA's own figures, without sparsity. H100 (SXM5): the white paper of its architecture, for the
+# data sheet's 1,979 are with sparsity; 3.35 TB/s are the data sheet's. A100 80GB (SXM) and V100
+# (SXM2, 32 GB): data sheets. RTX 4090: the Ada architecture's white paper, appendix A, with sums in
+# float32. T4: its product brief.
 CARDS = (
     Card("H100", 989.4e12, 3.35e12, 80e9),
     Card("A100", 312e12, 2.039e12, 80e9),
@@ -53,4 +55,5 @@ CARDS = (
 
 def card_of(device: str) -> Card | None:
     """The card that CUDA calls so, such as ``NVIDIA H100 80GB HBM3``; None for others."""
-    return next((card for card in CARDS if re.search(rf"\b{card.name}\b", device)), None)
+    found = (card for card in CARDS if re.search(rf"\b{card.name}\b(?! Laptop)", device))
+    return next(found, None)

@@ -6,7 +6,6 @@ whole batch, so that losses over a batch, curves and all decisions are those of 
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 Outputs = tuple[Tensor, ...]
@@ -59,12 +58,14 @@ class SharedBatches(nn.Module):
         """Outputs for (batch, 1, z, y, x) images, the same in all processes."""
         network = self.replica if torch.is_grad_enabled() else self.network
         shares = shares_of(len(images), processes())
-        if not all(shares):
-            # Too few for all: each computes them all, as no process may stand aside.
-            whole: Outputs = network(images)
-            return whole
-        mine: Outputs = network(images.split(shares)[rank()])
-        return tuple(_gathered(output, shares) for output in mine)
+        if all(shares):
+            images = images.split(shares)[rank()]
+        else:
+            # Too few for all: each computes them all, as no process may stand aside, and those of
+            # the first count. Others may be rounded otherwise, and all must decide alike.
+            shares = [len(images), *[0] * (processes() - 1)]
+        outputs: Outputs = network(images)
+        return tuple(_gathered(output, shares) for output in outputs)
 
 
 def shares_of(count: int, processes: int) -> list[int]:
@@ -76,8 +77,16 @@ def shares_of(count: int, processes: int) -> list[int]:
 
 
 def _gathered(output: Tensor, shares: list[int]) -> Tensor:
-    """The outputs of all processes in order; what is gathered must be of one shape."""
+    """The outputs of all processes in order; what is gathered must be of one shape.
+
+    All have the same loss of them, of which each knows the gradient of its own part. The mean over
+    processes, which follows, must be their sum.
+    """
     missing = max(shares) - len(output)
-    padded = torch.cat([output, output.new_zeros(missing, *output.shape[1:])])
-    parts = all_gather(padded.contiguous())
+    padded = torch.cat([output, output.new_zeros(missing, *output.shape[1:])]).contiguous()
+    parts = [torch.empty_like(padded) for _ in shares]
+    distributed.all_gather(parts, padded.detach())
+    if padded.requires_grad:
+        padded.register_hook(lambda gradient: gradient * len(shares))
+    parts[rank()] = padded
     return torch.cat([part[:share] for part, share in zip(parts, shares, strict=True)])

@@ -17,7 +17,7 @@ import torch
 from torch import distributed
 
 from renal.cluster.processes import started_by_torchrun, torchrun_environment
-from renal.errors import InputError
+from renal.errors import InputError, Stopped
 from renal.learn.distributed import rank
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,11 @@ def start_processes(count: int) -> None:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes where torchrun started this one."""
+    """Join the other processes where torchrun started this one.
+
+    They are left together. A process with a fault does not wait for the others, which wait for it:
+    it ends, and torchrun ends them.
+    """
     if not started_by_torchrun():
         yield
         return
@@ -52,8 +56,10 @@ def joined() -> Iterator[None]:
         distributed.init_process_group("gloo")
     try:
         yield
-    finally:
+    except Stopped:  # as all have agreed to
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
 
 
 @contextmanager

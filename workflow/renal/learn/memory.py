@@ -68,11 +68,16 @@ class GpuMemory:
         InputError
             If it is too short even so. With several processes at once, as the others do not repeat.
         """
+        was_resident = self.is_resident
         try:
             return function(*arguments)
         except torch.OutOfMemoryError as error:
-            if not self.is_resident or processes() > 1:
+            if not was_resident or processes() > 1:
                 raise too_little(self.device, TRAINING) from error
+        except RuntimeError:
+            # The reader may find cases on both sides while the other thread makes room.
+            if self.is_resident == was_resident:
+                raise
         self._make_room()
         log.info("GPU memory is short: cases are read from files again, and the step is repeated")
         return self.spared(function, *arguments)

@@ -82,12 +82,13 @@ class Run:
             self.scaler.load_state_dict(state["scaler"])
         else:
             log.warning("begun in %s, going on in %s: the model is of both", before, now)
-        for group, own in zip(
-            state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True
-        ):
-            group["fused"] = own["fused"]  # as this device has it
+        for group in state["optimizer"]["param_groups"]:
+            group["fused"] = self.optimizer.defaults["fused"]  # as this device has it
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, kept in self.optimizer.state.items():
+            for key in kept.keys() - {"step"}:  # laid out alike, or fused kernels refuse them
+                kept[key] = torch.empty_like(parameter).copy_(kept[key])
         self.drawing.state = {key: value.cpu() for key, value in state["drawing"].items()}
         self.best = state["best"]
         self.progress = Progress(**state["progress"])
