@@ -101,8 +101,8 @@ def small_project(folder: Path) -> Project:
     write_phantom(folder / "data", labelled=4, unlabelled=0, size=64)
     # Its GPUs are names alone.
     project.edit_code("        refuse_unusable()\n        log.info", "        log.info")
-    # A third of a minute's margin in a minute, so that a job goes on for some epochs on a machine that
-    # is busy, too; and on the cluster no epoch so short that a training ends before its fault comes.
+    # A margin of a third of a minute in a minute, which leaves time for some epochs where a machine
+    # is busy; and on the cluster no epoch so short that a training ends before its fault comes.
     project.store_a_state_after_every_epoch()
     project.edit_code("SECONDS_BEFORE_THE_LIMIT = 120.0\n", "SECONDS_BEFORE_THE_LIMIT = 20.0\n")
     project.edit_code("progress.epoch += 1\n", f"progress.epoch += 1; {PAUSE}\n")
