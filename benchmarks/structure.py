@@ -22,6 +22,7 @@ from renal.sources import MODULES, sources_of, training_components  # noqa: E402
 PHASES = ("data", "prepare", "learn", "evaluate", "report")
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Name of each module, relative to the package, to its file; a package by its name."""
     found = {}

@@ -23,7 +23,7 @@ import pytest
 
 from ..preloaded import preloaded_python
 from ..workflow.conftest import Project
-from .conftest import MODELS, Cluster, small_project, wait_until, write_profile
+from .conftest import METHODS, MODELS, Cluster, small_project, wait_until, write_profile
 
 COMMAND = ["-m", "snakemake", "--cores", "8", "--profile", "slurm"]
 
@@ -164,6 +164,16 @@ class Runs:
             run.wait(10)
 
 
+def take_prepared(undisturbed: Project, project: Project) -> None:
+    """What the local run has prepared, but for the last step of a batch."""
+    leave = shutil.ignore_patterns(*METHODS, "logs")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(undisturbed.folder / name, project.folder / name, ignore=leave)
+    for last in ("normalized", "true_roi"):
+        for path in (project.folder / "results" / last).glob("**/fold0-000"):
+            shutil.rmtree(path)
+
+
 @pytest.fixture
 def runs(cluster, undisturbed, tmp_path):
     """For a project whose results are still to be made."""
@@ -286,10 +296,12 @@ def test_every_fault_ends_with_the_same_models(undisturbed, runs, watch):
     }
     gpu_job = {"slurm_partition": "gpu", "gpu_model": "fake", "nodes": 1}
     write_profile(project, **{"set-resources": {"train": {**gpu_job, **limits}}})
+    take_prepared(undisturbed, project)
     # No fault comes to these, so that it matters little how their programs start.
     prepare = runs.start(*MODELS, "--omit-from", "train", python=preloaded_python())
     assert prepare.wait(1800) == 0, runs.says()[-3000:]
     prepared = cluster.jobs("all")
+    assert prepared
     run = kill_main(runs, runs.start(*MODELS))
     faults = Faults(project, cluster)
     faults.node_down()
