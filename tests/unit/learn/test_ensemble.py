@@ -161,8 +161,7 @@ def test_what_does_not_fit_is_predicted_with_fewer_at_once(inference, caplog):
     assert np.array_equal(found, expected)
     assert network.seen[:3] == [4 * batch, 2 * batch, batch]
     assert [record.message.split(" anew, ")[1] for record in caplog.records] == [
-        f"{times * batch} images at once, put together in the memory of the host"
-        for times in (2, 1)
+        f"{times * batch} images at once, put together on the CPU" for times in (2, 1)
     ]
     network.seen.clear()
     limited.predict([IMAGE])  # knows what fits

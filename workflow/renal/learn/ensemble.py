@@ -113,9 +113,9 @@ class Ensemble:
             where, times = self._ways[0]
             log.info(
                 "GPU memory is short: the case is predicted anew, %d images at once, "
-                "put together in the memory of the %s",
+                "put together on the %s",
                 times * self.settings.inference.at_once,
-                "GPU" if where.type == "cuda" else "host",
+                "GPU" if where.type == "cuda" else "CPU",
             )
 
     @torch.inference_mode()
