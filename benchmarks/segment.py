@@ -106,7 +106,7 @@ def find_truth(path: Path) -> None:
     from renal.image.grids import labels_to_grid
     from renal.image.volume import read_header, read_label
     from renal.labels import KITS19
-    from renal.learn.ensemble import Ensemble
+    from renal.learn.mean_predictor import MeanPredictor
     from renal.learn.targets import maps_of
 
     truth = read_label(read_header(path))
@@ -118,7 +118,7 @@ def find_truth(path: Path) -> None:
         boxes[:] = found
         return found, images
 
-    class TrueMaps(Ensemble):
+    class TrueMaps(MeanPredictor):
         def predict(self, images: list[np.ndarray]) -> list[np.ndarray]:
             found = []
             for maps, box in zip(super().predict(images), boxes, strict=True):
@@ -130,7 +130,7 @@ def find_truth(path: Path) -> None:
                 found.append(np.stack([KITS19.region(name).mask(grid) for name in names]) * 1.0)
             return found
 
-    vars(stages).update(_seen=remembered, Ensemble=TrueMaps)
+    vars(stages).update(_seen=remembered, MeanPredictor=TrueMaps)
 
 
 if __name__ == "__main__":

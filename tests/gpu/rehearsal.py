@@ -25,11 +25,11 @@ from renal import recipe
 from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
-from renal.learn import ensemble, launch, prediction, results, training
+from renal.learn import launch, mean_predictor, prediction, results, training
 from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples
-from renal.learn.ensemble import Ensemble
 from renal.learn.launch import StopFlag
+from renal.learn.mean_predictor import MeanPredictor
 from renal.learn.memory import GpuMemory
 from renal.learn.networks import build_network
 from tests.unit.recipe.helpers import demonstrated
@@ -233,30 +233,30 @@ def rehearse_prediction(
         for model in models:
             model.write_bytes(save(network.state_dict()))
         with fake_cuda.gpu(patch, **device) as mode:
-            called, predict = Ensemble.__call__, Ensemble.predict
+            called, predict = MeanPredictor.__call__, MeanPredictor.predict
 
-            def watched(ensemble, images):
+            def watched(predictor, images):
                 mode.section, before = "prediction", mode.live
                 try:
-                    return predict(ensemble, images)
+                    return predict(predictor, images)
                 finally:
                     mode.section = "other"
                     seen["left"] = mode.live - before
 
-            def counted(ensemble, images):
+            def counted(predictor, images):
                 seen["batches"].append(len(images))
                 if full and len(images) > part.inference.at_once:
                     mode.capacity, kept = mode.live, mode.capacity
                     try:
-                        return called(ensemble, images)
+                        return called(predictor, images)
                     finally:
                         mode.capacity = kept
-                return called(ensemble, images)
+                return called(predictor, images)
 
-            patch.setattr(Ensemble, "__call__", counted)
-            patch.setattr(Ensemble, "predict", watched)
+            patch.setattr(MeanPredictor, "__call__", counted)
+            patch.setattr(MeanPredictor, "predict", watched)
             patch.setattr(
-                ensemble.log, "info", lambda line, *words: seen["told"].append(line % words)
+                mean_predictor.log, "info", lambda line, *words: seen["told"].append(line % words)
             )
             prediction.predict(
                 [prepared],

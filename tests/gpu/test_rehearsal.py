@@ -104,7 +104,7 @@ def test_prediction_waits_for_a_gpu_once_a_region(predicted, network):
     seen = predicted[network]
     assert "error" not in seen, seen
     (place,) = seen["waits"]
-    assert place.startswith("copy to the host learn/ensemble.py")
+    assert place.startswith("copy to the host learn/mean_predictor.py")
     assert seen["waits"][place] == seen["regions"]
     method, stage, demo = STAGES["unet" if network == "volta" else network]
     inference = demonstrated(demo)[method].stages[stage].inference

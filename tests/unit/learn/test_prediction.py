@@ -13,8 +13,8 @@ from renal.files import write_array, write_json
 from renal.handover.predictions import read_probabilities
 from renal.handover.prepared import PreparedCase, read_index, write_index
 from renal.learn import prediction
-from renal.learn.ensemble import Ensemble
 from renal.learn.inferers import infer
+from renal.learn.mean_predictor import MeanPredictor
 from renal.learn.networks import build_network
 from renal.learn.prediction import network_with
 from renal.learn.settings import Prediction
@@ -279,7 +279,7 @@ def test_every_region_is_predicted_by_itself_unless_stacked(tmp_path, way):
 
 @pytest.mark.parametrize("library", [torch.empty, np.empty])
 def test_a_case_that_a_cpu_has_too_little_memory_for_is_named(tmp_path, monkeypatch, library):
-    monkeypatch.setattr(Ensemble, "predict", lambda *_: library(1 << 58))
+    monkeypatch.setattr(MeanPredictor, "predict", lambda *_: library(1 << 58))
     folder = write_prepared(tmp_path / "prepared", {"case_00007": 1})
     write_model(tmp_path / "a.safetensors", 1)
     with pytest.raises(InputError, match=r"^case_00007: not enough memory \(.*allocate") as told:

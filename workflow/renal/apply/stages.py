@@ -14,7 +14,7 @@ from renal.handover.predictions import StageProbabilities, as_stored, averaged, 
 from renal.handover.prepared import PreparedCase
 from renal.image.body import body_box
 from renal.image.boxes import Box, three
-from renal.learn.ensemble import Ensemble
+from renal.learn.mean_predictor import MeanPredictor
 from renal.learn.prediction import network_with
 from renal.prepare.crop_roi import cut_out, locate
 from renal.prepare.intensity import normalize
@@ -50,12 +50,12 @@ class Row:
         self.file = file
         self.package = file.package
         self.folds = folds
-        self._ensembles: dict[str, Ensemble] = {}
+        self._predictors: dict[str, MeanPredictor] = {}
         for key, stage in self.package.stages.items():
             models = [stage.models[fold] for fold in folds]
             with ThreadPoolExecutor(2) as pool:  # reading, checking and copying wait in turn
                 networks = pool.map(partial(_load, file, stage), models)
-            self._ensembles[key] = Ensemble(
+            self._predictors[key] = MeanPredictor(
                 list(networks),
                 stage.prediction,
                 self.package.scheme,
@@ -89,7 +89,7 @@ class Row:
             tell(key.partition("/")[2])
             boxes, images = _seen(stage, volume, spacing, found, grids)
             case = PreparedCase(name, three(volume.shape), boxes)
-            maps = self._ensembles[key].predict(images)
+            maps = self._predictors[key].predict(images)
             if not all(np.isfinite(region).all() for region in maps):
                 raise InputError(
                     f"{name}: {self.file.path}: the prediction of {key} is not a number: "

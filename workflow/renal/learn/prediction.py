@@ -59,18 +59,18 @@ def predict(
     """
     import torch
 
-    from renal.learn.ensemble import LESS_AT_ONCE, Ensemble
+    from renal.learn.mean_predictor import LESS_AT_ONCE, MeanPredictor
 
     torch.set_num_threads(threads)
     networks = [_load(path, settings) for path in models]
-    ensemble = Ensemble(networks, settings, labels, bfloat16_on_cpu=bfloat16_on_cpu)
+    predictor = MeanPredictor(networks, settings, labels, bfloat16_on_cpu=bfloat16_on_cpu)
     indices = [(folder, read_index(folder)) for folder in folders]
     _refuse_learned(models, {case.name for _, index in indices for case in index.values()})
     total, done = sum(len(index) for _, index in indices), 0
     for folder, index in indices:
         for case in index.values():
             with telling_of_memory(case.name, f"{LESS_AT_ONCE}, or use a machine with more"):
-                maps = ensemble.predict(read_images(folder, case))
+                maps = predictor.predict(read_images(folder, case))
             if not all(np.isfinite(region).all() for region in maps):
                 raise InputError(
                     f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "

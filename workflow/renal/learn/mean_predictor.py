@@ -30,12 +30,12 @@ TIMES_ON_GPU = 4
 Way = tuple[torch.device, int]
 
 
-class Ensemble:
+class MeanPredictor:
     """The mean of some networks' probabilities, on the GPU if there is one.
 
-    There a case's images are copied once, and what was predicted comes back once; windows or slices
-    go through the networks several at a time. Where memory does not suffice, it is done with fewer,
-    and at last with one at a time that is copied to and fro, as much as that takes.
+    A case's images are copied there once, and its maps back once; several windows or slices go
+    through the networks at a time. Where memory does not suffice, it is done with fewer, and at
+    last one by one, put together on the CPU.
 
     Parameters
     ----------
@@ -61,12 +61,11 @@ class Ensemble:
         self.settings = settings
         self.labels = labels
         self.device, self.precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
-        self._ways = _ways(self.device, settings.inference)
+        self._ways = ways_on(self.device, settings.inference)
         for network in networks:
             place(network.eval(), settings, self.device)
             if self.device.type == "cpu":
-                # which makes a CPU up to twice as fast
-                lay_channels_last(network, self.precision)
+                lay_channels_last(network, self.precision)  # which makes a CPU up to twice as fast
                 take_products(network)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -133,7 +132,7 @@ class Ensemble:
         return [maps.cpu().numpy() for maps in found]
 
 
-def _ways(device: torch.device, inference: "InferenceSettings") -> list[Way]:
+def ways_on(device: torch.device, inference: "InferenceSettings") -> list[Way]:
     """How a case may be predicted on a device: the fastest first, that of least memory last."""
     if device.type == "cpu" or inference.stacks:  # on a CPU memory is what counts
         return [(device, 1)]

@@ -10,8 +10,7 @@ from training_step import scheme_with
 
 from renal import recipe
 from renal.errors import InputError
-from renal.learn import ensemble
-from renal.learn.ensemble import Ensemble
+from renal.learn.mean_predictor import MeanPredictor, ways_on
 from renal.learn.networks import build_network
 from renal.learn.settings import Prediction
 from renal.learn.targets import probabilities
@@ -72,7 +71,7 @@ def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tole
     image = torch.randn(1, 1, 32, 32, 32)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         expected = probabilities(network(image)[-1], "kidney")
-    predictor = Ensemble([network], settings, bfloat16_on_cpu=half)
+    predictor = MeanPredictor([network], settings, bfloat16_on_cpu=half)
     with torch.inference_mode():
         found = predictor(image)
     kernel = network.full_size.encoders[1].layers[0][0].weight
@@ -104,7 +103,7 @@ def test_several_at_once_are_predicted_as_each_by_itself(name):
     size = (max(size[0], stage.seen[1][0] or 0) + 3, *size[1:])
     network = build_network(settings.network, settings.channels_in, settings.target)
     labels = scheme_with(settings.target)
-    together = Ensemble([network], settings, labels, bfloat16_on_cpu=False)
+    together = MeanPredictor([network], settings, labels, bfloat16_on_cpu=False)
     image = np.random.default_rng(0).normal(size=size).astype(np.float16)
     (alone,) = together.predict([image])
     together._ways = [(CPU, 3)]
@@ -120,11 +119,11 @@ def test_several_at_once_are_predicted_as_each_by_itself(name):
 IMAGE = np.random.default_rng(0).normal(size=(24, 8, 8)).astype(np.float16)
 
 
-def as_on_a_gpu(network: torch.nn.Module, inference: str) -> Ensemble:
+def as_on_a_gpu(network: torch.nn.Module, inference: str) -> MeanPredictor:
     """One that goes the ways of a GPU, on a CPU."""
     settings = settings_of(inference)
-    found = Ensemble([network], settings, bfloat16_on_cpu=False)
-    ways = ensemble._ways(torch.device("cuda", 0), settings.inference)
+    found = MeanPredictor([network], settings, bfloat16_on_cpu=False)
+    ways = ways_on(torch.device("cuda", 0), settings.inference)
     found._ways = [(CPU, times) for _, times in ways]
     return found
 
@@ -133,7 +132,7 @@ def as_on_a_gpu(network: torch.nn.Module, inference: str) -> Ensemble:
 def test_a_gpu_sees_four_times_as_many_at_once_as_a_cpu(inference):
     on_cpu, on_gpu = Limited(most=99), Limited(most=99)
     settings = settings_of(inference)
-    (expected,) = Ensemble([on_cpu], settings, bfloat16_on_cpu=False).predict([IMAGE])
+    (expected,) = MeanPredictor([on_cpu], settings, bfloat16_on_cpu=False).predict([IMAGE])
     (found,) = as_on_a_gpu(on_gpu, inference).predict([IMAGE])
     assert np.array_equal(found, expected)
     assert set(on_cpu.seen) == {settings.inference.at_once}
@@ -145,9 +144,9 @@ def test_a_gpu_puts_parts_together_itself_and_leaves_it_to_the_host_at_last():
     cuda = torch.device("cuda", 0)
     for name in WAYS:
         inference = settings_of(name).inference
-        assert ensemble._ways(cuda, inference) == [(cuda, 4), (cuda, 2), (cuda, 1), (CPU, 1)]
-        assert ensemble._ways(CPU, inference) == [(CPU, 1)]
-    assert ensemble._ways(cuda, settings_of().inference) == [(cuda, 1)]
+        assert ways_on(cuda, inference) == [(cuda, 4), (cuda, 2), (cuda, 1), (CPU, 1)]
+        assert ways_on(CPU, inference) == [(CPU, 1)]
+    assert ways_on(cuda, settings_of().inference) == [(cuda, 1)]
 
 
 @pytest.mark.parametrize("inference", WAYS)
