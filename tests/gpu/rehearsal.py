@@ -32,6 +32,7 @@ from renal.learn.launch import StopFlag
 from renal.learn.mean_predictor import MeanPredictor
 from renal.learn.memory import GpuMemory
 from renal.learn.networks import build_network
+from renal.learn.targets import maps_of
 from tests.unit.recipe.helpers import demonstrated
 
 CASES = 2
@@ -206,7 +207,7 @@ def rehearse_prediction(
     Parameters
     ----------
     method, stage, demo, size
-        As for `rehearse`; by default two windows deep, or five batches of slices.
+        As for `rehearse`; by default four windows deep, or five batches of slices.
     full : bool
         Leave no memory for more than a batch of the recipe, beside the case.
     device
@@ -216,16 +217,20 @@ def rehearse_prediction(
     -------
     dict
         Images of each batch (`batches`), waits of the host (`waits`), lines of the log (`told`),
-        bytes that stay on the device (`left`) and that were there at most (`peak`).
+        bytes that stay on the device (`left`), that were there at most (`peak`), and what the
+        second model and the case take of these (`beside`).
     """
     recipes = demonstrated(demo) if demo else {method: recipe.load_method(method, {})}
     settings = recipes[method].stages[stage]
-    part, (deep, *plane) = recipe.prediction(settings), size_of(settings)
-    longer = {"whole": deep, "slices": 5 * part.inference.at_once}
-    size = size or [longer.get(part.inference.name, 2 * deep), *plane]
+    part, (deep, *plane), own = recipe.prediction(settings), settings.seen[1], size_of(settings)
+    sizes = {"whole": own, "slices": [5 * part.inference.at_once, *plane]}
+    size = size or sizes.get(part.inference.name) or [4 * deep, *plane]
     regions = settings.regions.count if settings.regions else 1
     seen: dict = {"batches": [], "regions": regions, "told": []}
     network = build_network(part.network, part.channels_in, part.target)
+    maps = len(maps_of(part.target, scheme_with(part.target)))
+    seen["beside"] = 4 * sum(numbers.numel() for numbers in network.state_dict().values())
+    seen["beside"] += 4 * regions * math.prod(size) * (1 + maps)
     with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
         prepared = Path(temporary, "prepared")
         write_cases(prepared, 1, size, regions)

@@ -15,7 +15,7 @@ import pytest
 from training_step import scheme_with
 
 from renal import recipe
-from renal.costs.step import count_step
+from renal.costs.step import count_prediction, count_step
 from tests.unit.recipe.helpers import demonstrated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +142,20 @@ def test_out_of_memory_is_no_end(rehearsed):
     """Resident cases go back to files, the step is repeated once, and training ends as planned."""
     assert rehearsed["full"]["repeated"] == 1
     assert rehearsed["full"]["run"]["epochs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", gpu.stages(small=False))
+def test_a_prediction_at_its_paper_s_size_is_as_costs_count_it(request, name):
+    """Memory, of a batch as large as it begins with, and no wait but for the maps of a region."""
+    method, stage = name.split(".")
+    settings = recipe.load_method(method, {}).stages[stage]
+    (seen,) = run(request, [{"predicts": True, "method": method, "stage": stage}])
+    assert sum(seen["waits"].values()) == seen["regions"]
+    part, (deep, *plane) = recipe.prediction(settings), settings.seen[1]
+    deep = part.channels_in if part.network.flat else deep
+    counted = count_prediction(part, (deep, *plane), scheme_with(part.target))
+    assert counted + seen["beside"] == pytest.approx(seen["peak"], rel=0.1)
 
 
 @pytest.mark.slow
