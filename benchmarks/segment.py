@@ -106,10 +106,11 @@ def find_truth(path: Path) -> None:
     from renal.image.grids import labels_to_grid
     from renal.image.volume import read_header, read_label
     from renal.labels import KITS19
+    from renal.learn.mean_predictor import MeanPredictor
     from renal.learn.targets import maps_of
 
     truth = read_label(read_header(path))
-    seen, predict_regions = stages._seen, vars(stages)["predict_regions"]
+    seen = stages._seen
     boxes: list[Box] = []
 
     def remembered(*arguments: Any) -> Any:
@@ -117,18 +118,19 @@ def find_truth(path: Path) -> None:
         boxes[:] = found
         return found, images
 
-    def true_maps(images: Any, predictor: Any, settings: Any) -> list[np.ndarray]:
-        found = []
-        for maps, box in zip(predict_regions(images, predictor, settings), boxes, strict=True):
-            names, (depth, *plane) = maps_of(settings.target), maps.shape[1:]
-            if plane == [1, 1]:  # of slices
-                grid = labels_to_grid(truth, box, (depth, 64, 64)).max((1, 2), keepdims=True)
-            else:
-                grid = labels_to_grid(truth, box, three(maps.shape[1:]))
-            found.append(np.stack([KITS19.region(name).mask(grid) for name in names]) * 1.0)
-        return found
+    class TrueMaps(MeanPredictor):
+        def predict(self, images: list[np.ndarray]) -> list[np.ndarray]:
+            found = []
+            for maps, box in zip(super().predict(images), boxes, strict=True):
+                names, (depth, *plane) = maps_of(self.settings.target), maps.shape[1:]
+                if plane == [1, 1]:  # of slices
+                    grid = labels_to_grid(truth, box, (depth, 64, 64)).max((1, 2), keepdims=True)
+                else:
+                    grid = labels_to_grid(truth, box, three(maps.shape[1:]))
+                found.append(np.stack([KITS19.region(name).mask(grid) for name in names]) * 1.0)
+            return found
 
-    vars(stages).update(_seen=remembered, predict_regions=true_maps)
+    vars(stages).update(_seen=remembered, MeanPredictor=TrueMaps)
 
 
 if __name__ == "__main__":

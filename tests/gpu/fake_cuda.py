@@ -116,6 +116,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
 aten = torch.ops.aten
 # Their results' sizes hang on values: the host waits for those.
 SIZED_BY_VALUES = {"nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero", "equal"}
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+AUTOCAST = torch._C.DispatchKey.AutocastCUDA
 WITHOUT_KERNEL = {"device", "detach", "alias", "lift_fresh", "set_", "_unsafe_view"}
 
 
@@ -153,6 +155,7 @@ class FakeCuda(TorchDispatchMode):
         self.capacity = capacity
         self.sizes: dict[int, int] = {}
         self.pinned: dict[int, object] = {}
+        self.autocasts = False
         self.live = 0
         self.section = "other"
         self.reset()
@@ -173,10 +176,14 @@ class FakeCuda(TorchDispatchMode):
         kwargs = kwargs or {}
         # In inference mode composite operators such as `to` arrive whole.
         if torch.is_inference_mode_enabled() and _is_composite(func):
+            # By C++ as on a GPU, since of some torch has decompositions in Python that take other
+            # steps; and with autocast as it is outside, which is off within a mode.
             with self:
-                found = func.decompose(*args, **kwargs)
-            if found is not NotImplemented:
-                return found
+                included = torch._C._dispatch_tls_local_include_set()
+                excluded = torch._C._dispatch_tls_local_exclude_set()
+                excluded = excluded.remove(AUTOCAST) if self.autocasts else excluded
+                with torch._C._ForceDispatchKeyGuard(included, excluded):
+                    return func._op_dk(COMPOSITE, *args, **kwargs)
         if func is aten.is_pinned.default:
             return args[0].untyped_storage()._cdata in self.pinned
         if func is aten._pin_memory.default:
@@ -276,7 +283,7 @@ class FakeCuda(TorchDispatchMode):
 @functools.cache
 def _is_composite(func) -> bool:
     return func.namespace == "aten" and torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), "CompositeImplicitAutograd"
+        func.name(), COMPOSITE
     )
 
 
@@ -366,6 +373,14 @@ def gpu(patch, *, capability=(9, 0), capacity=80e9, current=0):
             futures.wait([future])
             return future
 
+    set_autocast = torch.set_autocast_enabled
+
+    def noted(device, enabled):
+        if device == "cuda":
+            mode.autocasts = enabled
+        set_autocast(device, enabled)
+
+    patch.setattr(torch, "set_autocast_enabled", noted)
     patch.setattr(datasets, "ThreadPoolExecutor", Reader)
     save, load = torch.save, torch.load
 

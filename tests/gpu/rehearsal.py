@@ -1,13 +1,12 @@
 """Trains and predicts stages on the fake GPU: ``python -m tests.gpu.rehearsal FOLDER JOBS``.
 
-`FOLDER` keeps the compiled device. `JOBS` is a JSON list of the keywords of `rehearse`; a line of
-JSON for each tells what was seen.
+`FOLDER` keeps the compiled device. `JOBS` is a JSON list of the keywords of `rehearse`, or with
+`predicts` of `rehearse_prediction`; a line of JSON for each tells what was seen.
 """
 
 import contextlib
 import json
 import math
-import shutil
 import sys
 import tempfile
 import time
@@ -32,12 +31,14 @@ from renal.errors import InputError, Stopped
 from renal.files import write_array
 from renal.handover.prepared import PreparedCase, image_file, label_file, write_index
 from renal.learn import distributed as shared
-from renal.learn import launch, prediction, results, training
+from renal.learn import launch, mean_predictor, prediction, results, training
 from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples
 from renal.learn.launch import StopFlag
+from renal.learn.mean_predictor import MeanPredictor
 from renal.learn.memory import GpuMemory
 from renal.learn.networks import build_network
+from renal.learn.targets import maps_of
 from tests.unit.recipe.helpers import demonstrated
 
 CASES = 2
@@ -164,7 +165,7 @@ def rehearse(
     together: bool = False,
     **device: object,
 ) -> dict:
-    """Train a stage, stopped after an epoch and gone on with, and predict; what was seen.
+    """Train a stage, stopped after an epoch and gone on with; what was seen.
 
     Parameters
     ----------
@@ -179,7 +180,7 @@ def rehearse(
     steps : int
         Of an epoch.
     whole : bool
-        Stop and go on after an epoch of two, and predict; False: one epoch of training.
+        Stop and go on after an epoch of two; False: one epoch.
     filled : bool
         Two epochs without a stop. Once cases are resident, somebody else takes the memory that
         steps need beside them.
@@ -194,12 +195,7 @@ def rehearse(
     if demo:
         train = train.model_copy(update={"batch_size": BATCH})
     train = type(train).model_validate(recipe.merged(train.model_dump(mode="json"), changes or {}))
-    patch_sizes = [
-        max(side or SLICES for side in sides) for sides in zip(*settings.seen, strict=True)
-    ]
-    size = size or [
-        own or side for own, side in zip(settings.geometry.sizes, patch_sizes, strict=True)
-    ]
+    size = size or size_of(settings)
     seen: dict = {}
     with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
         prepared, output = Path(temporary, "prepared"), Path(temporary, "output")
@@ -228,14 +224,6 @@ def rehearse(
             with group(1):
                 training.train([prepared], train, output, stop=StopFlag(), **keywords)
             seen |= {"peak": mode.peak, "moved": mode.moved_in_step}
-            if whole and not together:
-                model, part = Path(temporary, "model.safetensors"), recipe.prediction(settings)
-                shutil.copy(output / model.name, model)  # alone: the case is one of its own
-                keywords = {"threads": 1, "bfloat16_on_cpu": False}
-                one = Path(temporary, "one")
-                one_window = patch_sizes if settings.inference.name == "sliding_window" else size
-                write_cases(one, 1, one_window, regions)
-                prediction.predict([one], [model], part, Path(temporary, "maps"), **keywords)
         if together:
             seen["buckets"] = Replica.buckets
         else:  # which the first process would write
@@ -246,12 +234,104 @@ def rehearse(
     return seen
 
 
+def size_of(settings: recipe.Stage) -> list[int]:
+    """Voxels (z, y, x) of a region of a stage: its grid's, or a patch's."""
+    patch_sizes = [
+        max(side or SLICES for side in sides) for sides in zip(*settings.seen, strict=True)
+    ]
+    return [own or side for own, side in zip(settings.geometry.sizes, patch_sizes, strict=True)]
+
+
+def rehearse_prediction(
+    method: str,
+    stage: str,
+    demo: str | None = None,
+    size: list[int] | None = None,
+    full: bool = False,
+    **device: object,
+) -> dict:
+    """Predict a case with the mean of two models; what was seen.
+
+    Parameters
+    ----------
+    method, stage, demo, size
+        As for `rehearse`; by default four windows deep, or five batches of slices.
+    full : bool
+        Leave no memory for more than a batch of the recipe, beside the case.
+    device
+        See `fake_cuda.gpu`.
+
+    Returns
+    -------
+    dict
+        Images of each batch (`batches`), waits of the host (`waits`), lines of the log (`told`),
+        bytes that stay on the device (`left`), that were there at most (`peak`), and what the
+        second model and the case take of these (`beside`).
+    """
+    recipes = demonstrated(demo) if demo else {method: recipe.load_method(method, {})}
+    settings = recipes[method].stages[stage]
+    part, (deep, *plane), own = recipe.prediction(settings), settings.seen[1], size_of(settings)
+    sizes = {"whole": own, "slices": [5 * part.inference.at_once, *plane]}
+    size = size or sizes.get(part.inference.name) or [4 * deep, *plane]
+    regions = settings.regions.count if settings.regions else 1
+    seen: dict = {"batches": [], "regions": regions, "told": []}
+    network = build_network(part.network, part.channels_in, part.target)
+    maps = len(maps_of(part.target, scheme_with(part.target)))
+    seen["beside"] = 4 * sum(numbers.numel() for numbers in network.state_dict().values())
+    seen["beside"] += 4 * regions * math.prod(size) * (1 + maps)
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        prepared = Path(temporary, "prepared")
+        write_cases(prepared, 1, size, regions)
+        models = [Path(temporary, name) for name in ("a.safetensors", "b.safetensors")]
+        for model in models:
+            model.write_bytes(save(network.state_dict()))
+        with fake_cuda.gpu(patch, **device) as mode:
+            called, predict = MeanPredictor.__call__, MeanPredictor.predict
+
+            def watched(predictor, images):
+                mode.section, before = "prediction", mode.live
+                try:
+                    return predict(predictor, images)
+                finally:
+                    mode.section = "other"
+                    seen["left"] = mode.live - before
+
+            def counted(predictor, images):
+                seen["batches"].append(len(images))
+                if full and len(images) > part.inference.at_once:
+                    mode.capacity, kept = mode.live, mode.capacity
+                    try:
+                        return called(predictor, images)
+                    finally:
+                        mode.capacity = kept
+                return called(predictor, images)
+
+            patch.setattr(MeanPredictor, "__call__", counted)
+            patch.setattr(MeanPredictor, "predict", watched)
+            patch.setattr(
+                mean_predictor.log, "info", lambda line, *words: seen["told"].append(line % words)
+            )
+            prediction.predict(
+                [prepared],
+                models,
+                part,
+                Path(temporary, "maps"),
+                threads=1,
+                bfloat16_on_cpu=False,
+                labels=scheme_with(part.target),
+            )
+            seen["peak"] = mode.peak
+    waits = {key[1:]: count for key, count in mode.waits.items() if key[0] == "prediction"}
+    return seen | {"waits": {" ".join(key): count for key, count in waits.items()}}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     for job in json.loads(sys.argv[2]):
         started = time.process_time()
+        function = rehearse_prediction if job.pop("predicts", False) else rehearse
         try:
-            seen = rehearse(**job)
+            seen = function(**job)
         except (AssertionError, InputError, RuntimeError) as error:
             seen = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
         seen["cpu_seconds"] = time.process_time() - started

@@ -15,13 +15,16 @@ import pytest
 from training_step import scheme_with
 
 from renal import recipe
-from renal.costs.step import count_step
+from renal.costs.step import count_prediction, count_step
+from tests.unit.recipe.helpers import demonstrated
 
 ROOT = Path(__file__).resolve().parents[2]
 RESVNET, MSVNET = "demo.yaml", "demos/msvnet.yaml"
 TUNET, LOCALIZED = "demos/tunet.yaml", "demos/localized.yaml"
 # One stage of each network. Those of many layers take the whole path in the slow test alone.
 HEAVY = ("res_vnet_cascade", "resnet34_slices", "dam_net", "vnet_2d5", "deeplab_v3_plus")
+# A sliding window, and slices.
+FULL = ("tunet", "unet")
 # Of fewer paths, whose peak is counted an eighth too high.
 ROUGHLY = ("damnet_2d.fine", "damnet_adapted.fine")
 STAGES = {
@@ -87,6 +90,48 @@ def look_at(seen, whole):
     assert seen["half"] == []
 
 
+@pytest.fixture(scope="session")
+def predicted(request):
+    """As `rehearsed`, of prediction."""
+    jobs = {network: job(network, predicts=True) for network in STAGES}
+    jobs["volta"] = job("unet", predicts=True, capability=[7, 0])
+    jobs |= {f"full {network}": job(network, predicts=True, full=True) for network in FULL}
+    return dict(zip(jobs, run(request, list(jobs.values())), strict=True))
+
+
+@pytest.mark.parametrize("network", [*STAGES, "volta"])
+def test_prediction_waits_for_a_gpu_once_a_region(predicted, network):
+    """No tensor on the wrong device, several windows or slices at once, nothing left behind."""
+    seen = predicted[network]
+    assert "error" not in seen, seen
+    (place,) = seen["waits"]
+    assert place.startswith("copy to the host learn/mean_predictor.py")
+    assert seen["waits"][place] == seen["regions"]
+    method, stage, demo = STAGES["unet" if network == "volta" else network]
+    inference = demonstrated(demo)[method].stages[stage].inference
+    if inference.stacks:
+        assert seen["batches"] == [1]
+    else:
+        assert inference.at_once < max(seen["batches"]) <= 4 * inference.at_once
+        assert len(seen["batches"]) < sum(seen["batches"]) / inference.at_once
+    assert seen["told"] == []
+    assert seen["left"] == 0
+
+
+@pytest.mark.parametrize("network", FULL)
+def test_a_full_card_predicts_with_fewer_at_once(predicted, network):
+    """Still put together there: the host waits once a region, as on a card that has room."""
+    seen, roomy = predicted[f"full {network}"], predicted[network]
+    method, stage, demo = STAGES[network]
+    batch = demonstrated(demo)[method].stages[stage].inference.at_once
+    *tried, first = seen["batches"][:3]
+    assert max(tried) > first == batch
+    assert len(seen["told"]) == 2
+    assert seen["told"][1].endswith(f" {batch} images at once, put together on the GPU")
+    assert seen["waits"] == roomy["waits"]
+    assert seen["left"] == 0
+
+
 def test_a_card_without_bfloat16_scales_gradients_in_float16(rehearsed):
     assert rehearsed["volta"]["precision"] == "torch.float16"
     assert rehearsed["volta"]["scale"] is not None
@@ -106,6 +151,20 @@ def test_two_gpus_share_batches(rehearsed):
     assert "error" not in seen, seen
     assert seen["stopped"] and seen["buckets"] > 0
     assert (seen["waits"], seen["half"]) == ({}, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", gpu.stages(small=False))
+def test_a_prediction_at_its_paper_s_size_is_as_costs_count_it(request, name):
+    """Memory, of a batch as large as it begins with, and no wait but for the maps of a region."""
+    method, stage = name.split(".")
+    settings = recipe.load_method(method, {}).stages[stage]
+    (seen,) = run(request, [{"predicts": True, "method": method, "stage": stage}])
+    assert sum(seen["waits"].values()) == seen["regions"]
+    part, (deep, *plane) = recipe.prediction(settings), settings.seen[1]
+    deep = part.channels_in if part.network.flat else deep
+    counted = count_prediction(part, (deep, *plane), scheme_with(part.target))
+    assert counted + seen["beside"] == pytest.approx(seen["peak"], rel=0.1)
 
 
 @pytest.mark.slow

@@ -152,21 +152,21 @@ def test_weights_of_another_network_are_refused(packed, opened, tmp_path):
 
 
 def test_the_models_of_the_chosen_folds_are_averaged(opened, monkeypatch):
-    averaged = []
+    given = []
     monkeypatch.setattr(stages, "network_with", lambda weights, settings: weights)
-    monkeypatch.setattr(stages, "mean_of", lambda networks, *_, **__: averaged.append(networks))
+    monkeypatch.setattr(stages, "MeanPredictor", lambda networks, *_, **__: given.append(networks))
     Row(opened, [1], bfloat16_on_cpu=False)
     first, second = opened.package.stages.values()
-    assert averaged == [[opened.weights(stage.models[1])] for stage in (first, second)]
+    assert given == [[opened.weights(stage.models[1])] for stage in (first, second)]
 
 
 def test_a_prediction_that_is_not_a_number_is_told(opened, checked, monkeypatch):
     row = Row(opened, [0], bfloat16_on_cpu=False)
 
-    def predicted(images, predictor, settings):
+    def predicted(predictor, images):
         return [np.full((1, *image.shape), np.nan, np.float32) for image in images]
 
-    monkeypatch.setattr(stages, "predict_regions", predicted)
+    monkeypatch.setattr(stages.MeanPredictor, "predict", predicted)
     scan = NiftiInput("ct", Path(checked[0].image)).read()
     with pytest.raises(InputError) as error:
         row.segment(scan.volume, scan.header.spacing, "ct", lambda stage: None)

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from renal import recipe
 from renal.costs.cards import CARDS
-from renal.costs.step import count_step
+from renal.costs.step import count_prediction, count_step
 from renal.learn.losses import Truth, training_loss
 from renal.learn.networks import build_network
 from renal.learn.targets import encode
@@ -36,6 +36,17 @@ def test_as_steps_on_a_fake_gpu_have_it(name):
     assert sum(operator.flops for operator in operators) / 1e12 == pytest.approx(flops, rel=0.05)
     if milliseconds:
         assert 1e3 * H100.seconds(operators) == pytest.approx(milliseconds, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"), [("resvnet.whole", 1.49), ("msvnet.kidney", 6.40), ("tunet.segment", 3.63)]
+)
+def test_predictions_as_on_a_fake_gpu(name, peak):
+    """With four windows at once, and without what saves a CPU memory."""
+    method, stage = name.split(".")
+    settings = recipe.load_method(method, {}).stages[stage]
+    counted = count_prediction(recipe.prediction(settings), settings.seen[1])
+    assert counted / 1e9 == pytest.approx(peak, rel=0.06)
 
 
 def test_flops_are_those_of_torch_s_counter_on_a_real_step():

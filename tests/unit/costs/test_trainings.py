@@ -51,7 +51,7 @@ def test_the_fast_form_takes_a_fifth_of_the_steps(counted):
 
 
 def test_watched_batches_go_forwards_alone():
-    work = trainings.Work(STEP, steps=10, watched=5, epochs=100, gpus=2)
+    work = trainings.Work(STEP, steps=10, watched=5, epochs=100, gpus=2, predicting=0)
     assert work.seconds(H100) == pytest.approx(100 * (10 * 3e-3 + 5 * 1e-3))
     assert work.seconds(H100, epochs=1) == pytest.approx(0.035)
     assert work.gpu_hours(H100, 2.0) == pytest.approx(2 * 2 * 3.5 / 3600)

@@ -14,8 +14,9 @@ from renal.handover.predictions import read_probabilities
 from renal.handover.prepared import PreparedCase, read_index, write_index
 from renal.learn import prediction
 from renal.learn.inferers import infer
+from renal.learn.mean_predictor import MeanPredictor
 from renal.learn.networks import build_network
-from renal.learn.prediction import mean_of, network_with
+from renal.learn.prediction import network_with
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of, probabilities
 
@@ -276,41 +277,9 @@ def test_every_region_is_predicted_by_itself_unless_stacked(tmp_path, way):
     assert probabilities_of(tmp_path / "out", "case_00001")[0].shape == (maps, SIZE[0], *plane)
 
 
-@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 2e-2)])
-@pytest.mark.parametrize("normalization", ["none", "instance"])
-def test_channels_lie_last_on_a_cpu_and_change_nothing(normalization, half, tolerance):
-    settings = prediction_settings(width=4, normalization=normalization)
-    network = build_network(settings.network, 1, "kidney").eval()
-    image = torch.randn(1, 1, 32, 32, 32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-        expected = probabilities(network(image)[-1], "kidney")
-    predictor = mean_of([network], settings, bfloat16_on_cpu=half)
-    with torch.inference_mode():
-        found = predictor(image)
-    kernel = network.full_size.encoders[1].layers[0][0].weight
-    assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
-    assert kernel.dtype == (torch.bfloat16 if half else torch.float32)
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
-
-
-def test_too_little_memory_on_a_gpu_is_told_with_what_to_do(monkeypatch):
-    class Large(torch.nn.Module):
-        def forward(self, images):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 16e9))
-    predictor = mean_of([Large()], prediction_settings(), bfloat16_on_cpu=False)
-    with pytest.raises(InputError) as error:
-        predictor(torch.zeros(1, 1, 4, 4, 4))
-    assert str(error.value) == (
-        "the GPU's 16 GB are too little memory: lower batch of the stage's inference, "
-        "or use a card with more"
-    )
-
-
 @pytest.mark.parametrize("library", [torch.empty, np.empty])
 def test_a_case_that_a_cpu_has_too_little_memory_for_is_named(tmp_path, monkeypatch, library):
-    monkeypatch.setattr(prediction, "mean_of", lambda *_, **__: lambda images: library(1 << 58))
+    monkeypatch.setattr(MeanPredictor, "predict", lambda *_: library(1 << 58))
     folder = write_prepared(tmp_path / "prepared", {"case_00007": 1})
     write_model(tmp_path / "a.safetensors", 1)
     with pytest.raises(InputError, match=r"^case_00007: not enough memory \(.*allocate") as told:

@@ -14,7 +14,8 @@ from renal.handover.predictions import StageProbabilities, as_stored, averaged, 
 from renal.handover.prepared import PreparedCase
 from renal.image.body import body_box
 from renal.image.boxes import Box, three
-from renal.learn.prediction import mean_of, network_with, predict_regions
+from renal.learn.mean_predictor import MeanPredictor
+from renal.learn.prediction import network_with
 from renal.prepare.crop_roi import cut_out, locate
 from renal.prepare.intensity import normalize
 from renal.prepare.resample import resampled
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     from renal.image.settings import Geometry
-    from renal.learn.inferers import Predictor
 
 Spacing = tuple[float, float, float]
 
@@ -50,12 +50,12 @@ class Row:
         self.file = file
         self.package = file.package
         self.folds = folds
-        self._predictors: dict[str, Predictor] = {}
+        self._predictors: dict[str, MeanPredictor] = {}
         for key, stage in self.package.stages.items():
             models = [stage.models[fold] for fold in folds]
             with ThreadPoolExecutor(2) as pool:  # reading, checking and copying wait in turn
                 networks = pool.map(partial(_load, file, stage), models)
-            self._predictors[key] = mean_of(
+            self._predictors[key] = MeanPredictor(
                 list(networks),
                 stage.prediction,
                 self.package.scheme,
@@ -89,7 +89,7 @@ class Row:
             tell(key.partition("/")[2])
             boxes, images = _seen(stage, volume, spacing, found, grids)
             case = PreparedCase(name, three(volume.shape), boxes)
-            maps = predict_regions(images, self._predictors[key], stage.prediction)
+            maps = self._predictors[key].predict(images)
             if not all(np.isfinite(region).all() for region in maps):
                 raise InputError(
                     f"{name}: {self.file.path}: the prediction of {key} is not a number: "

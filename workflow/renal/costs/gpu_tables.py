@@ -91,6 +91,8 @@ def _of_stages(
         lines.append(_row(title, str(jobs[place]), peak, values))
     total = (f"{sum(hours[card.name].values()):.1f} " for card in cards)
     lines.append(_row("all", str(sum(jobs[place] for place in planned)), "", total))
+    most = max(work.predicting for work in planned.values()) / GIGA
+    lines.append(f"  predictions take {most:.1f} GB at most, and less of a card that has less")
     if short:
         lines.append("  * more than the card has: lower batch_size or width in overrides")
     return lines

@@ -1,4 +1,4 @@
-"""What a training step needs of a GPU, counted before there is one.
+"""What a training step needs of a GPU, and a prediction, counted before there is one.
 
 The real network and loss run forwards and backwards at the paper's size on torch's meta tensors,
 which have a shape, a dtype and no memory. A mode below autograd sees every operator: its FLOPs by
@@ -20,11 +20,12 @@ from torch.utils.flop_counter import flop_registry
 from renal.costs.sizes import BYTES_OF_A_PARAMETER
 from renal.labels import KITS19, Labels
 from renal.learn.losses import Truth, training_loss
+from renal.learn.mean_predictor import ways_on
 from renal.learn.networks import build_network
-from renal.learn.targets import encode
+from renal.learn.targets import encode, probabilities
 
 if TYPE_CHECKING:
-    from renal.learn.settings import Training
+    from renal.learn.settings import Prediction, Training
 
 HALF = torch.bfloat16
 # As CUDA's autocast has them (torch's documentation, "CUDA Ops that can autocast"); the others
@@ -110,6 +111,35 @@ def count_step(training: "Training", size: tuple[int, int, int], labels: Labels 
     # The update reads parameters, gradients and states, and writes all but gradients.
     update = Operator(0, BYTES_OF_A_PARAMETER * numbers * (3 + 2 * states))
     return Step(tuple(forward), (*before, *account.take(), update), account.peak)
+
+
+def count_prediction(
+    settings: "Prediction", size: tuple[int, int, int], labels: Labels = KITS19
+) -> int:
+    """Bytes of a GPU that a prediction takes at most, if it has room for all that goes at once.
+
+    In half precision, by one model, without cuDNN's workspace and what is put together of a case.
+
+    Parameters
+    ----------
+    settings : Prediction
+        The recipe's section.
+    size : tuple of int
+        Voxels (z, y, x) that the network sees; of slices, how many neighbours they have along z.
+    labels : Labels
+        The scheme that has the regions it finds.
+    """
+    inference = settings.inference
+    _, times = ways_on(torch.device("cuda"), inference)[0]
+    images = torch.empty(times * inference.at_once, 1, *size, dtype=HALF, device="meta")
+    account = _Account()
+    account.hold(images.nbytes)
+    with torch.inference_mode(), torch.device("meta"), account:
+        network = build_network(settings.network, settings.channels_in, settings.target)
+        with _HalfPrecision():
+            logits = network.to("meta").eval()(images)[-1]
+        probabilities(logits, settings.target, labels)
+    return account.peak
 
 
 class _HalfPrecision(TorchFunctionMode):

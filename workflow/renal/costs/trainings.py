@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from renal.costs.cards import FACTOR, Card, card_of
 from renal.costs.sizes import examples_of, sampled_headers
-from renal.costs.step import Step, count_step
+from renal.costs.step import Step, count_prediction, count_step
 from renal.image.boxes import three
 from renal.labels import KITS19, Labels
-from renal.learn.settings import Training
+from renal.learn.settings import Prediction, Training
+from renal.recipe import prediction
 
 if TYPE_CHECKING:
     from renal.image.volume import Header
@@ -35,6 +36,8 @@ class Work:
         At most.
     gpus : int
         How many share a batch.
+    predicting : int
+        Bytes of a GPU that its models predict with.
     """
 
     step: Step
@@ -42,6 +45,7 @@ class Work:
     watched: float
     epochs: int
     gpus: int
+    predicting: int
 
     def seconds(self, card: Card, epochs: int | None = None) -> float:
         """Seconds of some epochs, by default all, if a card did all it can."""
@@ -76,12 +80,15 @@ def work_of(stage: "Stage", headers: "list[Header]", cases: float, labels: Label
     training = stage.training
     watched = max(1, round(training.validation.share * cases)) if training.validation else 0
     batches = examples_of(stage, headers) / training.batch_size
+    predicted, seen = prediction(stage), stage.seen[1]
+    context = predicted.channels_in if training.network.flat else seen[0]
     return Work(
         step=_counted(_relevant(training), three(size or 0 for size in stage.seen[0]), labels),
         steps=math.ceil((cases - watched) * batches),
         watched=math.ceil(watched * batches),
         epochs=training.epochs,
         gpus=training.gpus,
+        predicting=_predicting(predicted.model_dump_json(), three((context, *seen[1:])), labels),
     )
 
 
@@ -95,6 +102,11 @@ def _relevant(training: Training) -> str:
 @cache
 def _counted(training: str, size: tuple[int, int, int], labels: Labels) -> Step:
     return count_step(Training.model_validate_json(training), size, labels)
+
+
+@cache
+def _predicting(settings: str, size: tuple[int, int, int], labels: Labels) -> int:
+    return count_prediction(Prediction.model_validate_json(settings), size, labels)
 
 
 def earlier_runs(plan: "Plan", method: str, stage: str) -> list[dict[str, Any]]:

@@ -16,12 +16,9 @@ from renal.parallel import telling_of_memory
 if TYPE_CHECKING:
     import torch
 
-    from renal.learn.inferers import Predictor
     from renal.learn.settings import Prediction
 
 log = logging.getLogger(__name__)
-
-LESS_AT_ONCE = "lower batch of the stage's inference"
 
 
 def predict(
@@ -62,16 +59,18 @@ def predict(
     """
     import torch
 
+    from renal.learn.mean_predictor import LESS_AT_ONCE, MeanPredictor
+
     torch.set_num_threads(threads)
     networks = [_load(path, settings) for path in models]
-    predictor = mean_of(networks, settings, labels, bfloat16_on_cpu=bfloat16_on_cpu)
+    predictor = MeanPredictor(networks, settings, labels, bfloat16_on_cpu=bfloat16_on_cpu)
     indices = [(folder, read_index(folder)) for folder in folders]
     _refuse_learned(models, {case.name for _, index in indices for case in index.values()})
     total, done = sum(len(index) for _, index in indices), 0
     for folder, index in indices:
         for case in index.values():
             with telling_of_memory(case.name, f"{LESS_AT_ONCE}, or use a machine with more"):
-                maps = predict_regions(read_images(folder, case), predictor, settings)
+                maps = predictor.predict(read_images(folder, case))
             if not all(np.isfinite(region).all() for region in maps):
                 raise InputError(
                     f"{', '.join(map(str, models))}: the prediction of {case.name} is not a "
@@ -96,64 +95,6 @@ def _refuse_learned(models: list[Path], cases: set[str]) -> None:
                 f"{path}: has learned from {min(learned)}, which it is to be tested on: delete "
                 f"{path.parent}, where another model was put, and run the workflow again"
             )
-
-
-def mean_of(
-    networks: list["torch.nn.Module"],
-    settings: "Prediction",
-    labels: Labels = KITS19,
-    *,
-    bfloat16_on_cpu: bool,
-) -> "Predictor":
-    """The mean probabilities of some networks, on the GPU if there is one; moves them there."""
-    import torch
-
-    from renal.learn.device import (
-        choose_device,
-        forward_pass,
-        lay_channels_last,
-        on_device,
-        place,
-    )
-    from renal.learn.shortage import too_little
-    from renal.learn.targets import probabilities
-    from renal.learn.transposed import take_products
-
-    device, precision = choose_device(bfloat16_on_cpu=bfloat16_on_cpu)
-    for network in networks:
-        place(network.eval(), settings, device)
-        if device.type == "cpu":
-            lay_channels_last(network, precision)  # which makes a CPU up to twice as fast
-            take_products(network)
-
-    def mean(images: torch.Tensor) -> torch.Tensor:
-        images = on_device(images, device).to(precision)  # so that sums with them are as small
-        try:
-            with forward_pass(device, precision):
-                logits = [network(images)[-1] for network in networks]
-        except torch.OutOfMemoryError as error:
-            raise too_little(device, LESS_AT_ONCE) from error
-        total, *others = (probabilities(one, settings.target, labels) for one in logits)
-        return sum(others, start=total) / len(networks)
-
-    return mean
-
-
-def predict_regions(
-    images: list[np.ndarray], predictor: "Predictor", settings: "Prediction"
-) -> list[np.ndarray]:
-    """Probabilities, (maps, z, y, x) float32, of a case's regions, (z, y, x) float16 each."""
-    import torch
-
-    from renal.learn.arrays import as_tensor
-    from renal.learn.inferers import infer
-
-    if not images:
-        return []
-    tensors = [as_tensor(image).float() for image in images]
-    with torch.inference_mode():
-        found = infer(tensors, predictor, settings.inference, context=settings.channels_in)
-    return [maps.numpy() for maps in found]
 
 
 def network_with(weights: bytes, settings: "Prediction") -> "torch.nn.Module":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from renal.learn.inferers.batches import batches
 from renal.learn.samplers.slices import neighbours
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def infer(
-    images: list[Tensor], predictor: "Predictor", *, batch: int, context: int
+    images: list[Tensor], predictor: "Predictor", *, batch: int, context: int, times: int = 1
 ) -> list[Tensor]:
     """Probabilities of images (z, y, x): (maps, z, y, x), or (maps, z, 1, 1) of a classifier.
 
@@ -26,14 +27,18 @@ def infer(
         Slices at a time.
     context : int
         A slice and its neighbours, as in training.
+    times : int
+        How many such batches go through the network as one.
     """
-    return [_infer_one(image, predictor, batch, context) for image in images]
+    return [_infer_one(image, predictor, batch * times, context) for image in images]
 
 
 def _infer_one(image: Tensor, predictor: "Predictor", batch: int, context: int) -> Tensor:
     parts = []
-    for numbers in torch.arange(len(image)).split(batch):
-        around = [image[neighbours(int(number), context, len(image))] for number in numbers]
-        parts.append(predictor(torch.stack(around)[:, None]).cpu())
+    for numbers in batches(range(len(image)), batch):
+        # Not by a list of numbers as index, which would have to be copied to a GPU.
+        around = [image[n] for number in numbers for n in neighbours(number, context, len(image))]
+        stacks = torch.stack(around).unflatten(0, (-1, 1, context))
+        parts.append(predictor(stacks).to(image.device))
     # (slices, maps, 1, y, x) to (maps, slices, y, x)
     return torch.cat(parts)[:, :, 0].transpose(0, 1)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from renal.learn.arrays import padded
+from renal.learn.device import on_device
+from renal.learn.inferers.batches import batches, stacked
 
 if TYPE_CHECKING:
     from renal.learn.inferers import Predictor
@@ -23,6 +25,7 @@ def infer(
     overlap: tuple[int, int, int],
     weighting: Literal["uniform", "gaussian"],
     context: int = 1,
+    times: int = 1,
 ) -> list[Tensor]:
     """Probabilities (maps, z, y, x) of images (z, y, x): the same as MONAI's sliding window.
 
@@ -38,25 +41,32 @@ def infer(
         How patches are averaged; Gaussian weights have a sigma of an eighth of the patch.
     context : int
         Of no use on volumes.
+    times : int
+        Patches at a time.
     """
     weights = torch.ones(size) if weighting == "uniform" else gaussian(size)
-    return [_infer_one(image, predictor, overlap, weights) for image in images]
+    return [_infer_one(image, predictor, overlap, weights, times) for image in images]
 
 
 def _infer_one(
-    image: Tensor, predictor: "Predictor", overlap: tuple[int, int, int], weights: Tensor
+    image: Tensor,
+    predictor: "Predictor",
+    overlap: tuple[int, int, int],
+    weights: Tensor,
+    times: int,
 ) -> Tensor:
     large, place = padded(image, tuple(weights.shape))
+    weights = on_device(weights, image.device)
     total: Tensor | None = None
-    count = torch.zeros(large.shape)
-    for patch in patches(tuple(large.shape), tuple(weights.shape), overlap):
-        # Patches are put together on the CPU: a region at full resolution may not fit beside the
-        # network on a GPU.
-        (maps,) = predictor(large[None, None, *patch]).to(image.device)
+    count = torch.zeros_like(large)
+    places = patches(tuple(large.shape), tuple(weights.shape), overlap)
+    for several in batches(places, times):
+        found = predictor(stacked([large[patch] for patch in several])).to(image.device)
         if total is None:
-            total = torch.zeros((len(maps), *large.shape))
-        total[:, *patch] += maps * weights
-        count[patch] += weights
+            total = torch.zeros((found.shape[1], *large.shape), device=image.device)
+        for maps, patch in zip(found, several, strict=True):
+            total[:, *patch] += maps * weights
+            count[patch] += weights
     assert total is not None  # there is a patch in every volume
     total /= count
     return total[:, *place]

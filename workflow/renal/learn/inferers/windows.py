@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from renal.learn.arrays import padded
+from renal.learn.inferers.batches import batches, stacked
 
 if TYPE_CHECKING:
     from renal.learn.inferers import Predictor
@@ -19,6 +20,7 @@ def infer(
     step: int,
     keep: tuple[int, int],
     context: int = 1,
+    times: int = 1,
 ) -> list[Tensor]:
     """Probabilities (maps, z, y, x) of images (z, y, x).
 
@@ -34,18 +36,28 @@ def infer(
         First slice of a window that is kept, and the one after the last.
     context : int
         Of no use on volumes.
+    times : int
+        Windows at a time.
     """
-    return [_infer_one(image, predictor, length, step, keep) for image in images]
+    return [_infer_one(image, predictor, length, step, keep, times) for image in images]
 
 
 def _infer_one(
-    image: Tensor, predictor: "Predictor", length: int, step: int, keep: tuple[int, int]
+    image: Tensor,
+    predictor: "Predictor",
+    length: int,
+    step: int,
+    keep: tuple[int, int],
+    times: int,
 ) -> Tensor:
     large, place = padded(image, (length, *image.shape[1:]))
-    parts = [
-        predictor(large[None, None, start : start + length])[0, :, first:last].cpu()
-        for start, first, last in middle_windows(len(large), length, step, keep)
-    ]
+    parts = []
+    for several in batches(middle_windows(len(large), length, step, keep), times):
+        found = predictor(stacked([large[start : start + length] for start, _, _ in several]))
+        parts += [
+            maps[:, first:last].to(image.device)
+            for maps, (_, first, last) in zip(found, several, strict=True)
+        ]
     return torch.cat(parts, dim=1)[:, *place]
 
 

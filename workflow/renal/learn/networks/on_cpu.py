@@ -41,7 +41,7 @@ class PReLU(nn.PReLU):
 
 
 def _predicts_on_cpu(layer: nn.Module, x: Tensor) -> bool:
-    return not (layer.training or torch.is_grad_enabled() or x.is_cuda)
+    return x.is_cpu and not (layer.training or torch.is_grad_enabled())
 
 
 def _parts(x: Tensor) -> tuple[Tensor, ...]:
