@@ -25,7 +25,7 @@ def test_results_are_no_inputs_of_the_next_run(tmp_path):
 
 
 def test_a_file(tmp_path):
-    (given,) = find_inputs(tmp_path / "ct.nii.gz", tmp_path)
+    (given,) = find_inputs(tmp_path / "ct.nii.gz", tmp_path / "out")
     assert given.name == "ct"
 
 
@@ -35,3 +35,19 @@ def test_nothing_and_two_of_a_name_are_refused(tmp_path):
     touched(tmp_path, "b.nii.gz", "b.nii")
     with pytest.raises(InputError, match="rename one of them"):
         find_inputs(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("given", "output"), [("", ""), ("b.nii.gz", ""), ("a", "linked"), ("", "c/..")])
+def test_results_that_would_replace_cts_are_refused(given, output, tmp_path):
+    """A CT and its label map would have the same name, and the CT would be lost."""
+    touched(tmp_path, "b.nii.gz", "a/b.nii.gz", "c/d.nii.gz")
+    (tmp_path / "linked").symlink_to("a")
+    with pytest.raises(InputError, match="has CTs, which results could replace"):
+        find_inputs(tmp_path / given, tmp_path / output)
+
+
+def test_results_that_would_replace_what_links_lead_to_are_refused(tmp_path):
+    touched(tmp_path, "real/b.nii.gz", "cts/a.nii.gz")
+    (tmp_path / "cts/b.nii.gz").symlink_to(tmp_path / "real/b.nii.gz")
+    with pytest.raises(InputError, match=f"{tmp_path}/real: has CTs"):
+        find_inputs(tmp_path / "cts", tmp_path / "real")

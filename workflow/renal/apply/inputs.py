@@ -106,8 +106,8 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
     Raises
     ------
     InputError
-        If there is nothing, two CTs would have results of the same name, or a choice among DICOM
-        series was not made.
+        If there is nothing, two CTs would have results of the same name or results lie among CTs,
+        or a choice among DICOM series was not made.
     """
     paths = list(files_in(given, output)) if given.is_dir() else [given]
     series = find_dicom(given, output, dicom) if dicom and any(map(is_dicom, paths)) else []
@@ -130,7 +130,21 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
                 "rename one of them"
             )
         paths_of[name] = path
+    _check_apart(given, paths_of, output)
     return [*(NiftiInput(name, path) for name, path in sorted(paths_of.items())), *series]
+
+
+def _check_apart(given: Path, paths_of: dict[str, Path], output: Path) -> None:
+    """Refuse results in a folder of CTs, which they would replace: both may have the same name."""
+    folders = {path.resolve().parent for path in paths_of.values()}
+    if given.is_dir():
+        folders.add(given.resolve())
+    for name in ["", *paths_of]:
+        folder = (output / f"{name}.json").parent.resolve()
+        if folder in folders:
+            raise InputError(
+                f"{folder}: has CTs, which results could replace: name another folder for results"
+            )
 
 
 def _stem(path: Path) -> str:
