@@ -98,6 +98,21 @@ def test_one_series_in_each_study_is_no_choice(tmp_path):
     assert len(choose_series(found, [], tmp_path)) == 2
 
 
+def test_damaged_headers_are_no_choice_and_told_whatever_is_chosen(tmp_path):
+    """They may be slices of what was chosen, which would be used without them."""
+    for name, study in (("a", "1.2.7"), ("b", "1.2.9")):
+        paths = write_files(tmp_path / name, series_files(series=study, StudyInstanceUID=study))
+        paths[-1].write_bytes(paths[-1].read_bytes()[:300])
+    found = find_series(tmp_path)
+    *whole, first, second = choose_series(found, [], tmp_path)
+    assert [series.images for series in whole] == [SHAPE[0] - 1] * 2
+    for damaged in (first, second):
+        with pytest.raises(InputError, match="damaged DICOM header"):
+            check_series(damaged)
+    assert choose_series(found, ["all"], tmp_path) == [*whole, first, second]
+    assert choose_series(found, [whole[0].name], tmp_path) == [whole[0], first, second]
+
+
 def test_another_modality_is_listed_and_refused(tmp_path):
     write_files(tmp_path, series_files(Modality="MR"))
     series = only(tmp_path)

@@ -89,6 +89,8 @@ class DicomFile:
         One line, or empty.
     placed : bool
         Whether the header says where the image lies.
+    damaged : bool
+        Whether the header cannot be read.
     """
 
     path: Path
@@ -104,6 +106,7 @@ class DicomFile:
     frames: tuple[Frame, ...] = ()
     fault: str = ""
     placed: bool = field(default=True)
+    damaged: bool = False
 
 
 def pydicom() -> ModuleType:
@@ -161,7 +164,7 @@ def read_file(path: Path) -> DicomFile | None:
         return _described(path, header)
     except Exception as error:  # a damaged header makes pydicom raise almost anything
         fault = f"{path}: damaged DICOM header ({type(error).__name__}): copy the file again"
-        return DicomFile(path, modality="CT", fault=fault)
+        return DicomFile(path, fault=fault, damaged=True)
 
 
 def class_of(header: "Dataset") -> str:

@@ -42,6 +42,8 @@ class Series:
         From feet to head or as the normal of the slices points.
     fault : str
         Why nothing can be made of it, or empty.
+    damaged : bool
+        Whether it is files whose headers cannot be read, which may be of any series.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Series:
     images: int
     frames: tuple[Frame, ...]
     fault: str
+    damaged: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", tuple(sorted(self.frames, key=_height)))
@@ -160,6 +163,8 @@ def find_series(folder: Path, left_out: Path | None = None) -> Found:
 
 def _series_key(file: DicomFile) -> tuple[str, ...]:
     """What the files of one series share, also where its UID was removed."""
+    if file.damaged:
+        return (str(file.path.parent),)
     if file.series:
         return (file.series,)
     return ("", str(file.path.parent), file.number, file.description)
@@ -183,6 +188,7 @@ def _gathered(files: list[DicomFile]) -> Series:
         images=sum(file.images for file in files),
         frames=() if faults else frames,
         fault=faults[0] if faults else "",
+        damaged=first.damaged,
     )
 
 
@@ -208,22 +214,24 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
     InputError
         If there is none, if a name is that of no series, or if more than one would do.
     """
-    usable = [series for series in found.series if series.modality == "CT"]
-    if not usable:
+    # What may be of any series is told whatever is chosen.
+    damaged = [series for series in found.series if series.damaged]
+    usable = [series for series in found.series if series.modality == "CT" and not series.damaged]
+    if not usable and not damaged:
         others = sorted({series.modality or "unknown" for series in found.series})
         told = f"only modality {', '.join(others)}" if others else "no images of a scan"
         raise InputError(f"{folder}: {told}, a CT is needed: `renal series` lists what is there")
     if list(wanted) == ["all"]:
-        return usable
+        return [*usable, *damaged]
     if wanted:
         names = {series.name: series for series in usable}
         names |= {series.uid: series for series in usable if series.uid}
         if unknown := [name for name in wanted if name not in names]:
             raise InputError(f"{folder}: {unknown[0]}: no CT series of that name: see `series`")
-        return [names[name] for name in wanted]
-    studies = Counter(series.study for series in usable)
-    study, count = studies.most_common(1)[0]
-    if count > 1:
+        return [*(names[name] for name in wanted), *damaged]
+    for study, count in Counter(series.study for series in usable).items():
+        if count == 1:
+            continue
         several = ", ".join(
             f"{series.name} ({series.number}, {series.images} slices)"
             for series in usable
@@ -233,7 +241,7 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
             f"{folder}: {count} CT series in one study: {several}: name one with --series, "
             "or all of them with --series all"
         )
-    return usable
+    return [*usable, *damaged]
 
 
 def check_series(
