@@ -9,7 +9,9 @@ from renal.image.dicom_series import check_series, choose_series, find_series
 from .dicom_files import (
     PATIENT,
     SHAPE,
+    SPACING,
     body,
+    enhanced,
     position_of,
     series_files,
     slice_file,
@@ -153,6 +155,21 @@ def tilted(degrees=15.0):
     return series_files(ImageOrientationPatient=[float(value) for value in axes])
 
 
+def phases(apart):
+    """Two scans in one series, the second one by so much of a slice's distance farther up."""
+    later = series_files(AcquisitionNumber=2)
+    for number, data in enumerate(later):
+        data.ImagePositionPatient = (position_of(number + apart)).tolist()
+    return [*series_files(AcquisitionNumber=1), *later]
+
+
+def placed_from(data, first):
+    """A multi-frame file whose frames lie so many slices farther up."""
+    for frame in data.PerFrameFunctionalGroupsSequence:
+        frame.PlanePositionSequence[0].ImagePositionPatient[2] += first * SPACING[0]
+    return data
+
+
 def flawed(**changes):
     files = series_files()
     for keyword, value in changes.items():
@@ -198,6 +215,27 @@ BAD = {
         "not two perpendicular directions",
     ),
     "other unit": (lambda: series_files(RescaleType="US"), "RescaleType US: HU are needed"),
+    "flat": (lambda: series_files(PixelSpacing=[0.0, 5.0]), "PixelSpacing 0 x 5: export"),
+    "mirrored": (lambda: series_files(PixelSpacing=[-6.0, 5.0]), "PixelSpacing -6 x 5: export"),
+    "phases": (
+        lambda: phases(0.5),
+        "slices of acquisition 1 lie among those of 2, as two phases do",
+    ),
+    "uneven phases": (lambda: phases(0.3), "lie among those of 2, as two phases do"),
+    "two studies": (
+        lambda: [
+            *series_files(body()[:6]),
+            *(
+                slice_file(p, position_of(6 + n), StudyInstanceUID="1.2.9")
+                for n, p in enumerate(body()[6:])
+            ),
+        ],
+        "of another study than IM00",
+    ),
+    "multi-frame files": (
+        lambda: [placed_from(enhanced(body()[n : n + 1]), n) for n in range(12)],
+        "one of 12 files of a series, some of them multi-frame",
+    ),
     "one slice": (lambda: series_files()[:1], "one slice only"),
 }
 
@@ -221,6 +259,15 @@ def test_what_is_put_right_is_a_remark(tmp_path):
     assert check_series(only(tmp_path / "uneven"), resample_uneven=True) == [
         "uneven slices, 6 to 10 mm: resampled to even ones"
     ]
+
+
+def test_one_series_of_several_scans_above_each_other(tmp_path):
+    """As a scanner makes it that stops for each of them."""
+    files = series_files()
+    for number, data in enumerate(files):
+        data.AcquisitionNumber = number // 4
+    write_files(tmp_path, files)
+    assert check_series(only(tmp_path)) == []
 
 
 def test_a_slight_tilt_is_used_with_a_remark(tmp_path):

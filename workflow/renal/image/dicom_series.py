@@ -176,6 +176,12 @@ def _gathered(files: list[DicomFile]) -> Series:
     instances = sorted(frame.instance for frame in frames)
     identity = first.series or " ".join(instances) or str(first.path)
     faults = [file.fault for file in files if file.fault]
+    faults += [
+        f"{file.path}: of another study than {first.path.name}, whose series UID it has: export "
+        "each scan by itself"
+        for file in files
+        if file.study != first.study
+    ]
     return Series(
         name=series_name(identity),
         uid=first.series,
@@ -267,6 +273,7 @@ def check_series(
     if len(frames) < 2:
         raise InputError(f"{frames[0].path}: one slice only: a volume is needed")
     _check_alike(series)
+    _check_files(series)
     for before, frame, gap in zip(frames, frames[1:], np.diff(series.distances), strict=False):
         if gap < DOUBLED_MM:
             raise InputError(
@@ -303,6 +310,28 @@ def _check_alike(series: Series) -> None:
                     f"{frame.path}: another {title}{told} than the other slices of its series: "
                     "export each scan by itself"
                 )
+
+
+def _check_files(series: Series) -> None:
+    """Refuse several multi-frame files, and scans of which each has slices among the other's."""
+    frames = series.frames
+    paths = {frame.path for frame in frames}
+    several = next((frame for frame in frames if frame.multi and len(paths) > 1), None)
+    if several is not None:
+        raise InputError(
+            f"{several.path}: one of {len(paths)} files of a series, some of them multi-frame: no "
+            "segmentation object can refer to it: convert it to NIfTI"
+        )
+    begun: set[str] = set()
+    for before, frame in zip(frames, frames[1:], strict=False):
+        if frame.acquisition == before.acquisition:
+            continue
+        begun.add(before.acquisition)
+        if frame.acquisition in begun:
+            raise InputError(
+                f"{frame.path}: slices of acquisition {frame.acquisition} lie among those of "
+                f"{before.acquisition}, as two phases do: export each scan by itself"
+            )
 
 
 def _tilted(series: Series, untilt: bool) -> list[str]:
