@@ -150,6 +150,10 @@ def test_nothing_found_is_said_by_an_empty_file(tmp_path, package, monkeypatch):
     assert not list((tmp_path / "out").glob("*.dcm"))
     (path,) = (tmp_path / "out").glob("*.nii.gz")
     assert not np.asarray(nib.load(path).dataobj).any()
+    monkeypatch.setattr(Row, "finds", True)
+    segment(tmp_path / "ct", "--to", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+    assert len(list((tmp_path / "out").glob("*.dcm"))) == 1
 
 
 def test_results_are_not_looked_at_as_inputs(tmp_path, package):

@@ -37,7 +37,9 @@ def test_nothing_and_two_of_a_name_are_refused(tmp_path):
         find_inputs(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("given", "output"), [("", ""), ("b.nii.gz", ""), ("a", "linked"), ("", "c/..")])
+@pytest.mark.parametrize(
+    ("given", "output"), [("", ""), ("b.nii.gz", ""), ("a", "linked"), ("", "c/..")]
+)
 def test_results_that_would_replace_cts_are_refused(given, output, tmp_path):
     """A CT and its label map would have the same name, and the CT would be lost."""
     touched(tmp_path, "b.nii.gz", "a/b.nii.gz", "c/d.nii.gz")

@@ -57,6 +57,15 @@ def test_a_ct_that_memory_is_short_for_is_named_and_the_others_are_finished(run,
     assert second.startswith("2 of 2: second: ")
 
 
+def test_nothing_of_an_earlier_result_is_left(run, tmp_path):
+    """A picture of another segmentation, or an account where the work was interrupted."""
+    for name in ("second.png", "second.json"):
+        (tmp_path / name).write_text("of another")
+    run(MemoryError())
+    assert not (tmp_path / "second.png").exists()
+    assert (tmp_path / "second.json").read_text() != "of another"
+
+
 def test_another_fault_of_the_program_ends_it(run):
     with pytest.raises(RuntimeError, match="shapes differ"):
         run(RuntimeError("shapes differ"))

@@ -66,7 +66,7 @@ class DicomInput:
         """Write a DICOM-SEG object; where nothing was found, which it cannot say, NIfTI."""
         assert isinstance(scan, DicomVolume)
         options = self.options
-        path = folder / f"{self.name}.dcm"
+        path, empty = folder / f"{self.name}.dcm", folder / f"{self.name}.nii.gz"
         if write_segmentation(
             path,
             label,
@@ -75,11 +75,12 @@ class DicomInput:
             labels=options.labels,
             labelmap=options.labelmap,
         ):
-            return path
-        path.unlink(missing_ok=True)  # an earlier result of the same series would contradict it
-        empty = folder / f"{self.name}.nii.gz"
-        write_like(empty, label, scan.header)
-        return empty
+            written, earlier = path, empty
+        else:
+            write_like(empty, label, scan.header)
+            written, earlier = empty, path
+        earlier.unlink(missing_ok=True)  # it would contradict what was written
+        return written
 
 
 def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[DicomInput]:

@@ -1,5 +1,6 @@
 """What is segmented: CTs of any kind, each read and its result written in its own way."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -132,6 +133,25 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
         paths_of[name] = path
     _check_apart(given, paths_of, output)
     return [*(NiftiInput(name, path) for name, path in sorted(paths_of.items())), *series]
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for results and see whether they can be written, before hours of work.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror or error}): mend the permissions, or "
+            "name another folder"
+        ) from error
 
 
 def _check_apart(given: Path, paths_of: dict[str, Path], output: Path) -> None:

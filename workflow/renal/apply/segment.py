@@ -86,14 +86,15 @@ def _segment_one(
     progress.stage("write")
     doubts += doubts_of_result(label, package.scheme)
     measures = measure(label, scan.volume, spacing, package.scheme)
+    account, picture = (output / f"{given.name}{ending}" for ending in (".json", ".png"))
+    for earlier in (account, picture):  # which are of another segmentation
+        earlier.unlink(missing_ok=True)
     written = given.write(scan, label, output)
     if preview:
         title = f"{given.name}: {package.title}\n{package.intended_use.partition('. ')[0]}"
-        draw_preview(
-            output / f"{given.name}.png", scan.volume, label, spacing, title, package.scheme
-        )
+        draw_preview(picture, scan.volume, label, spacing, title, package.scheme)
     write_json(
-        output / f"{given.name}.json",
+        account,
         {
             "segmentation": written.name,
             "labels": package.labels,

@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -323,7 +324,7 @@ def _check_files(series: Series) -> None:
             "segmentation object can refer to it: convert it to NIfTI"
         )
     begun: set[str] = set()
-    for before, frame in zip(frames, frames[1:], strict=False):
+    for before, frame in pairwise(frames):
         if frame.acquisition == before.acquisition:
             continue
         begun.add(before.acquisition)
