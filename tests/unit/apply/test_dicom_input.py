@@ -90,13 +90,16 @@ def segment(*arguments):
     a.step(a)()
 
 
-def test_nifti_and_dicom_in_one_folder(cts, tmp_path):
+def test_nifti_and_dicom_in_one_folder(cts, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (cts / "notes.txt").touch()
     inputs = find_inputs(cts, tmp_path / "out", OPTIONS)
     assert [type(given) for given in inputs] == [NiftiInput, DicomInput, DicomInput]
     nifti, first, _ = (given.read() for given in inputs)
     np.testing.assert_array_equal(nifti.volume, first.volume)
     np.testing.assert_allclose(nifti.header.affine, first.header.affine)
     assert nifti.header.to_standard.tolist() == first.header.to_standard.tolist()
+    assert caplog.messages == [f"{cts}: left out: 1 files that are not DICOM (notes.txt)"]
 
 
 def test_nifti_alone_needs_no_dicom(cts, tmp_path, monkeypatch):

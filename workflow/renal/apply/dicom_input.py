@@ -83,15 +83,15 @@ class DicomInput:
         return written
 
 
-def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[DicomInput]:
+def find_dicom(folder: Path, files: list[Path], options: DicomOptions) -> list[DicomInput]:
     """The series at a path that are to be segmented; what is no scan is logged.
 
     Parameters
     ----------
     folder : Path
         Or one file.
-    left_out : Path
-        A folder in which nothing is looked for.
+    files : list of Path
+        Those in it that are looked at.
     options : DicomOptions
         Which series, and how.
 
@@ -100,7 +100,7 @@ def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[Dico
     InputError
         If there is none, or a choice that was not made; see `choose_series`.
     """
-    found = find_series(folder, left_out)
+    found = find_series(folder, files)
     for remark in found.remarks:
         log.info("%s: %s", folder, remark)
     chosen = choose_series(found, options.series, folder)

@@ -111,7 +111,8 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
         or a choice among DICOM series was not made.
     """
     paths = list(files_in(given, output)) if given.is_dir() else [given]
-    series = find_dicom(given, output, dicom) if dicom and any(map(is_dicom, paths)) else []
+    others = [path for path in paths if not _stem(path)]
+    series = find_dicom(given, others, dicom) if dicom and any(map(is_dicom, others)) else []
     if given.is_dir():
         paths = [path for path in paths if _stem(path)]
         named = [(str(path.relative_to(given).parent / _stem(path)), path) for path in paths]

@@ -6,7 +6,7 @@ What is not is refused with the name of a file, or put right on demand: see `dic
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -105,33 +105,29 @@ class Found:
         In order of study and number.
     left_out : dict of str to list of Path
         What is no image of a scan, to its files.
-    other : int
-        Files that are not DICOM.
     """
 
     series: list[Series]
     left_out: dict[str, list[Path]]
-    other: int
 
     @property
     def remarks(self) -> list[str]:
         """What was left out, a line each."""
-        lines = [
+        return [
             f"left out: {len(paths)} {kind} ({paths[0].name}{', ...' * (len(paths) > 1)})"
             for kind, paths in sorted(self.left_out.items())
         ]
-        return [*lines, f"left out: {self.other} files that are not DICOM"] if self.other else lines
 
 
-def find_series(folder: Path, left_out: Path | None = None) -> Found:
+def find_series(folder: Path, files: Iterable[Path] | None = None) -> Found:
     """Find the series in a folder and in all folders within it.
 
     Parameters
     ----------
     folder : Path
         Read only. One file is looked at as well.
-    left_out : Path, optional
-        A folder that is not looked into.
+    files : iterable of Path, optional
+        Those in it that are looked at; otherwise all.
 
     Raises
     ------
@@ -142,24 +138,24 @@ def find_series(folder: Path, left_out: Path | None = None) -> Found:
         raise InputError(f"{folder}: missing: name a folder of DICOM files")
     groups: dict[tuple[str, ...], list[DicomFile]] = {}
     no_scans: dict[str, list[Path]] = {}
-    other = 0
-    for path in files_in(folder, left_out) if folder.is_dir() else [folder]:
+    if files is None:
+        files = files_in(folder) if folder.is_dir() else [folder]
+    for path in files:
         file = read_file(path)
-        if file is None:
-            other += 1
-        elif file.left_out:
-            no_scans.setdefault(file.left_out, []).append(path)
+        if file is None or file.left_out:
+            kind = file.left_out if file else "files that are not DICOM"
+            no_scans.setdefault(kind, []).append(path)
         else:
             groups.setdefault(_series_key(file), []).append(file)
     series = []
-    for files in groups.values():
-        if any(file.placed for file in files):
-            series.append(_gathered(files))
+    for group in groups.values():
+        if any(file.placed for file in group):
+            series.append(_gathered(group))
         else:
             kept = no_scans.setdefault("images without a place in space", [])
-            kept.extend(file.path for file in files)
+            kept.extend(file.path for file in group)
     series.sort(key=lambda s: (s.study, s.number.rjust(12), s.name))
-    return Found(series, no_scans, other)
+    return Found(series, no_scans)
 
 
 def _series_key(file: DicomFile) -> tuple[str, ...]:
