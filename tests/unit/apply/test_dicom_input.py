@@ -192,6 +192,8 @@ def test_nothing_that_is_no_dicom_is_sent(cts, archive, tmp_path, package, caplo
         (["x", "--from-dicomweb", "http://x", "--study", "1.2"], "name either a file or folder"),
         (["x", "--study", "1.2"], "--study and --from-dicomweb go together"),
         (["--from-dicomweb", "http://x"], "--study and --from-dicomweb go together"),
+        (["x", "--to-dicomweb", "pacs"], "pacs: no answer of DICOMweb .* nothing was segmented"),
+        (["x", "--to-dicomweb", "http://me:secret@x"], "http://x: a password in the address"),
     ],
 )
 def test_arguments_that_do_not_go_together(arguments, words, package):

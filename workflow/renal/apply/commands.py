@@ -116,6 +116,10 @@ def segment(a: argparse.Namespace) -> Work:
     file = read_package(a.model)
     folds = _folds(a.folds, file.package.folds)
     source = _source(a)
+    if a.to_dicomweb:
+        from renal.apply.dicomweb import check_address
+
+        check_address(a.to_dicomweb)
 
     def work() -> None:
         with source as folder:
