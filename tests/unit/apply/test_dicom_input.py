@@ -66,7 +66,7 @@ def package(monkeypatch):
         folds=1,
         bfloat16_on_cpu=False,
         stages={"kidney": None},
-        provenance=SimpleNamespace(**ranges),
+        provenance=SimpleNamespace(cases=["ab"], **ranges),
     )
     file = SimpleNamespace(package=package, digest="ab" * 32)
     monkeypatch.setattr("renal.apply.package.read_package", lambda path: file)

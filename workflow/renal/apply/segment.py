@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from renal.apply.inspect import notice
 from renal.apply.measures import Measure, measure
 from renal.apply.preview import draw_preview
 from renal.apply.warnings import doubts_of_result, doubts_of_scan
@@ -91,7 +92,7 @@ def _segment_one(
         earlier.unlink(missing_ok=True)
     written = given.write(scan, label, output)
     if preview:
-        title = f"{given.name}: {package.title}\n{package.intended_use.partition('. ')[0]}"
+        title = f"{given.name}: {package.title}\n{notice(package)}"
         draw_preview(picture, scan.volume, label, spacing, title, package.scheme)
     write_json(
         account,
