@@ -1,9 +1,11 @@
 """Which files are CTs, and what their results are called."""
 
+import numpy as np
 import pytest
 
 from renal.apply.inputs import find_inputs
 from renal.errors import InputError
+from renal.image.volume import write_nifti
 
 
 def touched(folder, *names):
@@ -53,3 +55,13 @@ def test_results_that_would_replace_what_links_lead_to_are_refused(tmp_path):
     (tmp_path / "cts/b.nii.gz").symlink_to(tmp_path / "real/b.nii.gz")
     with pytest.raises(InputError, match=f"{tmp_path}/real: has CTs"):
         find_inputs(tmp_path / "cts", tmp_path / "real")
+
+
+def test_a_ct_that_is_no_input_is_not_replaced_either(tmp_path):
+    touched(tmp_path, "new/a.nii.gz")
+    old, affine = tmp_path / "old/a.nii.gz", np.diag([-1, -1, 2, 1])
+    write_nifti(old, np.zeros((4, 4, 4), np.int16), affine)
+    with pytest.raises(InputError, match=f"{old}: is no label map, and would be replaced by one"):
+        find_inputs(tmp_path / "new", tmp_path / "old")
+    write_nifti(old, np.zeros((4, 4, 4), np.uint8), affine)
+    assert [given.name for given in find_inputs(tmp_path / "new", tmp_path / "old")] == ["a"]

@@ -156,7 +156,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_apart(given: Path, paths_of: dict[str, Path], output: Path) -> None:
-    """Refuse results in a folder of CTs, which they would replace: both may have the same name."""
+    """Refuse results among CTs, which they would replace: both may have the same name."""
     folders = {path.resolve().parent for path in paths_of.values()}
     if given.is_dir():
         folders.add(given.resolve())
@@ -166,6 +166,20 @@ def _check_apart(given: Path, paths_of: dict[str, Path], output: Path) -> None:
             raise InputError(
                 f"{folder}: has CTs, which results could replace: name another folder for results"
             )
+        result = output / f"{name}.nii.gz"
+        if name and result.exists() and not _is_label_map(result):
+            raise InputError(
+                f"{result}: is no label map, and would be replaced by one: name another folder for "
+                "results"
+            )
+
+
+def _is_label_map(path: Path) -> bool:
+    """Whether a file may be an earlier result: those are of bytes, and no CT is."""
+    try:
+        return bool(read_header(path).nifti.get_data_dtype() == np.uint8)
+    except InputError:
+        return True
 
 
 def _stem(path: Path) -> str:
