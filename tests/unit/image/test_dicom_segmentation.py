@@ -221,6 +221,22 @@ def test_a_series_whose_uids_and_patient_were_removed(tmp_path):
     np.testing.assert_array_equal(read_by_highdicom(path, source), label[::-1])
 
 
+def test_patients_whose_images_have_no_uids_are_not_of_one_study(tmp_path):
+    studies = set()
+    for name in ("first", "second"):
+        files = series_files(series="", StudyInstanceUID="")
+        for path in write_files(tmp_path / name / "ct", files):
+            data = dcmread(path)
+            data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = ""
+            data.save_as(path)
+        path, *_ = written_for(tmp_path / name, tmp_path / name / "ct")
+        data = dcmread(path)
+        studies.add(data.StudyInstanceUID)
+        referenced = data.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        assert len({image.ReferencedSOPInstanceUID for image in referenced} - {""}) == len(files)
+    assert len(studies) == 2
+
+
 def test_two_multi_frame_files_cannot_be_referred_to(tmp_path):
     """Of one series, as some scanners cut them; nothing is written."""
     low, high = enhanced(body()[:6]), enhanced(body()[6:])

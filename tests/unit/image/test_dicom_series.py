@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from renal.errors import InputError
 from renal.image.dicom_series import check_series, choose_series, find_series
@@ -99,6 +100,29 @@ def test_one_series_in_each_study_is_no_choice(tmp_path):
     write_files(tmp_path / "b", series_files(series="1.2", StudyInstanceUID="1.2.9"))
     found = find_series(tmp_path)
     assert len(choose_series(found, [], tmp_path)) == 2
+
+
+def without_uids(folder, instance=""):
+    paths = write_files(folder, series_files(series="", StudyInstanceUID=""))
+    for path in paths:
+        data = dcmread(path)
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = instance
+        data.save_as(path)
+
+
+def test_series_without_any_uid_have_names_of_their_own(tmp_path):
+    """Results are called by them: the second patient's replaced the first one's."""
+    without_uids(tmp_path / "first")
+    without_uids(tmp_path / "second")
+    first, second = choose_series(find_series(tmp_path), ["all"], tmp_path)
+    assert first.name != second.name
+
+
+def test_two_series_of_one_name_are_refused(tmp_path):
+    without_uids(tmp_path / "first", "1.2.3")
+    without_uids(tmp_path / "second", "1.2.3")
+    with pytest.raises(InputError, match=r"2 series are series_\w+, since .* the same UIDs: seg"):
+        choose_series(find_series(tmp_path), ["all"], tmp_path)
 
 
 def test_damaged_headers_are_no_choice_and_told_whatever_is_chosen(tmp_path):

@@ -272,9 +272,9 @@ def _source_images(source: DicomVolume) -> list["Dataset"]:
     """Headers of the series' files in the order of its slices, with what anonymisers removed."""
     paths = list(dict.fromkeys(frame.path for frame in source.series.frames))
     images = [pydicom().dcmread(path, stop_before_pixels=True) for path in paths]
-    for image in images:
+    for number, image in enumerate(images):
         image.SOPClassUID = class_of(image) or CT_STORAGE
-        image.SOPInstanceUID = instance_of(image)
+        image.SOPInstanceUID = instance_of(image) or _uid(source.series.name, str(number))
         for keyword in PATIENT_AND_STUDY:
             if keyword not in image:
                 setattr(image, keyword, None)

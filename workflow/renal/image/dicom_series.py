@@ -171,7 +171,7 @@ def _gathered(files: list[DicomFile]) -> Series:
     first = files[0]
     frames = tuple(frame for file in files for frame in file.frames)
     instances = sorted(frame.instance for frame in frames)
-    identity = first.series or " ".join(instances) or str(first.path)
+    identity = first.series or " ".join(instances).strip() or str(first.path)
     faults = [file.fault for file in files if file.fault]
     faults += [
         f"{file.path}: of another study than {first.path.name}, whose series UID it has: export "
@@ -217,6 +217,12 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
     InputError
         If there is none, if a name is that of no series, or if more than one would do.
     """
+    for name, count in Counter(series.name for series in found.series).items():
+        if count > 1:
+            raise InputError(
+                f"{folder}: {count} series are {name}, since their images have the same UIDs: "
+                "segment each folder by itself"
+            )
     # What may be of any series is told whatever is chosen.
     damaged = [series for series in found.series if series.damaged]
     usable = [series for series in found.series if series.modality == "CT" and not series.damaged]
