@@ -65,3 +65,12 @@ def test_a_ct_that_is_no_input_is_not_replaced_either(tmp_path):
         find_inputs(tmp_path / "new", tmp_path / "old")
     write_nifti(old, np.zeros((4, 4, 4), np.uint8), affine)
     assert [given.name for given in find_inputs(tmp_path / "new", tmp_path / "old")] == ["a"]
+
+
+def test_a_link_that_leads_to_itself_is_told_where_it_is_read(tmp_path):
+    touched(tmp_path, "cts/a.nii.gz")
+    (tmp_path / "cts/b.nii.gz").symlink_to("b.nii.gz")
+    inputs = find_inputs(tmp_path / "cts", tmp_path / "out")
+    assert [given.name for given in inputs] == ["a", "b"]
+    with pytest.raises(InputError, match=r"b\.nii\.gz: "):
+        inputs[1].read()

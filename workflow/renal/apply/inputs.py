@@ -1,5 +1,6 @@
 """What is segmented: CTs of any kind, each read and its result written in its own way."""
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,11 +158,11 @@ def check_folder(folder: Path) -> None:
 
 def _check_apart(given: Path, paths_of: dict[str, Path], output: Path) -> None:
     """Refuse results among CTs, which they would replace: both may have the same name."""
-    folders = {path.resolve().parent for path in paths_of.values()}
+    folders = {os.path.dirname(os.path.realpath(path)) for path in paths_of.values()}
     if given.is_dir():
-        folders.add(given.resolve())
+        folders.add(os.path.realpath(given))
     for name in ["", *paths_of]:
-        folder = (output / f"{name}.json").parent.resolve()
+        folder = os.path.realpath((output / f"{name}.json").parent)
         if folder in folders:
             raise InputError(
                 f"{folder}: has CTs, which results could replace: name another folder for results"

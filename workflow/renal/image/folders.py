@@ -15,14 +15,14 @@ def files_in(folder: Path, left_out: Path | None = None) -> Iterator[Path]:
     left_out : Path, optional
         A folder that is not looked into, such as that of results.
     """
-    seen = {folder.resolve()}  # each once: links may lead back
+    seen = {os.path.realpath(folder)}  # each once: links may lead back
     if left_out is not None:
-        seen.add(left_out.resolve())
+        seen.add(os.path.realpath(left_out))
     for parent, folders, names in os.walk(folder, followlinks=True):
         inner = sorted(_shown(folders))
         folders.clear()
         for name in inner:
-            real = (Path(parent) / name).resolve()
+            real = os.path.realpath(Path(parent, name))
             if real not in seen:
                 seen.add(real)
                 folders.append(name)
