@@ -11,6 +11,7 @@ from renal.image.dicom_series import find_series
 from renal.image.dicom_volume import read_series
 
 from ..unit.image.dicom_files import SHAPE, body, kidneys, series_files, write_files
+from ..unit.image.test_dicom_volume import pack
 
 STUDY = "1.2.3"
 
@@ -49,6 +50,16 @@ def test_a_series_there_and_its_segmentation_back(filled, tmp_path):
     # A segmentation beside the CT is no series to segment.
     with fetched(filled, STUDY, []) as folder:
         assert [series.images for series in find_series(folder).series] == [SHAPE[0]] * 2
+
+
+def test_a_series_in_jpeg_2000(orthanc, tmp_path):
+    """Which Debian's Orthanc stores, and cannot unpack."""
+    for path in write_files(tmp_path, series_files(StudyInstanceUID="1.2.8", series="1.2.8.1")):
+        pack(path, "JPEG2000Lossless")
+        store(orthanc, path)
+    with fetched(orthanc, "1.2.8", []) as folder:
+        (series,) = find_series(folder).series
+        np.testing.assert_array_equal(read_series(series).volume[::-1], body())
 
 
 def test_what_is_no_dicom_is_refused_and_kept(filled, tmp_path):

@@ -8,11 +8,9 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import argparse
 import logging
-import math
 import os
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,20 +47,6 @@ def named(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[str], Any]:
-    """What reads a number of a range."""
-
-    def read(text: str) -> Any:
-        value = kind(text)
-        if not least <= value < below:
-            upper = f" and less than {below}" if below < math.inf else ""
-            raise argparse.ArgumentTypeError(f"at least {least}{upper} (is {text})")
-        return value
-
-    read.__name__ = f"{kind.__name__} number"  # argparse tells it where the text is none
-    return read
-
-
 OPTIONS: dict[str, dict[str, Any]] = {
     "--annotators": {"type": Path, "help": "what score_annotators wrote"},
     "--boxes": {"type": Path, "help": "what crop_body wrote"},
@@ -72,15 +56,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"type": Path, "help": "folder of the data set"},
     "--dataset": {"type": Path, "help": "folder that write_nnunet_dataset wrote"},
     "--files": {"type": Path, "help": "files.json of a run: where the files of each case lie"},
-    "--fold": {"type": number(0), "help": "fold that held the cases out; not for tests"},
+    "--fold": {"type": applying.number(0), "help": "fold that held the cases out; not for tests"},
     "--histories": {"type": Path, "nargs": "+", "help": "history.csv of each fold"},
     "--labels": {"type": applying.scheme, "default": KITS19, "help": "label scheme"},
-    "--labelled": {"type": number(0), "help": "cases with a label"},
+    "--labelled": {"type": applying.number(0), "help": "cases with a label"},
     "--listed": {"type": Path, "help": "cases.csv"},
     "--located": {"type": Path, "help": "predictions of the stage that looked at regions"},
-    "--maximum-voxels": {"type": number(1), "help": "largest volume that is read"},
+    "--maximum-voxels": {"type": applying.number(1), "help": "largest volume that is read"},
     "--minutes": {
-        "type": number(0, kind=float),
+        "type": applying.number(0, kind=float),
         "help": "stop by itself within this time; default: SLURM's limit",
     },
     "--models": {"type": Path, "nargs": "+", "help": "model.safetensors to average"},
@@ -93,14 +77,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--python": {"type": Path, "help": "the Python of nnU-Net's environment"},
     "--results": {"type": Path, "help": "folder of results"},
     "--scores": {"type": Path, "help": "scores.csv"},
-    "--seed": {"type": number(0, 2**32), "help": "decides all that is random"},
+    "--seed": {"type": applying.number(0, 2**32), "help": "decides all that is random"},
     "--segmentations": {"type": Path, "help": "folder of segmentations"},
     "--settings": {"help": "the part of the recipe that the step uses, as JSON"},
-    "--size": {"type": number(32, 4097), "help": "rows and columns of a slice"},
+    "--size": {"type": applying.number(32, 4097), "help": "rows and columns of a slice"},
     "--source": {"type": Path, "help": "folder that resample wrote"},
     "--tables": {"type": Path, "help": "folder that compare wrote"},
     "--truths": {"type": Path, "help": "prepared folders, by stage"},
-    "--unlabelled": {"type": number(0), "help": "cases without a label"},
+    "--unlabelled": {"type": applying.number(0), "help": "cases without a label"},
     "--weights": {"type": Path, "help": "file of pretrained weights"},
 }
 
@@ -202,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(step=step)
         command.add_argument("--output", type=Path, required=True, help="file or folder to write")
-        command.add_argument("--threads", type=number(1), default=1, help="cores to use")
+        command.add_argument("--threads", type=applying.number(1), default=1, help="cores to use")
         _add_shared(command)
         for option in options.split():
             name = option.strip("[].=")

@@ -13,12 +13,13 @@ BOUNDARY = "limit"
 
 
 class Archive(ThreadingHTTPServer):
-    """Holds instances by UID; `sends`, `refuses`, `status` and `silent` are its moods."""
+    """Holds instances by UID; `sends`, `refuses`, `status`, `silent` and `packed` are its moods."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.instances, self.stored = {}, {}
         self.sends, self.refuses, self.status = None, False, None
+        self.packed = False  # in a way that it cannot unpack
         self.silent = threading.Event()
         self.silent.set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -74,6 +75,9 @@ class Handler(BaseHTTPRequestHandler):
                     found if "offset=0" in self.path or "offset" not in self.path else []
                 ).encode()
             )
+            return
+        if self.server.packed and "transfer-syntax=*" not in self.headers["Accept"]:
+            self.answer(b"{}", status=500)
             return
         parts = [
             f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()

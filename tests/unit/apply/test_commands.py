@@ -74,6 +74,23 @@ def test_a_single_ct_by_one_fold(renal, packed, checked, tmp_path):
     assert json.loads((tmp_path / "imaging.json").read_text())["folds"] == [1]
 
 
+@pytest.mark.parametrize("option", ["--to", "--volumes"])
+def test_where_nothing_can_be_written_is_told_before_the_work(renal, cts, packed, option, tmp_path):
+    (tmp_path / "file").touch()
+    targets = {"--to": tmp_path / "out", "--volumes": tmp_path / "sizes.csv"}
+    targets[option] = tmp_path / "file" / "deeper" / "sizes.csv"
+    given = [word for target in targets.items() for word in target]
+    status, told = renal("segment", cts, "--model", packed, *given)
+    assert status == 1 and not list(tmp_path.glob("out/*"))
+    assert told.startswith(f"error: {tmp_path}/file/deeper") and told.count("\n") == 1
+
+
+def test_no_threads_are_refused(renal, cts, packed, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        renal("segment", cts, "--model", packed, "--to", tmp_path / "out", "--threads", 0)
+    assert "--threads: at least 1 (is 0)" in capsys.readouterr().err
+
+
 def test_a_fold_that_is_not_there(renal, packed, cts, tmp_path):
     status, told = renal("segment", cts, "--model", packed, "--to", tmp_path / "o", "--folds", 2)
     assert (status, told) == (1, "error: --folds 2: the package has folds 0 to 1\n")

@@ -66,7 +66,7 @@ def package(monkeypatch):
         folds=1,
         bfloat16_on_cpu=False,
         stages={"kidney": None},
-        provenance=SimpleNamespace(**ranges),
+        provenance=SimpleNamespace(cases=["ab"], **ranges),
     )
     file = SimpleNamespace(package=package, digest="ab" * 32)
     monkeypatch.setattr("renal.apply.package.read_package", lambda path: file)
@@ -90,13 +90,16 @@ def segment(*arguments):
     a.step(a)()
 
 
-def test_nifti_and_dicom_in_one_folder(cts, tmp_path):
+def test_nifti_and_dicom_in_one_folder(cts, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (cts / "notes.txt").touch()
     inputs = find_inputs(cts, tmp_path / "out", OPTIONS)
     assert [type(given) for given in inputs] == [NiftiInput, DicomInput, DicomInput]
     nifti, first, _ = (given.read() for given in inputs)
     np.testing.assert_array_equal(nifti.volume, first.volume)
     np.testing.assert_allclose(nifti.header.affine, first.header.affine)
     assert nifti.header.to_standard.tolist() == first.header.to_standard.tolist()
+    assert caplog.messages == [f"{cts}: left out: 1 files that are not DICOM (notes.txt)"]
 
 
 def test_nifti_alone_needs_no_dicom(cts, tmp_path, monkeypatch):
@@ -150,6 +153,10 @@ def test_nothing_found_is_said_by_an_empty_file(tmp_path, package, monkeypatch):
     assert not list((tmp_path / "out").glob("*.dcm"))
     (path,) = (tmp_path / "out").glob("*.nii.gz")
     assert not np.asarray(nib.load(path).dataobj).any()
+    monkeypatch.setattr(Row, "finds", True)
+    segment(tmp_path / "ct", "--to", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+    assert len(list((tmp_path / "out").glob("*.dcm"))) == 1
 
 
 def test_results_are_not_looked_at_as_inputs(tmp_path, package):
@@ -185,6 +192,8 @@ def test_nothing_that_is_no_dicom_is_sent(cts, archive, tmp_path, package, caplo
         (["x", "--from-dicomweb", "http://x", "--study", "1.2"], "name either a file or folder"),
         (["x", "--study", "1.2"], "--study and --from-dicomweb go together"),
         (["--from-dicomweb", "http://x"], "--study and --from-dicomweb go together"),
+        (["x", "--to-dicomweb", "pacs"], "pacs: no answer of DICOMweb .* nothing was segmented"),
+        (["x", "--to-dicomweb", "http://me:secret@x"], "http://x: a password in the address"),
     ],
 )
 def test_arguments_that_do_not_go_together(arguments, words, package):

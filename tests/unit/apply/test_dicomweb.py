@@ -42,6 +42,12 @@ def test_a_series_by_name_or_uid(wanted, archive):
         assert [series.uid for series in find_series(folder).series] == ["1.2.3.6"]
 
 
+def test_a_series_is_taken_as_it_is_stored(archive):
+    archive.packed = True
+    with fetched(archive.url, STUDY, ["1.2.3.4"]) as folder:
+        assert [series.images for series in find_series(folder).series] == [SHAPE[0]]
+
+
 def test_a_half_sent_series_is_not_used(archive):
     archive.sends = 7
     with (

@@ -35,3 +35,10 @@ def test_cases_without_a_record_are_counted(packed, tmp_path):
         "run the workflow again"
     )
     assert not (tmp_path / "row.renal").exists()
+
+
+@pytest.mark.parametrize("row", ["ensemble_vote", "ensemble_average", "nnunet", "totalsegmentator"])
+def test_a_row_without_networks_of_its_own_is_refused(row, tmp_path):
+    configuration = tiny_configuration(tmp_path, methods=[row, "resvnet"], overrides={})
+    with pytest.raises(InputError, match=f"{row}: a vote, .*: export a row of networks"):
+        export(row, configuration, tmp_path / "row.renal")

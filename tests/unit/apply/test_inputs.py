@@ -1,9 +1,11 @@
 """Which files are CTs, and what their results are called."""
 
+import numpy as np
 import pytest
 
 from renal.apply.inputs import find_inputs
 from renal.errors import InputError
+from renal.image.volume import write_nifti
 
 
 def touched(folder, *names):
@@ -25,7 +27,7 @@ def test_results_are_no_inputs_of_the_next_run(tmp_path):
 
 
 def test_a_file(tmp_path):
-    (given,) = find_inputs(tmp_path / "ct.nii.gz", tmp_path)
+    (given,) = find_inputs(tmp_path / "ct.nii.gz", tmp_path / "out")
     assert given.name == "ct"
 
 
@@ -35,3 +37,40 @@ def test_nothing_and_two_of_a_name_are_refused(tmp_path):
     touched(tmp_path, "b.nii.gz", "b.nii")
     with pytest.raises(InputError, match="rename one of them"):
         find_inputs(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("given", "output"), [("", ""), ("b.nii.gz", ""), ("a", "linked"), ("", "c/..")]
+)
+def test_results_that_would_replace_cts_are_refused(given, output, tmp_path):
+    """A CT and its label map would have the same name, and the CT would be lost."""
+    touched(tmp_path, "b.nii.gz", "a/b.nii.gz", "c/d.nii.gz")
+    (tmp_path / "linked").symlink_to("a")
+    with pytest.raises(InputError, match="has CTs, which results could replace"):
+        find_inputs(tmp_path / given, tmp_path / output)
+
+
+def test_results_that_would_replace_what_links_lead_to_are_refused(tmp_path):
+    touched(tmp_path, "real/b.nii.gz", "cts/a.nii.gz")
+    (tmp_path / "cts/b.nii.gz").symlink_to(tmp_path / "real/b.nii.gz")
+    with pytest.raises(InputError, match=f"{tmp_path}/real: has CTs"):
+        find_inputs(tmp_path / "cts", tmp_path / "real")
+
+
+def test_a_ct_that_is_no_input_is_not_replaced_either(tmp_path):
+    touched(tmp_path, "new/a.nii.gz")
+    old, affine = tmp_path / "old/a.nii.gz", np.diag([-1, -1, 2, 1])
+    write_nifti(old, np.zeros((4, 4, 4), np.int16), affine)
+    with pytest.raises(InputError, match=f"{old}: is no label map, and would be replaced by one"):
+        find_inputs(tmp_path / "new", tmp_path / "old")
+    write_nifti(old, np.zeros((4, 4, 4), np.uint8), affine)
+    assert [given.name for given in find_inputs(tmp_path / "new", tmp_path / "old")] == ["a"]
+
+
+def test_a_link_that_leads_to_itself_is_told_where_it_is_read(tmp_path):
+    touched(tmp_path, "cts/a.nii.gz")
+    (tmp_path / "cts/b.nii.gz").symlink_to("b.nii.gz")
+    inputs = find_inputs(tmp_path / "cts", tmp_path / "out")
+    assert [given.name for given in inputs] == ["a", "b"]
+    with pytest.raises(InputError, match=r"b\.nii\.gz: "):
+        inputs[1].read()

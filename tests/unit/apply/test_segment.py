@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from renal.apply import segment
 from renal.apply.inputs import NiftiInput
 from renal.apply.progress import Progress
 from renal.apply.segment import segment_all
@@ -55,6 +56,29 @@ def test_a_ct_that_memory_is_short_for_is_named_and_the_others_are_finished(run,
     first, second = told.getvalue().splitlines()
     assert first.startswith("1 of 2: first: not segmented: first: not enough memory")
     assert second.startswith("2 of 2: second: ")
+
+
+def test_nothing_of_an_earlier_result_is_left(run, tmp_path):
+    """A picture of another segmentation, or an account where the work was interrupted."""
+    for name in ("second.png", "second.json"):
+        (tmp_path / name).write_text("of another")
+    run(MemoryError())
+    assert not (tmp_path / "second.png").exists()
+    assert (tmp_path / "second.json").read_text() != "of another"
+
+
+def test_a_picture_tells_what_the_models_are_for_and_learned_from(
+    opened, checked, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(segment, "draw_preview", lambda *arguments: drawn.append(arguments))
+    inputs, progress = [NiftiInput("second", Path(checked[0].image))], Progress(1, 1, io.StringIO())
+    segment_all(inputs, Row(opened, None), tmp_path, progress, preview=True)
+    ((path, _, _, _, title, _),) = drawn
+    assert path == tmp_path / "second.png" and title.startswith("second: Res-VNet")
+    assert opened.package.intended_use in " ".join(title.splitlines())
+    assert "\nlearned from 3 cases: slices " in title
+    assert max(map(len, title.splitlines())) <= 90
 
 
 def test_another_fault_of_the_program_ends_it(run):

@@ -19,4 +19,4 @@ def test_a_table_of_series(tmp_path, capsys):
     assert any("Abdomen venous  12      6 x 5 x 8" in line for line in lines)
     assert any(line.startswith("  cannot be used: ") and "uneven" in line for line in lines)
     assert any("modality MR" in line for line in lines)
-    assert lines[-1] == "left out: 1 files that are not DICOM"
+    assert lines[-1] == "left out: 1 files that are not DICOM (notes.txt)"

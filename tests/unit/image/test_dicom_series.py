@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from renal.errors import InputError
 from renal.image.dicom_series import check_series, choose_series, find_series
@@ -9,7 +10,9 @@ from renal.image.dicom_series import check_series, choose_series, find_series
 from .dicom_files import (
     PATIENT,
     SHAPE,
+    SPACING,
     body,
+    enhanced,
     position_of,
     series_files,
     slice_file,
@@ -72,9 +75,10 @@ def test_what_is_no_image_of_a_scan_is_left_out_and_said(tmp_path):
         "dose and other reports": 1,
         "segmentations": 1,
         "images without a place in space": 1,
+        "files that are not DICOM": 1,
     }
     assert found.remarks[0] == "left out: 1 dose and other reports (IM0000)"
-    assert found.remarks[-1] == "left out: 1 files that are not DICOM"
+    assert "left out: 1 files that are not DICOM (notes.txt)" in found.remarks
 
 
 def test_more_than_one_series_of_a_study_is_a_choice(tmp_path):
@@ -96,6 +100,44 @@ def test_one_series_in_each_study_is_no_choice(tmp_path):
     write_files(tmp_path / "b", series_files(series="1.2", StudyInstanceUID="1.2.9"))
     found = find_series(tmp_path)
     assert len(choose_series(found, [], tmp_path)) == 2
+
+
+def without_uids(folder, instance=""):
+    paths = write_files(folder, series_files(series="", StudyInstanceUID=""))
+    for path in paths:
+        data = dcmread(path)
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = instance
+        data.save_as(path)
+
+
+def test_series_without_any_uid_have_names_of_their_own(tmp_path):
+    """Results are called by them: the second patient's replaced the first one's."""
+    without_uids(tmp_path / "first")
+    without_uids(tmp_path / "second")
+    first, second = choose_series(find_series(tmp_path), ["all"], tmp_path)
+    assert first.name != second.name
+
+
+def test_two_series_of_one_name_are_refused(tmp_path):
+    without_uids(tmp_path / "first", "1.2.3")
+    without_uids(tmp_path / "second", "1.2.3")
+    with pytest.raises(InputError, match=r"2 series are series_\w+, since .* the same UIDs: seg"):
+        choose_series(find_series(tmp_path), ["all"], tmp_path)
+
+
+def test_damaged_headers_are_no_choice_and_told_whatever_is_chosen(tmp_path):
+    """They may be slices of what was chosen, which would be used without them."""
+    for name, study in (("a", "1.2.7"), ("b", "1.2.9")):
+        paths = write_files(tmp_path / name, series_files(series=study, StudyInstanceUID=study))
+        paths[-1].write_bytes(paths[-1].read_bytes()[:300])
+    found = find_series(tmp_path)
+    *whole, first, second = choose_series(found, [], tmp_path)
+    assert [series.images for series in whole] == [SHAPE[0] - 1] * 2
+    for damaged in (first, second):
+        with pytest.raises(InputError, match="damaged DICOM header"):
+            check_series(damaged)
+    assert choose_series(found, ["all"], tmp_path) == [*whole, first, second]
+    assert choose_series(found, [whole[0].name], tmp_path) == [whole[0], first, second]
 
 
 def test_another_modality_is_listed_and_refused(tmp_path):
@@ -136,6 +178,21 @@ def tilted(degrees=15.0):
     lean = np.radians(degrees)
     axes = [1, 0, 0, 0, np.cos(lean), -np.sin(lean)]
     return series_files(ImageOrientationPatient=[float(value) for value in axes])
+
+
+def phases(apart):
+    """Two scans in one series, the second one by so much of a slice's distance farther up."""
+    later = series_files(AcquisitionNumber=2)
+    for number, data in enumerate(later):
+        data.ImagePositionPatient = (position_of(number + apart)).tolist()
+    return [*series_files(AcquisitionNumber=1), *later]
+
+
+def placed_from(data, first):
+    """A multi-frame file whose frames lie so many slices farther up."""
+    for frame in data.PerFrameFunctionalGroupsSequence:
+        frame.PlanePositionSequence[0].ImagePositionPatient[2] += first * SPACING[0]
+    return data
 
 
 def flawed(**changes):
@@ -183,6 +240,27 @@ BAD = {
         "not two perpendicular directions",
     ),
     "other unit": (lambda: series_files(RescaleType="US"), "RescaleType US: HU are needed"),
+    "flat": (lambda: series_files(PixelSpacing=[0.0, 5.0]), "PixelSpacing 0 x 5: export"),
+    "mirrored": (lambda: series_files(PixelSpacing=[-6.0, 5.0]), "PixelSpacing -6 x 5: export"),
+    "phases": (
+        lambda: phases(0.5),
+        "slices of acquisition 1 lie among those of 2, as two phases do",
+    ),
+    "uneven phases": (lambda: phases(0.3), "lie among those of 2, as two phases do"),
+    "two studies": (
+        lambda: [
+            *series_files(body()[:6]),
+            *(
+                slice_file(p, position_of(6 + n), StudyInstanceUID="1.2.9")
+                for n, p in enumerate(body()[6:])
+            ),
+        ],
+        "of another study than IM00",
+    ),
+    "multi-frame files": (
+        lambda: [placed_from(enhanced(body()[n : n + 1]), n) for n in range(12)],
+        "one of 12 files of a series, some of them multi-frame",
+    ),
     "one slice": (lambda: series_files()[:1], "one slice only"),
 }
 
@@ -206,6 +284,15 @@ def test_what_is_put_right_is_a_remark(tmp_path):
     assert check_series(only(tmp_path / "uneven"), resample_uneven=True) == [
         "uneven slices, 6 to 10 mm: resampled to even ones"
     ]
+
+
+def test_one_series_of_several_scans_above_each_other(tmp_path):
+    """As a scanner makes it that stops for each of them."""
+    files = series_files()
+    for number, data in enumerate(files):
+        data.AcquisitionNumber = number // 4
+    write_files(tmp_path, files)
+    assert check_series(only(tmp_path)) == []
 
 
 def test_a_slight_tilt_is_used_with_a_remark(tmp_path):

@@ -62,25 +62,29 @@ def test_each_slice_has_its_own_scale(tmp_path):
     assert np.abs(read(tmp_path).volume - towards_the_feet(body())).max() <= 1
 
 
-@pytest.mark.parametrize("packing", PACKINGS)
-def test_packed_pixels(packing, tmp_path):
-    """Packed by GDCM, which is also what unpacks JPEG."""
+def pack(path, packing):
+    """Pack a file by GDCM, which is also what unpacks JPEG."""
     import gdcm
 
+    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    syntax = getattr(gdcm.TransferSyntax, PACKINGS[packing])
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    assert dcmread(path).file_meta.TransferSyntaxUID == getattr(uid, packing)
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_packed_pixels(packing, tmp_path):
     for path in write_files(tmp_path, series_files()):
-        reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
-        reader.SetFileName(str(path))
-        assert reader.Read()
-        syntax = getattr(gdcm.TransferSyntax, PACKINGS[packing])
-        change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-        change.SetInput(reader.GetImage())
-        assert change.Change()
-        writer = gdcm.ImageWriter()
-        writer.SetFileName(str(path))
-        writer.SetFile(reader.GetFile())
-        writer.SetImage(change.GetOutput())
-        assert writer.Write()
-        assert dcmread(path).file_meta.TransferSyntaxUID == getattr(uid, packing)
+        pack(path, packing)
     np.testing.assert_array_equal(read(tmp_path).volume, towards_the_feet(body()))
 
 

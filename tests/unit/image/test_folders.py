@@ -18,3 +18,12 @@ def test_a_link_that_leads_to_itself_leaves_nothing_out(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/image.nii.gz").touch()
     assert [path.name for path in files_in(tmp_path, tmp_path / "a")] == ["a", "image.nii.gz"]
+
+
+def test_links_to_folders_are_followed_and_no_folder_is_met_twice(tmp_path):
+    (tmp_path / "disk/patient").mkdir(parents=True)
+    (tmp_path / "disk/patient/ct").touch()
+    (tmp_path / "cts").mkdir()
+    for name, target in (("a", "../disk/patient"), ("b", "../disk/patient"), ("c", ".")):
+        (tmp_path / "cts" / name).symlink_to(target)
+    assert list(files_in(tmp_path / "cts")) == [tmp_path / "cts/a/ct"]

@@ -5,11 +5,12 @@ Each imports what it needs itself, as the steps do, and returns its work.
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from renal.errors import InputError
 from renal.labels import KITS19, Labels
@@ -32,6 +33,20 @@ def scheme(text: str) -> Labels:
         return read_scheme(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def number(least: int, below: float = math.inf, kind: type = int) -> Callable[[str], Any]:
+    """What reads a number of a range."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not least <= value < below:
+            upper = f" and less than {below}" if below < math.inf else ""
+            raise argparse.ArgumentTypeError(f"at least {least}{upper} (is {text})")
+        return value
+
+    read.__name__ = f"{kind.__name__} number"  # argparse tells it where the text is none
+    return read
 
 
 def export(a: argparse.Namespace) -> Work:
@@ -95,16 +110,23 @@ def verify(a: argparse.Namespace) -> Work:
 
 def segment(a: argparse.Namespace) -> Work:
     """Segment CTs with a packed row."""
-    from renal.apply.inputs import find_inputs
+    from renal.apply.inputs import check_folder, find_inputs
     from renal.apply.package import read_package
 
     file = read_package(a.model)
     folds = _folds(a.folds, file.package.folds)
     source = _source(a)
+    if a.to_dicomweb:
+        from renal.apply.dicomweb import check_address
+
+        check_address(a.to_dicomweb)
 
     def work() -> None:
         with source as folder:
             inputs = find_inputs(folder, a.to, _dicom(a, file))
+            check_folder(a.to)
+            if a.volumes:
+                check_folder(a.volumes.parent)
 
             from renal.apply.memory import keep_freed_memory
             from renal.cluster.gpus import bfloat16_on_cpu, claim_gpus
@@ -307,7 +329,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 def _add_threads(parser: argparse.ArgumentParser, told: str) -> None:
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=cores, help=told)
+    parser.add_argument("--threads", type=number(1), default=cores, help=told)
 
 
 def _add_dicom_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,7 @@ class DicomInput:
         """Write a DICOM-SEG object; where nothing was found, which it cannot say, NIfTI."""
         assert isinstance(scan, DicomVolume)
         options = self.options
-        path = folder / f"{self.name}.dcm"
+        path, empty = folder / f"{self.name}.dcm", folder / f"{self.name}.nii.gz"
         if write_segmentation(
             path,
             label,
@@ -75,22 +75,23 @@ class DicomInput:
             labels=options.labels,
             labelmap=options.labelmap,
         ):
-            return path
-        path.unlink(missing_ok=True)  # an earlier result of the same series would contradict it
-        empty = folder / f"{self.name}.nii.gz"
-        write_like(empty, label, scan.header)
-        return empty
+            written, earlier = path, empty
+        else:
+            write_like(empty, label, scan.header)
+            written, earlier = empty, path
+        earlier.unlink(missing_ok=True)  # it would contradict what was written
+        return written
 
 
-def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[DicomInput]:
+def find_dicom(folder: Path, files: list[Path], options: DicomOptions) -> list[DicomInput]:
     """The series at a path that are to be segmented; what is no scan is logged.
 
     Parameters
     ----------
     folder : Path
         Or one file.
-    left_out : Path
-        A folder in which nothing is looked for.
+    files : list of Path
+        Those in it that are looked at.
     options : DicomOptions
         Which series, and how.
 
@@ -99,7 +100,7 @@ def find_dicom(folder: Path, left_out: Path, options: DicomOptions) -> list[Dico
     InputError
         If there is none, or a choice that was not made; see `choose_series`.
     """
-    found = find_series(folder, left_out)
+    found = find_series(folder, files)
     for remark in found.remarks:
         log.info("%s: %s", folder, remark)
     chosen = choose_series(found, options.series, folder)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0  # without a byte, after which an archive counts as gone
 ATTEMPTS = 3  # where an archive says that it is busy
+AS_STORED = (("application/dicom", "*"),)  # many an archive cannot unpack JPEG 2000
 LARGEST_RESULT = 1 << 30  # bytes that are sent in one piece
 MODALITY, SERIES_UID, INSTANCE_UID = "00080060", "0020000E", "00080018"
 
@@ -66,7 +67,7 @@ def _fetch_series(client: "DICOMwebClient", url: str, study: str, uid: str, fold
     expected = {_value(instance, INSTANCE_UID) for instance in listed}
     folder.mkdir()
     received = set()
-    for instance in client.iter_series(study, uid):
+    for instance in client.iter_series(study, uid, media_types=AS_STORED):
         received.add(str(instance.SOPInstanceUID))
         instance.save_as(folder / f"{len(received):05d}.dcm", enforce_file_format=True)
     if missing := expected - received:
@@ -102,6 +103,18 @@ def store(url: str, path: Path) -> None:
                 f"{_shown(url)}: the result was refused{why}: {path} is kept: "
                 "ask who keeps the archive"
             )
+
+
+def check_address(url: str) -> None:
+    """Refuse, before hours of work, what nothing can be sent to.
+
+    Raises
+    ------
+    InputError
+        If it is no address, holds a password, or the library is not installed.
+    """
+    with _told(url, "nothing was segmented"):
+        _client(url)
 
 
 def _client(url: str, **options: Any) -> "DICOMwebClient":

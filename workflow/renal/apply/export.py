@@ -58,12 +58,18 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
     Raises
     ------
     InputError
-        If there is no such row, or a model or record is missing.
+        If there is no such row, it has no models of its own or of another row, or one of them or a
+        record is missing.
     """
     recipes = load_methods(configuration)
     if row not in recipes:
         raise InputError(
             f"config.yaml: methods: no {row!r} ({', '.join(configuration.methods)}): add it there"
+        )
+    if recipes[row].merge is None:
+        raise InputError(
+            f"{row}: a vote, a mean of rows, nnU-Net or another program, which have no models to "
+            "pack: export a row of networks"
         )
     stages: dict[str, PackedStage] = {}
     labels = configuration.data.scheme

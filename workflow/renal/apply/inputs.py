@@ -1,5 +1,7 @@
 """What is segmented: CTs of any kind, each read and its result written in its own way."""
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -106,11 +108,12 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
     Raises
     ------
     InputError
-        If there is nothing, two CTs would have results of the same name, or a choice among DICOM
-        series was not made.
+        If there is nothing, two CTs would have results of the same name or results lie among CTs,
+        or a choice among DICOM series was not made.
     """
     paths = list(files_in(given, output)) if given.is_dir() else [given]
-    series = find_dicom(given, output, dicom) if dicom and any(map(is_dicom, paths)) else []
+    others = [path for path in paths if not _stem(path)]
+    series = find_dicom(given, others, dicom) if dicom and any(map(is_dicom, others)) else []
     if given.is_dir():
         paths = [path for path in paths if _stem(path)]
         named = [(str(path.relative_to(given).parent / _stem(path)), path) for path in paths]
@@ -130,7 +133,54 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
                 "rename one of them"
             )
         paths_of[name] = path
+    _check_apart(given, paths_of, output)
     return [*(NiftiInput(name, path) for name, path in sorted(paths_of.items())), *series]
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for results and see whether they can be written, before hours of work.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror or error}): mend the permissions, or "
+            "name another folder"
+        ) from error
+
+
+def _check_apart(given: Path, paths_of: dict[str, Path], output: Path) -> None:
+    """Refuse results among CTs, which they would replace: both may have the same name."""
+    folders = {os.path.dirname(os.path.realpath(path)) for path in paths_of.values()}
+    if given.is_dir():
+        folders.add(os.path.realpath(given))
+    for name in ["", *paths_of]:
+        folder = os.path.realpath((output / f"{name}.json").parent)
+        if folder in folders:
+            raise InputError(
+                f"{folder}: has CTs, which results could replace: name another folder for results"
+            )
+        result = output / f"{name}.nii.gz"
+        if name and result.exists() and not _is_label_map(result):
+            raise InputError(
+                f"{result}: is no label map, and would be replaced by one: name another folder for "
+                "results"
+            )
+
+
+def _is_label_map(path: Path) -> bool:
+    """Whether a file may be an earlier result: those are of bytes, and no CT is."""
+    try:
+        return bool(read_header(path).nifti.get_data_dtype() == np.uint8)
+    except InputError:
+        return True
 
 
 def _stem(path: Path) -> str:

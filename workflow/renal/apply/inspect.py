@@ -1,6 +1,10 @@
 """What a package is, in words."""
 
-from renal.apply.package import PackageFile
+import textwrap
+
+from renal.apply.package import Package, PackageFile, Provenance
+
+COLUMNS = 90  # of a picture's title
 
 
 def described(file: PackageFile) -> str:
@@ -20,12 +24,27 @@ def described(file: PackageFile) -> str:
             f"Dice of {name} in cross-validation: {score.mean:.3f} (SD {score.sd:.3f})"
             for name, score in provenance.scores.items()
         ),
-        f"learned from {len(provenance.cases)} cases: slices {_range(provenance.slice_spacing_mm)} "
-        f"apart, field of view {_range(provenance.field_of_view_mm)}",
+        _learned_from(provenance),
         f"trained from {finished[0]} to {finished[-1]} with torch {', '.join(torches)}",
         f"package format {package.format}, SHA-256 {file.digest}",
     ]
     return "\n".join(lines)
+
+
+def notice(package: Package) -> str:
+    """What a package is for and learned from, in lines for a picture."""
+    lines = [
+        *textwrap.wrap(package.intended_use, COLUMNS, break_on_hyphens=False),
+        _learned_from(package.provenance),
+    ]
+    return "\n".join(lines)
+
+
+def _learned_from(provenance: Provenance) -> str:
+    return (
+        f"learned from {len(provenance.cases)} cases: slices {_range(provenance.slice_spacing_mm)} "
+        f"apart, field of view {_range(provenance.field_of_view_mm)}"
+    )
 
 
 def _range(ends: tuple[float, float]) -> str:

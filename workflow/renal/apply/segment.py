@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from renal.apply.inspect import notice
 from renal.apply.measures import Measure, measure
 from renal.apply.preview import draw_preview
 from renal.apply.warnings import doubts_of_result, doubts_of_scan
@@ -86,14 +87,15 @@ def _segment_one(
     progress.stage("write")
     doubts += doubts_of_result(label, package.scheme)
     measures = measure(label, scan.volume, spacing, package.scheme)
+    account, picture = (output / f"{given.name}{ending}" for ending in (".json", ".png"))
+    for earlier in (account, picture):  # which are of another segmentation
+        earlier.unlink(missing_ok=True)
     written = given.write(scan, label, output)
     if preview:
-        title = f"{given.name}: {package.title}\n{package.intended_use.partition('. ')[0]}"
-        draw_preview(
-            output / f"{given.name}.png", scan.volume, label, spacing, title, package.scheme
-        )
+        title = f"{given.name}: {package.title}\n{notice(package)}"
+        draw_preview(picture, scan.volume, label, spacing, title, package.scheme)
     write_json(
-        output / f"{given.name}.json",
+        account,
         {
             "segmentation": written.name,
             "labels": package.labels,

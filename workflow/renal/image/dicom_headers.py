@@ -23,7 +23,7 @@ DIRECTION_TOLERANCE = 1e-3  # of a component of unit vectors, and of their produ
 READ = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
     *("FrameOfReferenceUID", "Modality", "ImageType", "SeriesDescription", "ConvolutionKernel"),
-    *("ContrastBolusAgent", "ContrastBolusStartTime", "AcquisitionTime", "AcquisitionDateTime"),
+    *("ContrastBolusAgent", "ContrastBolusStartTime", "AcquisitionTime", "AcquisitionNumber"),
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelSpacing"),
     *("ImagePositionPatient", "ImageOrientationPatient"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
@@ -55,6 +55,10 @@ class Frame:
         Rows and columns.
     slope, intercept : float
         From stored numbers to HU.
+    acquisition : str
+        Number of the scan that it was made from; several may be one series.
+    multi : bool
+        Whether the file is of the multi-frame kind, though it have one frame.
     """
 
     path: Path
@@ -67,6 +71,8 @@ class Frame:
     matrix: tuple[int, int]
     slope: float
     intercept: float
+    acquisition: str
+    multi: bool
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class DicomFile:
         One line, or empty.
     placed : bool
         Whether the header says where the image lies.
+    damaged : bool
+        Whether the header cannot be read.
     """
 
     path: Path
@@ -104,6 +112,7 @@ class DicomFile:
     frames: tuple[Frame, ...] = ()
     fault: str = ""
     placed: bool = field(default=True)
+    damaged: bool = False
 
 
 def pydicom() -> ModuleType:
@@ -161,7 +170,7 @@ def read_file(path: Path) -> DicomFile | None:
         return _described(path, header)
     except Exception as error:  # a damaged header makes pydicom raise almost anything
         fault = f"{path}: damaged DICOM header ({type(error).__name__}): copy the file again"
-        return DicomFile(path, modality="CT", fault=fault)
+        return DicomFile(path, fault=fault, damaged=True)
 
 
 def class_of(header: "Dataset") -> str:
@@ -256,12 +265,22 @@ def _frame(path: Path, header: "Dataset", number: int) -> Frame:
         matrix=(int(header.Rows), int(header.Columns)),
         slope=float(slope),
         intercept=float(intercept),
+        acquisition=str(
+            _value(header, number, "FrameAcquisitionNumber", "FrameContentSequence")
+            or header.get("AcquisitionNumber", "")
+        ),
+        multi="PerFrameFunctionalGroupsSequence" in header,
     )
     _check_numbers(frame)
     return frame
 
 
 def _check_numbers(frame: Frame) -> None:
+    if min(frame.spacing) <= 0:
+        raise InputError(
+            f"{frame.path}: PixelSpacing {frame.spacing[0]:g} x {frame.spacing[1]:g}: export the "
+            "series again"
+        )
     numbers = (*frame.position, *frame.orientation, *frame.spacing, frame.slope, frame.intercept)
     if not all(map(math.isfinite, numbers)) or frame.slope == 0:
         raise InputError(

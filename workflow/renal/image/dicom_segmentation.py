@@ -213,7 +213,7 @@ def _dataset(
             segmentation_type=kind,
             segment_descriptions=list(_descriptions(segments, algorithm)),
             series_instance_uid=_uid(*identity, "series"),
-            series_number=1000 + int(images[0].get("SeriesNumber") or 0),
+            series_number=1000 + abs(int(images[0].get("SeriesNumber") or 0)),
             sop_instance_uid=_uid(*identity, "instance"),
             instance_number=1,
             manufacturer="renal",
@@ -223,12 +223,13 @@ def _dataset(
             content_description=notice,
             series_description=f"Kidney and tumour, {algorithm.name}"[:64],
             transfer_syntax_uid=JPEGLSLossless if labelmap else ExplicitVRLittleEndian,
+            specific_character_set=_characters(images[0]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         file = getattr(images[0], "filename", "")
         raise InputError(
             f"{file}: no segmentation object can refer to this series ({type(error).__name__}: "
-            f"{_first_words(error)}): write NIfTI"
+            f"{_first_words(error)}): convert it to NIfTI"
         ) from error
     return dataset
 
@@ -271,9 +272,9 @@ def _source_images(source: DicomVolume) -> list["Dataset"]:
     """Headers of the series' files in the order of its slices, with what anonymisers removed."""
     paths = list(dict.fromkeys(frame.path for frame in source.series.frames))
     images = [pydicom().dcmread(path, stop_before_pixels=True) for path in paths]
-    for image in images:
+    for number, image in enumerate(images):
         image.SOPClassUID = class_of(image) or CT_STORAGE
-        image.SOPInstanceUID = instance_of(image)
+        image.SOPInstanceUID = instance_of(image) or _uid(source.series.name, str(number))
         for keyword in PATIENT_AND_STUDY:
             if keyword not in image:
                 setattr(image, keyword, None)
@@ -283,6 +284,11 @@ def _source_images(source: DicomVolume) -> list["Dataset"]:
             if not image.get(keyword):
                 setattr(image, keyword, _uid(keyword, *instances))
     return images
+
+
+def _characters(image: "Dataset") -> str | None:
+    """UTF-8 where the image has another set than ASCII: highdicom refuses those of East Asia."""
+    return "ISO_IR 192" if image.get("SpecificCharacterSet") else None
 
 
 def _instances(images: list["Dataset"]) -> list[str]:

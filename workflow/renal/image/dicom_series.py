@@ -6,8 +6,9 @@ What is not is refused with the name of a file, or put right on demand: see `dic
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class Series:
         From feet to head or as the normal of the slices points.
     fault : str
         Why nothing can be made of it, or empty.
+    damaged : bool
+        Whether it is files whose headers cannot be read, which may be of any series.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Series:
     images: int
     frames: tuple[Frame, ...]
     fault: str
+    damaged: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", tuple(sorted(self.frames, key=_height)))
@@ -101,33 +105,29 @@ class Found:
         In order of study and number.
     left_out : dict of str to list of Path
         What is no image of a scan, to its files.
-    other : int
-        Files that are not DICOM.
     """
 
     series: list[Series]
     left_out: dict[str, list[Path]]
-    other: int
 
     @property
     def remarks(self) -> list[str]:
         """What was left out, a line each."""
-        lines = [
+        return [
             f"left out: {len(paths)} {kind} ({paths[0].name}{', ...' * (len(paths) > 1)})"
             for kind, paths in sorted(self.left_out.items())
         ]
-        return [*lines, f"left out: {self.other} files that are not DICOM"] if self.other else lines
 
 
-def find_series(folder: Path, left_out: Path | None = None) -> Found:
+def find_series(folder: Path, files: Iterable[Path] | None = None) -> Found:
     """Find the series in a folder and in all folders within it.
 
     Parameters
     ----------
     folder : Path
         Read only. One file is looked at as well.
-    left_out : Path, optional
-        A folder that is not looked into.
+    files : iterable of Path, optional
+        Those in it that are looked at; otherwise all.
 
     Raises
     ------
@@ -138,28 +138,30 @@ def find_series(folder: Path, left_out: Path | None = None) -> Found:
         raise InputError(f"{folder}: missing: name a folder of DICOM files")
     groups: dict[tuple[str, ...], list[DicomFile]] = {}
     no_scans: dict[str, list[Path]] = {}
-    other = 0
-    for path in files_in(folder, left_out) if folder.is_dir() else [folder]:
+    if files is None:
+        files = files_in(folder) if folder.is_dir() else [folder]
+    for path in files:
         file = read_file(path)
-        if file is None:
-            other += 1
-        elif file.left_out:
-            no_scans.setdefault(file.left_out, []).append(path)
+        if file is None or file.left_out:
+            kind = file.left_out if file else "files that are not DICOM"
+            no_scans.setdefault(kind, []).append(path)
         else:
             groups.setdefault(_series_key(file), []).append(file)
     series = []
-    for files in groups.values():
-        if any(file.placed for file in files):
-            series.append(_gathered(files))
+    for group in groups.values():
+        if any(file.placed for file in group):
+            series.append(_gathered(group))
         else:
             kept = no_scans.setdefault("images without a place in space", [])
-            kept.extend(file.path for file in files)
+            kept.extend(file.path for file in group)
     series.sort(key=lambda s: (s.study, s.number.rjust(12), s.name))
-    return Found(series, no_scans, other)
+    return Found(series, no_scans)
 
 
 def _series_key(file: DicomFile) -> tuple[str, ...]:
     """What the files of one series share, also where its UID was removed."""
+    if file.damaged:
+        return (str(file.path.parent),)
     if file.series:
         return (file.series,)
     return ("", str(file.path.parent), file.number, file.description)
@@ -169,8 +171,14 @@ def _gathered(files: list[DicomFile]) -> Series:
     first = files[0]
     frames = tuple(frame for file in files for frame in file.frames)
     instances = sorted(frame.instance for frame in frames)
-    identity = first.series or " ".join(instances) or str(first.path)
+    identity = first.series or " ".join(instances).strip() or str(first.path)
     faults = [file.fault for file in files if file.fault]
+    faults += [
+        f"{file.path}: of another study than {first.path.name}, whose series UID it has: export "
+        "each scan by itself"
+        for file in files
+        if file.study != first.study
+    ]
     return Series(
         name=series_name(identity),
         uid=first.series,
@@ -183,6 +191,7 @@ def _gathered(files: list[DicomFile]) -> Series:
         images=sum(file.images for file in files),
         frames=() if faults else frames,
         fault=faults[0] if faults else "",
+        damaged=first.damaged,
     )
 
 
@@ -208,22 +217,30 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
     InputError
         If there is none, if a name is that of no series, or if more than one would do.
     """
-    usable = [series for series in found.series if series.modality == "CT"]
-    if not usable:
+    for name, count in Counter(series.name for series in found.series).items():
+        if count > 1:
+            raise InputError(
+                f"{folder}: {count} series are {name}, since their images have the same UIDs: "
+                "segment each folder by itself"
+            )
+    # What may be of any series is told whatever is chosen.
+    damaged = [series for series in found.series if series.damaged]
+    usable = [series for series in found.series if series.modality == "CT" and not series.damaged]
+    if not usable and not damaged:
         others = sorted({series.modality or "unknown" for series in found.series})
         told = f"only modality {', '.join(others)}" if others else "no images of a scan"
         raise InputError(f"{folder}: {told}, a CT is needed: `renal series` lists what is there")
     if list(wanted) == ["all"]:
-        return usable
+        return [*usable, *damaged]
     if wanted:
         names = {series.name: series for series in usable}
         names |= {series.uid: series for series in usable if series.uid}
         if unknown := [name for name in wanted if name not in names]:
             raise InputError(f"{folder}: {unknown[0]}: no CT series of that name: see `series`")
-        return [names[name] for name in wanted]
-    studies = Counter(series.study for series in usable)
-    study, count = studies.most_common(1)[0]
-    if count > 1:
+        return [*(names[name] for name in wanted), *damaged]
+    for study, count in Counter(series.study for series in usable).items():
+        if count == 1:
+            continue
         several = ", ".join(
             f"{series.name} ({series.number}, {series.images} slices)"
             for series in usable
@@ -233,7 +250,7 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
             f"{folder}: {count} CT series in one study: {several}: name one with --series, "
             "or all of them with --series all"
         )
-    return usable
+    return [*usable, *damaged]
 
 
 def check_series(
@@ -259,6 +276,7 @@ def check_series(
     if len(frames) < 2:
         raise InputError(f"{frames[0].path}: one slice only: a volume is needed")
     _check_alike(series)
+    _check_files(series)
     for before, frame, gap in zip(frames, frames[1:], np.diff(series.distances), strict=False):
         if gap < DOUBLED_MM:
             raise InputError(
@@ -295,6 +313,28 @@ def _check_alike(series: Series) -> None:
                     f"{frame.path}: another {title}{told} than the other slices of its series: "
                     "export each scan by itself"
                 )
+
+
+def _check_files(series: Series) -> None:
+    """Refuse several multi-frame files, and scans of which each has slices among the other's."""
+    frames = series.frames
+    paths = {frame.path for frame in frames}
+    several = next((frame for frame in frames if frame.multi and len(paths) > 1), None)
+    if several is not None:
+        raise InputError(
+            f"{several.path}: one of {len(paths)} files of a series, some of them multi-frame: no "
+            "segmentation object can refer to it: convert it to NIfTI"
+        )
+    begun: set[str] = set()
+    for before, frame in pairwise(frames):
+        if frame.acquisition == before.acquisition:
+            continue
+        begun.add(before.acquisition)
+        if frame.acquisition in begun:
+            raise InputError(
+                f"{frame.path}: slices of acquisition {frame.acquisition} lie among those of "
+                f"{before.acquisition}, as two phases do: export each scan by itself"
+            )
 
 
 def _tilted(series: Series, untilt: bool) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def files_in(folder: Path, left_out: Path | None = None) -> Iterator[Path]:
-    """Files of a folder and those within it, in order of name.
+    """Files of a folder and those within it, in order of name; links to folders are followed.
 
     Parameters
     ----------
@@ -15,11 +15,17 @@ def files_in(folder: Path, left_out: Path | None = None) -> Iterator[Path]:
     left_out : Path, optional
         A folder that is not looked into, such as that of results.
     """
-    hidden_from = None if left_out is None else os.path.realpath(left_out)
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(
-            name for name in _shown(folders) if os.path.realpath(Path(parent, name)) != hidden_from
-        )
+    seen = {os.path.realpath(folder)}  # each once: links may lead back
+    if left_out is not None:
+        seen.add(os.path.realpath(left_out))
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        inner = sorted(_shown(folders))
+        folders.clear()
+        for name in inner:
+            real = os.path.realpath(Path(parent, name))
+            if real not in seen:
+                seen.add(real)
+                folders.append(name)
         yield from (Path(parent) / name for name in sorted(_shown(names)))
 
 
