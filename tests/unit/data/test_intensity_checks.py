@@ -81,6 +81,17 @@ def test_a_window_is_a_remark(phantom, ends, padded):
     assert any(f"are {ends[0]} HU, as if cut to a window" in remark for remark in remarks)
 
 
+def test_a_frame_of_water_is_a_remark(phantom):
+    """What a rotated image is filled with, unless the program is told another value."""
+    volume, spacing = phantom
+    framed = volume.copy()
+    edge = volume.shape[1] // 20
+    for side in (framed[:, :edge], framed[:, -edge:]):
+        side[:] = 0
+    (remark,) = remarks_on(framed, spacing)
+    assert remark.endswith("% of the voxels are 0 HU, as if filled")
+
+
 def test_padding_is_told_with_its_number(phantom):
     (remark,) = remarks_on(*phantom, Padding(voxels=321, least=-3024, scattered=0))
     assert remark.startswith("321 voxels of padding") and "-3024" in remark and "-1024" in remark

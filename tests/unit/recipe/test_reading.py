@@ -146,6 +146,13 @@ def test_overrides_reach_recipes_that_are_no_rows_and_no_others(methods_in):
     assert_one_line(error, "config.yaml: overrides.two: no such method in `methods` (mean)")
 
 
+def test_an_override_of_a_stage_that_there_is_not_is_told_with_those_there_are(methods_in):
+    change = nested("stages.tumor.training.epochs", 4)
+    with pytest.raises(InputError) as error:
+        methods_in("one", overrides={"one": change}, one=ONE)
+    assert_one_line(error, "config.yaml: overrides.one.stages.tumor: no such stage (only)")
+
+
 def test_a_row_that_there_is_not_is_told_with_those_there_are(methods_in):
     with pytest.raises(InputError) as error:
         methods_in("missing", one=ONE)

@@ -33,6 +33,7 @@ MEDIAN_LIMIT, MEDIAN_REMARK = 200, 130  # of the tissue, on both sides of 0
 METAL_HU = 20000
 # Values that a window has cut pile up at its ends, which lie within these.
 WINDOW_HU, CUT_LOW, CUT_HIGH = (-700, 1000), 0.05, 0.01  # shares of all voxels
+FILLED = 0.05  # share of all voxels that no tissue's value has
 NORMALIZED = 20  # standard deviations, which no voxel is beyond
 SAMPLED = 128  # voxels along an axis, at least
 
@@ -131,13 +132,21 @@ def _scale(path: Path, volume: np.ndarray) -> list[str]:
         abs(median) > MEDIAN_REMARK,
     )
     present = np.flatnonzero(counts)
-    ends = ((present[values[present] > WINDOW_HU[0]][0], CUT_LOW), (present[-1], CUT_HIGH))
-    for end, limit in ends:
+    low, high = present[values[present] > WINDOW_HU[0]][0], present[-1]
+    for end, limit in ((low, CUT_LOW), (high, CUT_HIGH)):
         share = counts[end] / sample.size
         judge(
             f"{100 * share:.0f} % of the voxels are {values[end]} HU, as if cut to a window",
             False,
             share > limit and values[end] < WINDOW_HU[1],
+        )
+    between = counts[low + 1 : high]
+    if between.size:
+        share, filled = between.max() / sample.size, values[low + 1 + int(between.argmax())]
+        judge(
+            f"{100 * share:.0f} % of the voxels are {filled} HU, as if filled",
+            False,
+            share > FILLED,
         )
     gas = counts[(values > AIR_HU) & (values < GAS_HU)]
     if gas.sum() > GAS_SHARE * sample.size:

@@ -109,9 +109,19 @@ def load_method(
     source = f"workflow/methods/{name}.yaml"
     if overrides:
         # Checked first without the overrides, so that the fault is laid at the right door.
-        validated(Method, values, source)
+        recipe = validated(Method, values, source)
         source = f"config.yaml: overrides.{name}"
+        _refuse_unknown_stages(overrides, recipe, source)
     return validated(Method, merged(values, overrides), source)
+
+
+def _refuse_unknown_stages(overrides: dict[str, Any], recipe: Method, source: str) -> None:
+    """What a stage of another name lacks would be told instead, key by key."""
+    changed = overrides.get("stages")
+    for stage in changed if isinstance(changed, dict) else ():
+        if stage not in recipe.stages:
+            known = ", ".join(recipe.stages) or "it has none"
+            raise InputError(f"{source}.stages.{stage}: no such stage ({known}): mend the name")
 
 
 def _extended(name: str, folder: Path, source: str, seen: tuple[str, ...]) -> dict[str, Any]:
