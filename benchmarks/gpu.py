@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,13 @@ MEANS = {
 }
 
 
+@cache
 def stages(small: bool) -> dict[str, Stage]:
     """Every stage that is trained, once, by method and name."""
     found, seen = {}, set()
+    overrides = demo_overrides() if small else {}
     for name in sorted(path.stem for path in recipe.METHODS.glob("*.yaml")):
-        method = recipe.load_method(name, demo_overrides().get(name, {}) if small else {})
+        method = recipe.load_method(name, overrides.get(name, {}))
         for key, stage in method.stages.items():
             settings = stage.training.model_dump_json()
             if settings not in seen:

@@ -34,6 +34,7 @@ GROUPS = {
     "loaded": "loaded",
     "ensembled": "small",
     "rehearsed": "gpu",
+    "predicted": "gpu",
     "undisturbed": "slurm",
     "cluster": "slurm",
     "monai": "monai",
