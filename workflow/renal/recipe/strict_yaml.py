@@ -1,6 +1,8 @@
 """YAML files read strictly: whatever would be lost silently, or never end, is refused."""
 
 import re
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}): put a YAML file there that you may read"
         ) from error
+    return deepcopy(_parsed(text, path))
+
+
+@cache  # a recipe is read again for each that extends it
+def _parsed(text: str, path: Path) -> dict[str, Any]:
     values = None
     try:
         loader = yaml.SafeLoader(text)
