@@ -172,8 +172,12 @@ def _apart(
 def _coarse(mask: np.ndarray, every: list[int]) -> np.ndarray:
     """Whether any of so many voxels along each axis is marked."""
     for axis, n in enumerate(every):
-        if n > 1:
-            mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], n), axis=axis)
+        lines = np.moveaxis(mask, axis, 0)
+        found = lines[::n].copy(order="K")
+        for first in range(1, n):  # many times as fast as `logical_or.reduceat`
+            part = lines[first::n]
+            found[: len(part)] |= part
+        mask = np.moveaxis(found, 0, axis)
     return mask
 
 

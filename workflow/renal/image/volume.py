@@ -9,6 +9,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class Header:
     affine: np.ndarray
     remarks: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def to_standard(self) -> np.ndarray:
         """(3, 2) nibabel orientation that takes the file's axes to (z, y, x)."""
         stored = orientations.io_orientation(self.affine)
@@ -101,8 +102,7 @@ class Header:
     def standard_affine(self) -> np.ndarray:
         """(4, 4) float64, (z, y, x) index to RAS mm, whatever order the file's axes have."""
         turn = orientations.inv_ornt_aff(self.to_standard, self.file_shape)
-        affine: np.ndarray = self.affine @ turn
-        return affine
+        return np.asarray(self.affine @ turn)
 
 
 @dataclass(frozen=True)
