@@ -57,7 +57,7 @@ class Frame:
         From stored numbers to HU.
     acquisition : str
         Number of the scan that it was made from; several may be one series.
-    multi : bool
+    multi_frame : bool
         Whether the file is of the multi-frame kind, though it have one frame.
     """
 
@@ -72,7 +72,7 @@ class Frame:
     slope: float
     intercept: float
     acquisition: str
-    multi: bool
+    multi_frame: bool
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def _frame(path: Path, header: "Dataset", number: int) -> Frame:
             _value(header, number, "FrameAcquisitionNumber", "FrameContentSequence")
             or header.get("AcquisitionNumber", "")
         ),
-        multi="PerFrameFunctionalGroupsSequence" in header,
+        multi_frame="PerFrameFunctionalGroupsSequence" in header,
     )
     _check_numbers(frame)
     return frame

@@ -319,7 +319,7 @@ def _check_files(series: Series) -> None:
     """Refuse several multi-frame files, and scans of which each has slices among the other's."""
     frames = series.frames
     paths = {frame.path for frame in frames}
-    several = next((frame for frame in frames if frame.multi and len(paths) > 1), None)
+    several = next((frame for frame in frames if frame.multi_frame and len(paths) > 1), None)
     if several is not None:
         raise InputError(
             f"{several.path}: one of {len(paths)} files of a series, some of them multi-frame: no "

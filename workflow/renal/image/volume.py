@@ -183,9 +183,9 @@ def _read_nifti_header(path: Path) -> nib.Nifti1Header:
     except FileNotFoundError:
         raise InputError(f"{path}: missing: put it there or exclude the case") from None
     except UNREADABLE as error:
-        remedy = "mend its permissions" if type(error) is PermissionError else "copy it again"
-        remedy += ", or pack it with gzip" * (type(error) is igzip.BadGzipFile)
-        raise InputError(f"{path}: not readable ({error}): {remedy}") from error
+        packing = ", or pack it with gzip" if isinstance(error, igzip.BadGzipFile) else ""
+        remedy = "mend its permissions" if isinstance(error, PermissionError) else "copy it again"
+        raise InputError(f"{path}: not readable ({error}): {remedy}{packing}") from error
     for kind in (kind for kind in FORMATS if len(block) >= kind.sizeof_hdr):
         size = kind.sizeof_hdr
         nifti = kind(block[:size], check=False)
