@@ -5,8 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from renal.data.posture_checks import check_posture
+from renal.data.posture_checks import check_posture, eroded, smoothed
 from renal.image.volume import read_header, read_volume
 
 SPACING = (5.0, 3.0, 3.0)
@@ -89,3 +90,21 @@ def test_a_phantom_lies_right_until_it_is_turned_over(shared_kits19, case):
     volume = read_volume(header)
     assert check_posture(volume, header.spacing) == []
     assert "the spine is in front" in check_posture(volume[:, ::-1], header.spacing)[0]
+
+
+SHAPES = [(7, 9, 17), (1, 4, 8), (12, 2, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_scan_is_smoothed_as_by_scipy(shape, order):
+    hu = np.random.default_rng(0).integers(-1024, 3072, shape).astype(np.int16, order=order)
+    expected = ndimage.uniform_filter(hu.astype(np.float32), 3)
+    np.testing.assert_allclose(smoothed(hu), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("lengths", [[1, 1, 1], [3, 5, 7], [9, 1, 3], [11, 11, 11]])
+def test_a_mask_is_eroded_as_by_scipy(shape, lengths):
+    mask = np.random.default_rng(0).random(shape) < 0.99
+    assert (eroded(mask, lengths) == ndimage.minimum_filter(mask, lengths, mode="constant")).all()
