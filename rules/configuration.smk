@@ -1,7 +1,15 @@
 # Before Snakemake reads the configuration: it takes the last of a key that is said twice, also in a
 # profile, and tells what it cannot read without the file's name.
+import atexit
+import gc
 import sys
 from pathlib import Path
+
+# None of what is loaded by now is garbage before the end, and little of a plan is. Looking through it
+# again and again, and at the end, would take a fifth of each start of Snakemake, which every job has.
+gc.freeze()
+gc.set_threshold(100_000, 50, 50)
+atexit.register(gc.freeze)
 
 ROOT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(ROOT / "workflow"))
