@@ -16,8 +16,8 @@ from renal.data.validation import check_case
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
-# The million objects of the libraries are looked through for circles less often, which takes an
-# eighth of the time otherwise.
+# The million objects of the libraries and tests are looked through for garbage less often, which
+# takes an eighth of the time otherwise; not at all once tests are collected, and in the end.
 gc.set_threshold(100_000, 50, 50)
 
 # Several workers share the cores: what does not say how many threads it wants has one.
@@ -40,6 +40,14 @@ GROUPS = {
     "monai": "monai",
     "orthanc": "slurm",  # both may install packages, which goes one after the other
 }
+
+
+def pytest_collection_finish():
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.freeze()
 
 
 def pytest_itemcollected(item):

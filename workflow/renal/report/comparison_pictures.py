@@ -65,8 +65,9 @@ def draw_comparison(tables: Path, listed: Path, output: Path, labels: Labels = K
     }
     for name, draw in pictures.items():
         with plt.rc_context({"svg.hashsalt": name}):  # the same picture has the same bytes
+            figure = draw()
             for ending in ("png", "svg"):
-                save(draw(), output / f"compare_{name}.{ending}")
+                save(figure, output / f"compare_{name}.{ending}")
 
 
 def _panels(
