@@ -6,6 +6,7 @@ slices average thinner ones.
 """
 
 import math
+from bisect import bisect_left
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -49,10 +50,11 @@ def paint(
     canvas[0] = -1000
     grain = texture(points)
     flat = [coordinate.ravel() for coordinate in points]
+    sorted_values = [values.tolist() for values in flat]  # in which Python searches sooner
     for solid in solids:
         window = tuple(
-            slice(*np.searchsorted(values, [middle - reach, middle + reach]).tolist())
-            for values, middle, reach in zip(flat, solid.centre, solid.reach, strict=True)
+            slice(bisect_left(values, middle - reach), bisect_left(values, middle + reach))
+            for values, middle, reach in zip(sorted_values, solid.centre, solid.reach, strict=True)
         )
         if any(part.start == part.stop for part in window):
             continue
