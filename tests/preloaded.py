@@ -76,13 +76,14 @@ def preloaded_python() -> str:
 
 def serve(address: str) -> None:
     """Fork a process for each call, until standard input is closed."""
+    gc.disable()  # nothing that is loaded is garbage
     for name in LIBRARIES:
         importlib.import_module(name)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
-    gc.collect()
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     print("ready", flush=True)
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:

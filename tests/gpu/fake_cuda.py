@@ -230,8 +230,7 @@ class FakeCuda(TorchDispatchMode):
         if name == "_fused_sgd_":  # torch has no rule for a fake one
             self.moved += _bytes_of(tensors)
             return None
-        with self.fake:
-            result = func(*args, **kwargs)
+        result = self.fake.dispatch(func, (), args, kwargs)
         results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         for tensor in results:
             if tensor.is_cuda:

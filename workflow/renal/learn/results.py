@@ -48,12 +48,12 @@ def write_results(
         If the last update left parameters that are not numbers.
     """
     network, progress, settings = run.network, run.progress, run.settings
-    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    if not all(weights[name].isfinite().all() for name, _ in network.named_parameters()):
         raise InputError(
             f"{output}: the network's parameters are not numbers after the last update: "
             "lower the learning rate in config.yaml's overrides"
         )
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     with replacing(output / "model.safetensors") as temporary:
         temporary.write_bytes(save(weights))
     rows = [{key: f"{value:.6g}" for key, value in row.items()} for row in progress.history]
