@@ -19,9 +19,9 @@ from ..workflow.conftest import REPOSITORY, Project, demo_configuration, make_pr
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 # A second row of the tables, which shares its preparation with the first: eight trainings in all.
-VARIANT = "extends: resvnet\nstages: {whole: {training: {epochs: 36}}}\n"
-# Between two epochs, in a job of SLURM alone.
-PAUSE = "__import__('time').sleep('SLURM_JOB_ID' in __import__('os').environ and 1.1)"
+VARIANT = "extends: resvnet\nstages: {whole: {training: {epochs: 18}}}\n"
+# Between two epochs, in a job of SLURM alone: time for a fault to come that costs no work.
+PAUSE = "__import__('time').sleep('SLURM_JOB_ID' in __import__('os').environ and 2.2)"
 METHODS, STAGES, FOLDS = ("resvnet", "variant"), ("whole", "tumour"), (0, 1)
 MODELS = [
     f"results/{method}/{stage}/fold{fold}/model.safetensors"
@@ -91,7 +91,7 @@ def small_project(folder: Path) -> Project:
     }
     for stage in configuration["overrides"]["resvnet"]["stages"].values():
         stage["geometry"] = {"size": [16, 32, 32]}
-        stage["training"] |= {"network": {"width": 2}, "epochs": 15}
+        stage["training"] |= {"network": {"width": 2}, "epochs": 8}
     # What a method extends must be what the overrides say, too.
     variant = yaml.safe_load(VARIANT)["stages"]
     overrides = configuration["overrides"]
