@@ -39,6 +39,12 @@ def test_no_import_climbs(room):
     assert structure.arrows()[room] <= below
 
 
+def test_the_picture_is_of_these_rooms():
+    """Of the text that it was drawn from, since Graphviz is not everywhere: `make pictures`."""
+    drawn = PACKAGE.parents[1] / "docs/pictures/architecture.dot"
+    assert drawn.read_text() == structure.drawing() + "\n"
+
+
 def test_every_way_to_import_is_seen(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(
