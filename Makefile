@@ -78,10 +78,12 @@ $(DOCS)/ready: docs/requirements.lock $(VENV)/ready
 	echo "import site; site.addsitedir('$$(realpath $(VENV))/lib/$$(ls $(VENV)/lib | head -1)/site-packages')" > $(DOCS)/lib/$$(ls $(DOCS)/lib | head -1)/site-packages/renal.pth
 	touch $@
 
-# The pictures of README and docs/architecture.md; needs Graphviz.
+# The graphs of docs/architecture.md, docs/running.md and docs/tutorial.md, whose texts tests compare; needs Graphviz.
 pictures: $(VENV)/ready
-	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' | tred | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
-	$(BIN)/python benchmarks/structure.py --dot | dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png
+	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' > docs/pictures/rules.dot
+	tred docs/pictures/rules.dot | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
+	$(BIN)/python benchmarks/structure.py --dot > docs/pictures/architecture.dot
+	dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png docs/pictures/architecture.dot
 
 # Wheel and source distribution, checked by a twine that knows their metadata: the lock's packaging does not yet.
 dist: $(VENV)/ready $(DIST)/ready

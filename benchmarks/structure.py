@@ -42,8 +42,11 @@ def imports(path: Path, *, typing_only: bool) -> set[str]:
             if ast.unparse(block.test) == "TYPE_CHECKING":
                 skipped |= {node for part in block.body for node in ast.walk(part)}
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node not in skipped:
+    for node in set(ast.walk(tree)) - skipped:
+        if isinstance(node, ast.Import):
+            wanted = {alias.name for alias in node.names}
+            found |= {name.removeprefix("renal.") for name in wanted if name.startswith("renal.")}
+        elif isinstance(node, ast.ImportFrom):
             package, _, module = (node.module or "").partition(".")
             if package == "renal":
                 wider = {f"{module}.{alias.name}".removeprefix(".") for alias in node.names}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 # None of what is loaded by now is garbage before the end, and little of a plan is. Looking through it
 # again and again, and at the end, would take a fifth of each start of Snakemake, which every job has.
+# A workflow that has this one as a module gets the same threshold.
 gc.freeze()
 gc.set_threshold(100_000, 50, 50)
 atexit.register(gc.freeze)

@@ -16,8 +16,9 @@ from renal.data.validation import check_case
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
-# The million objects of the libraries and tests are looked through for garbage less often, which
-# takes an eighth of the time otherwise; not at all once tests are collected, and in the end.
+# The million objects of the libraries and tests live until the end, and looking through them for
+# garbage took an eighth of the time. It is done less often; what is there once tests are collected,
+# and what is left when they have ended, is not looked at (`gc.freeze` below).
 gc.set_threshold(100_000, 50, 50)
 
 # Several workers share the cores: what does not say how many threads it wants has one.

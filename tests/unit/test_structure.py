@@ -39,6 +39,28 @@ def test_no_import_climbs(room):
     assert structure.arrows()[room] <= below
 
 
+def test_the_picture_is_of_these_rooms():
+    """Of the text that it was drawn from, since Graphviz is not everywhere: `make pictures`."""
+    drawn = PACKAGE.parents[1] / "docs/pictures/architecture.dot"
+    assert drawn.read_text() == structure.drawing() + "\n"
+
+
+def test_every_way_to_import_is_seen(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text(
+        "import numpy, renal.labels\n"
+        "import renal.report.tables as tables\n"
+        "from renal.image import boxes\n"
+        "from renal.errors import InputError\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n"
+        "    import renal.plan\n"
+    )
+    seen = {"labels", "report.tables", "image.boxes", "errors"}
+    assert structure.imports(module, typing_only=False) == seen
+    assert structure.imports(module, typing_only=True) == {*seen, "plan"}
+
+
 def test_no_modules_import_each_other_in_a_circle():
     assert structure.circle() == []
 

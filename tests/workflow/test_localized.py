@@ -188,7 +188,7 @@ def test_nothing_located_gives_an_empty_segmentation(
     stages = {stage: [tmp_path / stage] for stage in settings.stages}
     with caplog.at_level(logging.WARNING):
         merge(cases, stages, settings, tmp_path / "merged")
-    assert f"{cases[0].name}: no kidney was found: its segmentation is empty" in caplog.text
+    assert f"{cases[0].name}: nothing was found: its segmentation is empty" in caplog.text
     segmentation = nib.load(tmp_path / f"merged/{cases[0].name}.nii.gz")
     assert segmentation.shape == nib.load(cases[0].image).shape
     assert not np.asanyarray(segmentation.dataobj).any()

@@ -11,6 +11,7 @@ from renal.apply.inputs import NiftiInput
 from renal.apply.warnings import doubts_of_result, doubts_of_scan
 from renal.errors import InputError
 from renal.image.volume import write_nifti
+from renal.labels import KITS19, Labels
 
 
 @pytest.fixture
@@ -65,4 +66,15 @@ def test_odd_results_are_told():
     label[2, 6:8, 6:8] = 2
     assert doubts_of_result(label) == [
         "1 of 2 connected kidney parts is all tumour: look at the CT"
+    ]
+
+
+def test_odd_results_are_told_by_the_names_of_their_scheme():
+    kidney, *others = KITS19.regions
+    labels = Labels(KITS19.tissues, (replace(kidney, name="organ"), *others))
+    label = np.zeros((4, 9, 9), np.uint8)
+    assert doubts_of_result(label, labels) == ["no organ was found"]
+    label[2, 6:8, 6:8] = 2
+    assert doubts_of_result(label, labels) == [
+        "1 of 1 connected organ parts is all tumour: look at the CT"
     ]

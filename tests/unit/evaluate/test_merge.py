@@ -350,7 +350,7 @@ def test_nothing_found_gives_an_empty_segmentation_and_a_warning(tmp_path, caplo
     assert not labels[2].any()
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        f"{name}: no kidney was found: its segmentation is empty"
+        f"{name}: nothing was found: its segmentation is empty"
         for name in ("case_00001", "case_00002")
     ]
 

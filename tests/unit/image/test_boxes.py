@@ -20,6 +20,7 @@ def test_whole_volume():
 def test_bounding_box():
     mask = np.zeros((5, 6, 7), bool)
     assert bounding_box(mask) is None
+    assert bounding_box(mask[:, :0]) is None
     mask[1, 2, 3] = mask[3, 2, 6] = True
     assert bounding_box(mask) == ((1, 4), (2, 3), (3, 7))
     assert bounding_box(mask[::-1]) == ((1, 4), (2, 3), (3, 7))

@@ -54,7 +54,7 @@ def doubts_of_result(label: np.ndarray, labels: Labels = KITS19) -> list[str]:
     kidney, *others = labels.regions
     box = bounding_box(kidney.mask(label))
     if box is None:
-        return ["no kidney was found"]
+        return [f"no {kidney.name} was found"]
     label = label[slices(box)]
     components, count = ndimage.label(kidney.mask(label), structure=TOUCHING)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
@@ -64,7 +64,7 @@ def doubts_of_result(label: np.ndarray, labels: Labels = KITS19) -> list[str]:
         full = int((within[1:] > ALL_TUMOUR * sizes[1:]).sum())
         if region.lesion and full:
             doubts.append(
-                f"{full} of {count} connected kidney parts {'is' if full == 1 else 'are'} "
+                f"{full} of {count} connected {kidney.name} parts {'is' if full == 1 else 'are'} "
                 f"all {region.name}: look at the CT"
             )
     return doubts

@@ -174,7 +174,7 @@ def _coarse(mask: np.ndarray, every: list[int]) -> np.ndarray:
     for axis, n in enumerate(every):
         lines = np.moveaxis(mask, axis, 0)
         found = lines[::n].copy(order="K")
-        for first in range(1, n):  # many times as fast as `logical_or.reduceat`
+        for first in range(1, n):  # faster than `logical_or.reduceat`
             part = lines[first::n]
             found[: len(part)] |= part
         mask = np.moveaxis(found, 0, axis)

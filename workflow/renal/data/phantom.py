@@ -50,7 +50,8 @@ def paint(
     canvas[0] = -1000
     grain = texture(points)
     flat = [coordinate.ravel() for coordinate in points]
-    sorted_values = [values.tolist() for values in flat]  # in which Python searches sooner
+    # bisect finds one value sooner than numpy does
+    sorted_values = [values.tolist() for values in flat]
     for solid in solids:
         window = tuple(
             slice(bisect_left(values, middle - reach), bisect_left(values, middle + reach))

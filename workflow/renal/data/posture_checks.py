@@ -147,7 +147,7 @@ def _liver(sample: Sample, lungs: np.ndarray, middle: float | None) -> np.ndarra
 
 
 def smoothed(sample: np.ndarray) -> np.ndarray:
-    """Means of 3 x 3 x 3 voxels, in a third of the time of `scipy.ndimage.uniform_filter`.
+    """Means of 3 x 3 x 3 voxels, faster than `scipy.ndimage.uniform_filter`.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def smoothed(sample: np.ndarray) -> np.ndarray:
 
 
 def eroded(mask: np.ndarray, lengths: list[int]) -> np.ndarray:
-    """Where a box is all marked, in a fifth of the time of `scipy.ndimage.minimum_filter`.
+    """Where a box is all marked, faster than `scipy.ndimage.minimum_filter`.
 
     Parameters
     ----------
@@ -181,6 +181,11 @@ def eroded(mask: np.ndarray, lengths: list[int]) -> np.ndarray:
         (z, y, x) bool; beyond it nothing is marked.
     lengths : list of int
         The box's voxels along each axis, odd.
+
+    Returns
+    -------
+    numpy.ndarray
+        (z, y, x) bool: whether all of the box that has its middle there is marked.
     """
     marked = np.pad(mask, [(length // 2, length // 2) for length in lengths])
     for axis, length in enumerate(lengths):

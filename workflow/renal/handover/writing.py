@@ -46,7 +46,7 @@ def write_segmentations(
         raise InputError("\n".join(faults))
     for case, found in zip(cases, results, strict=True):
         if not found:
-            log.warning("%s: no kidney was found: its segmentation is empty", case.name)
+            log.warning("%s: nothing was found: its segmentation is empty", case.name)
 
 
 def _write(

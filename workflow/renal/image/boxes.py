@@ -56,7 +56,7 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     # Cutting along the slowest axis in memory first leaves little to read for the others.
     for axis in np.argsort(np.abs(mask.strides))[::-1].tolist():
         others = tuple(other for other in range(3) if other != axis)
-        indices = np.flatnonzero(part.max(axis=others))  # in half the time of `any`
+        indices = np.flatnonzero(part.max(axis=others, initial=0))  # faster than `any`
         if indices.size == 0:
             return None
         box[axis] = (int(indices[0]), int(indices[-1]) + 1)

@@ -23,5 +23,5 @@ def save(figure: Figure, path: Path) -> None:
         kind, undated = ("svg", {"Date": None}) if path.suffix == ".svg" else ("png", None)
         colour = figure.get_facecolor()
         figure.savefig(temporary, format=kind, dpi=110, facecolor=colour, metadata=undated)
-    figure.set_layout_engine("none")  # its panels have their places, for another format too
+    figure.set_layout_engine("none")  # laid out once: another format takes the same places
     plt.close(figure)

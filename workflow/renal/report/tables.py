@@ -68,7 +68,7 @@ NOTES = (
     "Dice by voxels counts boundary voxels, as MONAI does; by areas it is DeepMind's, by which "
     "KiTS21 and KiTS23 are scored. "
     "Volume error is (predicted - true) / true. "
-    "A tumour counts as found if a predicted voxel overlaps it. Where a metric is defined for "
+    "A lesion counts as found if a predicted voxel overlaps it. Where a metric is defined for "
     "fewer cases than the row has, n says for how many. Our models "
     "predicted every case by the one that had not seen it."
 )
