@@ -288,8 +288,8 @@ UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet
 UNNOTICED += ("learn.nnunet.memory",)
 # Seals are compared and corrections kept beside what a step makes.
 UNNOTICED += ("handover.seals", "evaluate.corrections")
-# The same files elsewhere are no other data.
-UNNOTICED += ("handover.case_files",)
+# The same files elsewhere, or by other names on a command line, are no other data.
+UNNOTICED += ("handover.case_files", "handover.named_paths")
 # What a user fetches, or asks of labels alone, is no part of a run; files are stamped by planning.
 UNNOTICED += ("data.commands", "data.fetch", "data.remote", "data.transfer", "data.stamps")
 UNNOTICED += ("evaluate.label_versions", "report.label_versions")
