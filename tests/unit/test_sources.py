@@ -106,7 +106,7 @@ def components() -> set[str]:
     """Files of everything that a recipe chooses by its name."""
     kinds = [folder.parent for folder in PACKAGE.glob("*/*/settings.py")]
     files = {path for folder in kinds for path in folder.glob("*.py")}
-    plain = {path for path in files if path.stem not in ("__init__", "settings")}
+    plain = {path for path in files if not path.stem.endswith(("__init__", "settings"))}
     return {path.relative_to(PACKAGE).as_posix() for path in plain}
 
 

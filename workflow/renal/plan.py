@@ -17,7 +17,7 @@ from renal.evaluate.settings import Merging
 from renal.handover.models import model_file
 from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
-from renal.learn.networks.settings import Pretrained
+from renal.learn.networks.base_settings import Pretrained
 from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop

@@ -87,7 +87,7 @@ def crop_roi(a: Arguments) -> Work:
 
 def download_weights(a: Arguments) -> Work:
     """Fetch pretrained weights and check them."""
-    from renal.learn.networks.settings import Pretrained
+    from renal.learn.networks.base_settings import Pretrained
     from renal.learn.pretrained import download
 
     return partial(download, _settings(Pretrained, a), a.output)
