@@ -43,6 +43,10 @@ class NetworkSettings(Strict):
     normalizes_voxels : bool
         Whether it normalises over voxels, of one example or of a batch, whose last may have one: of
         a channel there must be several.
+    unnormalized : bool
+        Whether its recipe leaves out a normalisation that it may have.
+    drops : bool
+        Whether it leaves out values by chance when it learns.
     deepest : tuple of int
         How many voxels (z, y, x) of the input are one at the deepest level.
     channels_last : bool
@@ -77,6 +81,14 @@ class NetworkSettings(Strict):
     @property
     def normalizes_voxels(self) -> bool:
         return self.normalizes_space
+
+    @property
+    def unnormalized(self) -> bool:
+        return False
+
+    @property
+    def drops(self) -> bool:
+        return False
 
     @property
     def deepest(self) -> Size:

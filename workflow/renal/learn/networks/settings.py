@@ -38,6 +38,14 @@ class ResVNetCascade(NetworkSettings):
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
 
+    @property
+    def unnormalized(self) -> bool:
+        return self.normalization == "none"
+
+    @property
+    def drops(self) -> bool:
+        return self.dropout > 0
+
 
 class UNet(NetworkSettings):
     """Plain U-Net in two or three dimensions (networks/unet.py)."""
@@ -123,6 +131,14 @@ class ResUNet(NetworkSettings):
     @property
     def normalizes_space(self) -> bool:
         return self.normalization == "instance"
+
+    @property
+    def unnormalized(self) -> bool:
+        return self.normalization == "none"
+
+    @property
+    def drops(self) -> bool:
+        return self.dropout > 0
 
 
 class VNet2d5(NetworkSettings):
