@@ -385,6 +385,8 @@ def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(f
     results = plan.results
     assert plan.rows_with("nnunet", "external") == "nnunet|nnunet_segmentations"
     assert plan.rows_with("average").split("|") == ["ensemble_average"]
+    assert {"stages", "merge"} < plan.recipes["resvnet"].sections
+    assert not {"stages", "merge", "average"} & plan.recipes["nnunet"].sections
     alone = read_plan(configuration(folder, methods=["resvnet"]))
     assert re.fullmatch(alone.rows_with("average", "vote"), "resvnet") is None
     averaged = plan.averaged("ensemble_average", "fold0")

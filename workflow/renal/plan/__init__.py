@@ -65,7 +65,7 @@ class Plan(PlannedStages):
 
     def rows_with(self, *sections: str) -> str:
         """A pattern of the rows whose recipes have one of some sections."""
-        rows = (name for name, r in self.recipes.items() if any(getattr(r, s) for s in sections))
+        rows = [name for name, r in self.recipes.items() if r.sections & {*sections}]
         return "|".join(rows) or "(?!)"
 
     def averaged(self, method: str, group: str) -> dict[str, list[Path]]:
