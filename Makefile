@@ -64,6 +64,7 @@ coverage: $(VENV)/ready
 
 # The site, in docs/site/html. Any warning, such as a dead link within it, is an error.
 docs: $(DOCS)/ready
+	if command -v dot > /dev/null; then $(MAKE) --no-print-directory pictures; fi
 	$(DOCS)/bin/sphinx-build --fresh-env --quiet --fail-on-warning --keep-going docs docs/site/html
 	@echo 'docs/site/html/index.html'
 
@@ -78,9 +79,9 @@ $(DOCS)/ready: docs/requirements.lock $(VENV)/ready
 	echo "import site; site.addsitedir('$$(realpath $(VENV))/lib/$$(ls $(VENV)/lib | head -1)/site-packages')" > $(DOCS)/lib/$$(ls $(DOCS)/lib | head -1)/site-packages/renal.pth
 	touch $@
 
-# The graphs of docs/architecture.md, docs/running.md and docs/tutorial.md, whose texts tests compare; needs Graphviz.
+# The graphs of rules and rooms in README and docs, whose texts tests compare; needs Graphviz. The seed puts arrows in order.
 pictures: $(VENV)/ready
-	$(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' > docs/pictures/rules.dot
+	PYTHONHASHSEED=0 $(BIN)/snakemake --rulegraph dot --config 'methods=[resvnet,damnet]' > docs/pictures/rules.dot
 	tred docs/pictures/rules.dot | dot -Tpng -Gdpi=90 -Nfontsize=12 -Nwidth=1.6 -o docs/pictures/rules.png
 	$(BIN)/python benchmarks/structure.py --dot > docs/pictures/architecture.dot
 	dot -Tpng -Gdpi=90 -o docs/pictures/architecture.png docs/pictures/architecture.dot

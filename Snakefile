@@ -23,11 +23,7 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        plan.tables,
-        plan.test_tables if plan.tested else [],
-        plan.compared,
-        plan.drawn.values(),
-        PAGE,
+        plan.results_of_all,
         RESULTS / "segmented/all.txt",
 
 

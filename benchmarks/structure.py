@@ -147,10 +147,11 @@ def class_edits(base: str, wider: str) -> int:
 
 def layout_files() -> list[str]:
     """Modules that name the files of a data set."""
+    words = ("IMAGE", "imaging.nii", "labelsT", "imagesT")
     return [
         name
         for name, path in modules().items()
-        if any(word in path.read_text(encoding="utf-8") for word in ("IMAGE", "imaging.nii"))
+        if any(word in path.read_text(encoding="utf-8") for word in words)
     ]
 
 

@@ -19,7 +19,7 @@ from renal.handover.seals import SEAL
 from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder, raw_folder
 from renal.plan import RANKS, named, read_plan
 from renal.recipe import averaging, imported, label_options, models_of, voting
-from renal.settings import as_json, settings_hash
+from renal.settings import as_json
 from renal.sources import INSTALLED
 
 # `renal` in a rule's shell command is the package that planned the job, installed or not, run by
@@ -51,6 +51,7 @@ DATA = str(plan.configuration.data.root)
 FILES = str(plan.files)
 COMPUTE = plan.configuration.compute
 LABELS = label_options(plan.labels)
+log_of, benchmark_of = plan.log_of, plan.benchmark_of
 BFLOAT16 = ["--bfloat16-on-cpu"] if COMPUTE.bfloat16_on_cpu else []
 
 
@@ -97,15 +98,6 @@ def begin():
         # What was made while there were such cases is nobody's submission any more.
         for method in plan.methods:
             shutil.rmtree(RESULTS / method / "submission", ignore_errors=True)
-
-
-def log_of(rule, *wildcards):
-    """Path of a rule's log; the wildcards in the order of the path."""
-    return str(RESULTS / "logs" / rule / ("-".join(wildcards) or rule)) + ".log"
-
-
-def benchmark_of(rule, *wildcards):
-    return str(RESULTS / "benchmarks" / rule / ("-".join(wildcards) or rule)) + ".tsv"
 
 
 def by_row(paths):

@@ -107,8 +107,7 @@ rule check_segmented:
         results=lambda w: [
             path for method in plan.methods_of(w.scope) for path in plan.results_of(method)
         ]
-        + ([*plan.tables, *plan.compared, *plan.drawn.values(), *PAGE] if w.scope == "all" else [])
-        + (plan.test_tables if w.scope == "all" and plan.tested else []),
+        + (plan.results_of_all if w.scope == "all" else []),
     output:
         RESULTS / "segmented/{scope}.txt",
     log:

@@ -200,17 +200,13 @@ rule write_submission:
 
 
 # Where the data have what several annotators outlined: how far these agree among themselves.
-OUTLINES = plan.outlines()
-ANNOTATORS = [RESULTS / "annotators.csv"] if OUTLINES else []
-TOLD_ANNOTATORS = ["--annotators", *ANNOTATORS] if ANNOTATORS else []
-
-if ANNOTATORS:
+if plan.annotators:
 
     rule score_annotators:
         input:
             checked=plan.checked(plan.labelled + plan.tested),
         output:
-            ANNOTATORS,
+            plan.annotators,
         log:
             log_of("score_annotators"),
         benchmark:
@@ -228,7 +224,7 @@ if ANNOTATORS:
             code=plan.code("score_annotators"),
             labels=LABELS["scored"],
             # As those of `validate`.
-            stamps=OUTLINES,
+            stamps=plan.outlines,
         message:
             "Scoring annotators among themselves"
         shell:
@@ -239,7 +235,7 @@ if ANNOTATORS:
 rule write_tables:
     input:
         scores=[plan.scores_of(method) for method in plan.methods],
-        annotators=ANNOTATORS,
+        annotators=plan.annotators,
     output:
         plan.tables[:3],
         report(
@@ -261,7 +257,9 @@ rule write_tables:
     params:
         labels=LABELS["shown"],
         code=plan.code("write_tables"),
-        annotators=TOLD_ANNOTATORS,
+        annotators=lambda w, input: (
+            ["--annotators", *input.annotators] if input.annotators else []
+        ),
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
@@ -274,7 +272,7 @@ rule write_tables:
 rule write_test_tables:
     input:
         scores=[plan.test_scores_of(method) for method in plan.methods],
-        annotators=ANNOTATORS,
+        annotators=plan.annotators,
     output:
         plan.test_tables[:-1],
         report(
@@ -296,7 +294,9 @@ rule write_test_tables:
     params:
         code=plan.code("write_test_tables"),
         labels=LABELS["shown"],
-        annotators=TOLD_ANNOTATORS,
+        annotators=lambda w, input: (
+            ["--annotators", *input.annotators] if input.annotators else []
+        ),
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:

@@ -1,15 +1,10 @@
 # Rows that nnU-Net plans, trains and applies itself, in an environment of its own. Its segmentations
 # are taken over by `import_segmentations`, as those of other programs are.
 
-from renal.learn.nnunet.memory import prediction_memory, preparing_memory, training_memory
+from renal.learn.nnunet.memory import preparing_memory
 
 # In the environment that Snakemake makes, nnU-Net lies beside the steps.
 NNUNET = "python" if in_conda else str(plan.configuration.nnunet.python)
-PLANNINGS = {
-    settings_hash(recipe.nnunet.planning): recipe.nnunet.planning
-    for recipe in plan.recipes.values()
-    if recipe.nnunet
-}
 
 
 rule write_nnunet_dataset:
@@ -32,7 +27,7 @@ rule write_nnunet_dataset:
         checked=named({fold: plan.checked(plan.groups[fold]) for fold in plan.held_out}),
         labels=LABELS["learned"],
         code=plan.code("write_nnunet_dataset"),
-        settings=lambda w: as_json(PLANNINGS[w.hash]),
+        settings=lambda w: as_json(plan.nnunet_plannings[w.hash]),
     message:
         "Writing the labelled cases for nnU-Net"
     shell:
@@ -61,7 +56,7 @@ rule plan_nnunet:
     params:
         folder=lambda w, output: Path(output[0]).parent,
         code=plan.code("plan_nnunet"),
-        settings=lambda w: as_json(PLANNINGS[w.hash]),
+        settings=lambda w: as_json(plan.nnunet_plannings[w.hash]),
     message:
         "Planning by nnU-Net"
     shell:
@@ -122,9 +117,7 @@ rule train_nnunet:
     threads: COMPUTE.train_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, threads, attempt: training_memory(
-            plan.recipes[w.method].nnunet.planning, plan.labels, threads, attempt
-        ),
+        mem_mb=lambda w, threads, attempt: plan.nnunet_training_memory(w.method, threads, attempt),
         runtime=24 * 60,
         nnunet=NNUNET,
     params:
@@ -159,9 +152,7 @@ rule predict_nnunet:
     threads: COMPUTE.predict_threads
     resources:
         gpu=1,
-        mem_mb=lambda w, threads, attempt: prediction_memory(
-            plan.recipes[w.method].nnunet.planning, plan.labels, threads, attempt
-        ),
+        mem_mb=lambda w, threads, attempt: plan.nnunet_prediction_memory(w.method, threads, attempt),
         runtime=lambda w, attempt: 8 * 60 * attempt,
         files=FILES,
         nnunet=NNUNET,

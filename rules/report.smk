@@ -1,15 +1,4 @@
 # Tables and pictures for people, and for `snakemake --report`.
-COLLECTED = [RESULTS / method / "segmentation" / SEAL for method in plan.methods]
-GALLERY = [RESULTS / "tables/compare_worst.png"] if plan.compared else []
-SHOWN = [
-    path
-    for method in plan.methods
-    for path in plan.pictures_of(method)
-    if path.stem not in RANKS  # of which the page has slices to scroll through
-]
-PAGE = [RESULTS / "report/index.html"] if plan.labelled else []
-
-
 if plan.compared:
 
     rule compare:
@@ -88,15 +77,15 @@ if plan.compared:
         input:
             checked=plan.checked(plan.labelled),
             scores=[plan.scores_of(method) for method in plan.methods],
-            segmentations=COLLECTED,
+            segmentations=plan.collected,
         output:
             report(
-                *GALLERY,
+                *plan.gallery,
                 caption="../workflow/report/comparison.rst",
                 category="Comparison",
                 labels={"table": "worst"},
             ),
-            GALLERY[0].with_suffix(".svg"),
+            plan.gallery[0].with_suffix(".svg"),
         log:
             log_of("draw_gallery"),
         benchmark:
@@ -226,9 +215,9 @@ rule write_page:
     input:
         checked=plan.checked(plan.labelled),
         scores=[plan.scores_of(method) for method in plan.methods],
-        segmentations=COLLECTED,
+        segmentations=plan.collected,
         tables=[*plan.tables, *plan.compared],
-        pictures=[*plan.drawn.values(), *GALLERY, *SHOWN],
+        pictures=plan.page_pictures,
     output:
         RESULTS / "report/index.html",
     log:

@@ -11,8 +11,11 @@ from corrupt import kind_of
 
 from renal.errors import InputError
 from renal.handover.case_files import read_files
-from renal.plan import GPU_HOST_MB, Plan, named, read_plan, sized
+from renal.learn.nnunet.memory import prediction_memory, training_memory
+from renal.plan import Plan, named, read_plan
+from renal.plan.stages import GPU_HOST_MB, sized
 from renal.recipe import METHODS, region_crop
+from renal.settings import settings_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,13 +109,15 @@ def test_a_data_folder_that_is_moved_leaves_the_stamps(plan, folder):
 
 
 def test_outlines_of_labelled_cases_are_known(plan, folder):
-    assert plan.outlines() == []
+    assert plan.outlines == [] and plan.annotators == []
     for case in ("case_00001", "case_00014"):  # the second is only to be segmented
         (folder / f"data/{case}/instances").mkdir()
         for number in (1, 2):
             name = f"kidney_instance-1_annotation-{number}.nii.gz"
             (folder / f"data/{case}/instances" / name).touch()
-    found = [text.rsplit(maxsplit=2)[0] for text in plan.outlines()]
+    outlined = read_plan(configuration(folder))
+    assert outlined.annotators == [plan.results / "annotators.csv"]
+    found = [text.rsplit(maxsplit=2)[0] for text in outlined.outlines]
     names = [f"kidney_instance-1_annotation-{number}.nii.gz" for number in (1, 2)]
     assert found == [f"case_00001 {name}" for name in names]
 
@@ -214,6 +219,30 @@ def test_results_of_a_method(plan):
     assert plan.methods_of("all") == list(plan.methods)
     assert plan.methods_of("resvnet") == ["resvnet"]
     assert plan.pictures_of("mrbnet")[-1].name == "located.png"
+
+
+def test_the_page_has_the_pictures_that_its_slices_do_not_show(plan, folder):
+    pages, pictures = plan.page, plan.page_pictures
+    assert below(plan.results, pages) == ["report/index.html"] and len(plan.methods) > 1
+    assert pictures[: len(plan.drawn)] == [*plan.drawn.values()]
+    assert pictures[len(plan.drawn)] == plan.gallery[0]
+    names = {path.stem for path in pictures}
+    assert {"curves_whole", "located"} <= names and not {"best", "median", "worst"} & names
+    seals = [f"{method}/segmentation/.seal.json" for method in plan.methods]
+    assert [path.relative_to(plan.results).as_posix() for path in plan.collected] == seals
+    assert set(pages) | {*plan.tables, *plan.compared, *plan.drawn.values()} == {
+        *plan.results_of_all
+    }
+    alone = read_plan(configuration(folder, methods=["resvnet"]))
+    assert alone.gallery == [] and alone.page == pages
+    assert [path.stem for path in alone.page_pictures] == ["curves_whole", "curves_tumour"]
+
+
+def test_logs_and_benchmarks_are_named_after_their_rules_jobs(plan):
+    assert plan.log_of("train", "resvnet", "whole.pth") == (
+        plan.results / "logs/train/resvnet-whole.pth.log"
+    )
+    assert plan.benchmark_of("compare") == plan.results / "benchmarks/compare/compare.tsv"
 
 
 def test_without_unlabelled_cases_there_is_no_submission(folder):
@@ -356,6 +385,8 @@ def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(f
     results = plan.results
     assert plan.rows_with("nnunet", "external") == "nnunet|nnunet_segmentations"
     assert plan.rows_with("average").split("|") == ["ensemble_average"]
+    assert {"stages", "merge"} < plan.recipes["resvnet"].sections
+    assert not {"stages", "merge", "average"} & plan.recipes["nnunet"].sections
     alone = read_plan(configuration(folder, methods=["resvnet"]))
     assert re.fullmatch(alone.rows_with("average", "vote"), "resvnet") is None
     averaged = plan.averaged("ensemble_average", "fold0")
@@ -371,6 +402,11 @@ def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(f
     there[0].touch()
     assert plan.external_inputs("nnunet_segmentations", "unlabelled-000") == there[:1]
     planned = plan.nnunet_plans("nnunet")
+    planning = plan.recipes["nnunet"].nnunet.planning
+    assert plan.nnunet_plannings == {settings_hash(planning): planning}
+    asked = planning, plan.labels, 4, 2
+    assert plan.nnunet_training_memory("nnunet", 4, 2) == training_memory(*asked)
+    assert plan.nnunet_prediction_memory("nnunet", 4, 2) == prediction_memory(*asked)
     assert planned.name == "nnUNetPlans.json"
     assert planned.parent == plan.nnunet_cases("nnunet").parent
     assert below(results, [planned.parent])[0].startswith("planned/")

@@ -220,7 +220,7 @@ def test_cases_in_which_no_kidney_was_found_are_named(monkeypatch, caplog):
     )
     with caplog.at_level("WARNING", "renal"):
         a.step(a)()
-    told = "no kidney was found: its segmentation will be empty"
+    told = "nothing was found: its segmentation will be empty"
     assert caplog.messages == [f"case_1: {told}", f"case_4: {told}"]
 
 

@@ -27,7 +27,7 @@ from renal.errors import InputError, Stopped
 from renal.handover.seals import check_seal, write_seal
 from renal.labels import KITS19
 from renal.learn.nnunet import commands as nnunet
-from renal.report import commands as drawing
+from renal.report import commands as reports
 
 log = logging.getLogger("renal")
 
@@ -139,16 +139,16 @@ STEPS: dict[Step, str] = {
     steps.collect_scores: "--scores... [--checked]",
     steps.collect_segmentations: "--checked= --segmentations=",
     steps.write_submission: "--checked --segmentations",
-    steps.write_tables: "--scores... --settings [--annotators] [--labels]",
-    steps.write_test_tables: "--scores... --settings [--annotators] [--labels]",
+    reports.write_tables: "--scores... --settings [--annotators] [--labels]",
+    reports.write_test_tables: "--scores... --settings [--annotators] [--labels]",
     steps.compare: "--scores... --settings [--labels]",
-    drawing.draw_comparison: "--tables --listed [--labels]",
-    drawing.draw_gallery: "--files --checked --scores= --segmentations= [--labels]",
-    drawing.draw_overlays: "--files --checked --scores --segmentations [--labels]",
-    drawing.draw_curves: "--histories --name",
-    drawing.draw_located: "--scores --name [--labels]",
-    steps.write_page: "--files --checked --scores= --segmentations= --settings --tables --pictures"
-    " [--labels]",
+    reports.draw_comparison: "--tables --listed [--labels]",
+    reports.draw_gallery: "--files --checked --scores= --segmentations= [--labels]",
+    reports.draw_overlays: "--files --checked --scores --segmentations [--labels]",
+    reports.draw_curves: "--histories --name",
+    reports.draw_located: "--scores --name [--labels]",
+    reports.write_page: "--files --checked --scores= --segmentations= --settings --tables"
+    " --pictures [--labels]",
     steps.tensorboard: "--results",
 }
 
@@ -165,15 +165,15 @@ READ_BY_PEOPLE = (
     steps.download_weights,
     steps.seal,
     steps.write_submission,
-    steps.write_tables,
-    steps.write_test_tables,
+    reports.write_tables,
+    reports.write_test_tables,
     steps.compare,
-    drawing.draw_comparison,
-    drawing.draw_gallery,
-    drawing.draw_overlays,
-    drawing.draw_curves,
-    drawing.draw_located,
-    steps.write_page,
+    reports.draw_comparison,
+    reports.draw_gallery,
+    reports.draw_overlays,
+    reports.draw_curves,
+    reports.draw_located,
+    reports.write_page,
     steps.tensorboard,
 )
 

@@ -6,14 +6,14 @@ its work, so that a log can tell the work's own seconds from those of starting.
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 
 from renal.errors import InputError
+from renal.handover.named_paths import grouped, of_all
 
 if TYPE_CHECKING:
     from renal.handover.checked import CheckedCase
@@ -24,7 +24,6 @@ log = logging.getLogger("renal")
 Arguments = argparse.Namespace
 Work = Callable[[], object]
 Model = TypeVar("Model", bound=BaseModel)
-Paths = TypeVar("Paths")
 
 
 def check_segmented(a: Arguments) -> Work:
@@ -81,14 +80,14 @@ def crop_roi(a: Arguments) -> Work:
         cases = _cases(a)
         common = _common(a) | ({"labels": None} if a.prediction else {})
         for name in crop_roi(cases, settings, mask_of, a.output, **common):
-            log.warning("%s: no kidney was found: its segmentation will be empty", name)
+            log.warning("%s: nothing was found: its segmentation will be empty", name)
 
     return work
 
 
 def download_weights(a: Arguments) -> Work:
     """Fetch pretrained weights and check them."""
-    from renal.learn.networks.settings import Pretrained
+    from renal.learn.networks.base_settings import Pretrained
     from renal.learn.pretrained import download
 
     return partial(download, _settings(Pretrained, a), a.output)
@@ -181,7 +180,7 @@ def merge(a: Arguments) -> Work:
     settings = _settings(Merging, a)
     return lambda: merge(
         _cases(a),
-        _of_all("--predictions", _grouped(a.predictions), settings.stages),
+        of_all("--predictions", grouped(a.predictions), settings.stages),
         settings,
         a.output,
         **_common(a),
@@ -196,7 +195,7 @@ def average(a: Arguments) -> Work:
     settings = _settings(Averaging, a)
     return lambda: average(
         _cases(a),
-        _grouped(a.predictions),
+        grouped(a.predictions),
         settings,
         a.output,
         **_common(a),
@@ -245,9 +244,9 @@ def evaluate(a: Arguments) -> Work:
     return lambda: evaluate(
         _cases(a),
         a.segmentations,
-        _of_all(
+        of_all(
             "--truths",
-            _grouped(a.truths or []),
+            grouped(a.truths or []),
             [*settings.stages, settings.grid] if settings.grid else [],
         ),
         settings,
@@ -255,7 +254,7 @@ def evaluate(a: Arguments) -> Work:
         name=a.name,
         fold=a.fold,
         located=a.located,
-        predictions=_grouped(a.predictions or []),
+        predictions=grouped(a.predictions or []),
         **_common(a),
     )
 
@@ -294,8 +293,8 @@ def collect_segmentations(a: Arguments) -> Work:
     from renal.handover.checked import usable
 
     def work() -> None:
-        records = _grouped(a.checked)
-        folders = _of_all("--segmentations", dict(a.segmentations), records)
+        records = grouped(a.checked)
+        folders = of_all("--segmentations", dict(a.segmentations), records)
         groups = {folders[group]: usable(paths) for group, paths in records.items()}
         set_aside(a.output, list(groups), a.output.with_name("corrected"))
         collect_segmentations(groups, a.output)
@@ -315,24 +314,6 @@ def write_submission(a: Arguments) -> Work:
     return work
 
 
-def write_tables(a: Arguments) -> Work:
-    """Write the cross-validation tables."""
-    from renal.report.settings import Row
-    from renal.report.tables import write_tables
-
-    methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
-
-
-def write_test_tables(a: Arguments) -> Work:
-    """Write the tables of the test set."""
-    from renal.report.settings import Row
-    from renal.report.tables_of_tests import write_test_tables
-
-    methods = _settings(RootModel[dict[str, Row]], a).root
-    return partial(write_test_tables, a.scores, methods, a.output, a.labels, a.annotators)
-
-
 def compare(a: Arguments) -> Work:
     """Compare rows: paired differences, intervals, tests and ranks."""
     from renal.evaluate.comparison import compare
@@ -343,22 +324,6 @@ def compare(a: Arguments) -> Work:
     return lambda: write_comparison(
         compare(a.scores, settings.models, a.labels), settings.rows, a.output, a.labels
     )
-
-
-def write_page(a: Arguments) -> Work:
-    """Write the page to look at: tables, pictures and cases to scroll through."""
-    from renal.report.page import write_page
-    from renal.report.settings import Row
-
-    methods = _settings(RootModel[dict[str, Row]], a).root
-
-    def work() -> None:
-        scores = _of_all("--scores", dict(a.scores), methods)
-        segmentations = _of_all("--segmentations", dict(a.segmentations), methods)
-        cases = {case.name: case for case in _cases(a)}
-        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output, a.labels)
-
-    return work
 
 
 def tensorboard(a: Arguments) -> Work:
@@ -382,18 +347,3 @@ def _common(a: Arguments) -> dict[str, Any]:
 
 def _settings(model: type[Model], a: Arguments) -> Model:
     return model.model_validate_json(a.settings)
-
-
-def _grouped(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:
-    """Paths by their names, in order."""
-    groups: dict[str, list[Path]] = {}
-    for name, path in named:
-        groups.setdefault(name, []).append(path)
-    return groups
-
-
-def _of_all(option: str, given: dict[str, Paths], names: Iterable[str]) -> dict[str, Paths]:
-    """What an option gives by names; an InputError if one is not given that is needed."""
-    if missing := [name for name in names if name not in given]:
-        raise InputError(f"{option}: {missing[0]}=path is needed, too")
-    return given

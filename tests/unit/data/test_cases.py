@@ -9,6 +9,7 @@ from renal.data.cases import (
     IMAGE,
     LABEL,
     Case,
+    description_of,
     find_cases,
     find_labels,
     stand_in_cases,
@@ -312,6 +313,14 @@ def test_raw_data_of_nnunet_are_found(nnunet):
     }
     touch(nnunet, "labelsTr/kid_4.nii.gz")  # validation tells that its image is not there
     assert find_cases(nnunet)[-1].files == {"label": nnunet / "labelsTr/kid_4.nii.gz"}
+
+
+def test_raw_data_of_nnunet_with_labels_are_described(nnunet, tmp_path):
+    cases = find_cases(nnunet)
+    assert description_of(nnunet, cases) == nnunet / "dataset.json"
+    assert description_of(nnunet, [case for case in cases if not case.labelled]) is None
+    touch(tmp_path / "kits", "case_00000/imaging.nii.gz", "case_00000/segmentation.nii.gz")
+    assert description_of(tmp_path / "kits", find_cases(tmp_path / "kits")) is None
 
 
 @pytest.mark.parametrize(

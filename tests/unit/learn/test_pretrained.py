@@ -11,7 +11,7 @@ import torch
 
 from renal.errors import InputError
 from renal.learn import pretrained
-from renal.learn.networks.settings import Pretrained
+from renal.learn.networks.base_settings import Pretrained
 
 URL = "https://example.org/weights.pth"
 

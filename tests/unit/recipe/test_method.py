@@ -42,7 +42,7 @@ def test_stages_and_methods_leave_the_names_of_other_results_alone(tmp_path, nam
 
 def test_every_folder_beside_those_of_methods_and_stages_is_reserved():
     """Folders of a fixed name in rules and plan, in the results and in a method's folder."""
-    files = [*sorted((ROOT / "rules").glob("*.smk")), ROOT / "workflow" / "renal" / "plan.py"]
+    files = [*(ROOT / "rules").glob("*.smk"), *(ROOT / "workflow/renal/plan").glob("*.py")]
     rules = "".join(path.read_text().replace("self.results", "RESULTS") for path in files)
     folders = re.findall(r'RESULTS / "(?:\{method\}/)?([a-z_]+)(?=["/])', rules)
     folders += re.findall(r'RESULTS / (?:w\.|wildcards\.)?method / "([a-z_]+)"', rules)

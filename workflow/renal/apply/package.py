@@ -62,6 +62,11 @@ class PackedStage(Strict):
     prediction: Prediction
     models: Annotated[tuple[str, ...], Field(min_length=1)]
 
+    @property
+    def crop(self) -> RegionCrop | None:
+        """How regions are cut out, where it sees some and not the whole volume."""
+        return self.sees if isinstance(self.sees, RegionCrop) else None
+
 
 class Score(Strict):
     """Mean and standard deviation over the folds of a mean over cases."""
@@ -143,7 +148,7 @@ class Package(Strict):
     def _complete(self) -> "Package":
         earlier: set[str] = set()
         for key, stage in self.stages.items():
-            if isinstance(stage.sees, RegionCrop) != (stage.locator is not None):
+            if (stage.crop is None) != (stage.locator is None):
                 raise ValueError(f"stages.{key}: regions and a locator go together")
             if stage.locator is not None and stage.locator not in earlier:
                 raise ValueError(f"stages.{key}.locator is not an earlier stage")

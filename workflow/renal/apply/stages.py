@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from renal.apply.package import PackageFile, PackedStage, WholeVolume
+from renal.apply.package import PackageFile, PackedStage
 from renal.errors import InputError
 from renal.evaluate.merge import merge_case
 from renal.handover.predictions import StageProbabilities, as_stored, averaged, first_mask
@@ -118,8 +118,8 @@ def _seen(
     grids: dict["Geometry", tuple[np.ndarray, Box]],
 ) -> tuple[list[Box], list[np.ndarray]]:
     """What a stage looks at: its boxes in the volume, and a (z, y, x) float16 image of each."""
-    sees = stage.sees
-    if isinstance(sees, WholeVolume):
+    sees, crop = stage.sees, stage.crop
+    if crop is None:
         if sees.geometry not in grids:
             body = sees.geometry.body
             box = None if body is None else body_box(volume, spacing, body)
@@ -128,8 +128,8 @@ def _seen(
         return [box], [normalize(image, sees.intensity)]
     assert stage.locator is not None, "which a package says of regions"
     case, maps = found[stage.locator]
-    mask, boxes = locate(*first_mask(maps, case), spacing, sees)
-    return boxes, [cut_out(volume, mask, box, spacing, sees) for box in boxes]
+    mask, boxes = locate(*first_mask(maps, case), spacing, crop)
+    return boxes, [cut_out(volume, mask, box, spacing, crop) for box in boxes]
 
 
 def _mean(found: dict[str, StageProbabilities], keys: tuple[str, ...]) -> StageProbabilities:

@@ -93,8 +93,11 @@ def gpu_work(pending: set[Path], plan: "Plan") -> list[GpuWork]:
         work.append(GpuWork(f"train {method} {stage}", jobs, _hours(seconds)))
     for method, stage in stages:
         jobs = sum(plan.predicted(method, stage, group) in pending for group in plan.groups)
-        tables = plan.results.glob(f"benchmarks/predict/{method}-{stage}-*.tsv")
-        seconds = [float(path.read_text().splitlines()[1].split("\t")[0]) for path in tables]
+        tables = plan.benchmark_of("predict", method, stage, "*")
+        seconds = [
+            float(path.read_text().splitlines()[1].split("\t")[0])
+            for path in tables.parent.glob(tables.name)
+        ]
         work.append(GpuWork(f"predict {method} {stage}", jobs, _hours(seconds)))
     return [part for part in work if part.jobs]
 

@@ -27,6 +27,7 @@ IMAGE, LABEL = "imaging.nii.gz", "segmentation.nii.gz"
 MAJORITY = "aggregated_MAJ_seg.nii.gz"  # KiTS21's label
 TABLE = "cases.csv"
 CHANNEL = re.compile(r"(.+)_(\d{4})\.nii\.gz")
+DESCRIPTION = "dataset.json"  # nnU-Net's
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _in_folders(root: Path, entries: list[Path]) -> list[Case]:
 
 def _of_nnunet(root: Path, entries: list[Path]) -> list[Case]:
     """nnU-Net's raw data; nothing of it is left out without a word."""
-    _refuse_other_formats(root / "dataset.json")
+    _refuse_other_formats(root / DESCRIPTION)
     # Folders beside them are nnU-Net's own affair.
     _refuse_others(root, [path for path in entries if not path.is_dir()])
     images = {part: _channels(root / f"images{part}") for part in ("Tr", "Ts")}
@@ -351,6 +352,13 @@ def _unreadable(root: Path, error: OSError) -> InputError:
     return InputError(
         f"{path}: cannot be read ({error.strerror}): mend its permissions or the disk"
     )
+
+
+def description_of(root: Path, cases: Iterable[Case]) -> Path | None:
+    """The file that says what the label values of a folder's cases mean, where a layout has one."""
+    folders = (case.label.parent for case in cases if case.label is not None)
+    of_nnunet = any(folder.name.startswith("labelsT") for folder in folders)
+    return Path(root) / DESCRIPTION if of_nnunet else None
 
 
 def find_labels(root: Path) -> dict[str, Path]:

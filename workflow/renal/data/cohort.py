@@ -119,6 +119,7 @@ class Cohort:
             }
         )
 
+    @cached_property
     def outlines(self) -> list[str]:
         """What tells that annotators' outlines of labelled cases are others; empty without any."""
         batches = (*self.labelled, *self.tested)

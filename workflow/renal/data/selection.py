@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from renal.data.cases import Case, Layout, find_cases
+from renal.data.cases import Case, Layout, description_of, find_cases
 from renal.data.lists import read_rows, refuse_other_labels
 from renal.errors import InputError
 from renal.files import read_text
@@ -39,7 +39,7 @@ def select_cases(
         Names, numbers and ranges such as ``210-299`` of cases that are only to be tested on, or a
         file with one of these a line. A number means the cases whose names end in it.
     labels : Labels
-        The label values that there are, which nnU-Net's dataset.json must agree with.
+        The label values that there are, which the data set's own description must agree with.
 
     Raises
     ------
@@ -48,8 +48,8 @@ def select_cases(
         label values have another meaning.
     """
     cases = find_cases(root, exclude, layout)
-    if any(case.label and case.label.parent.name.startswith("labelsT") for case in cases):
-        refuse_other_labels(Path(root) / "dataset.json", labels)
+    if (description := description_of(root, cases)) is not None:
+        refuse_other_labels(description, labels)
     if unlabelled is not None:
         names = {case.name for case in cases}
         for case in find_cases(unlabelled):

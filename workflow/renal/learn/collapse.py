@@ -76,10 +76,10 @@ def _count(
 
 
 def _advice(run: "Run") -> str:
-    network = run.settings.network.model_dump()
+    network = run.settings.network
     changes = ["lower optimizer.learning_rate"]
-    if network.get("normalization") == "none":
+    if network.unnormalized:
         changes.insert(0, "set network.normalization to instance")
-    if network.get("dropout"):
+    if network.drops:
         changes.append("lower network.dropout")
     return f"in config.yaml's overrides of the stage's training {' or '.join(changes)}"

@@ -14,7 +14,7 @@ from renal.errors import InputError
 from renal.files import replacing
 
 if TYPE_CHECKING:
-    from renal.learn.networks.settings import Pretrained
+    from renal.learn.networks.base_settings import Pretrained
 
 
 SECONDS_TO_ANSWER = 30

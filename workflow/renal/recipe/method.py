@@ -118,6 +118,11 @@ class Method(Strict):
     published: Published | None = None
 
     @property
+    def sections(self) -> set[str]:
+        """The sections that it has."""
+        return {name for name, section in self if section}
+
+    @property
     def rows(self) -> tuple[str, ...]:
         """The rows that it is made of."""
         combined = self.average or self.vote
@@ -131,7 +136,7 @@ class Method(Strict):
     @model_validator(mode="after")
     def _one_origin(self) -> "Method":
         origins = ("merge", "average", "vote", "nnunet", "external")
-        given = [name for name in origins if getattr(self, name) is not None]
+        given = [name for name in origins if name in self.sections]
         if len(given) != 1:
             told = " and ".join(given) or "none"
             raise ValueError(f"one of {', '.join(origins)} makes the segmentations (has {told})")

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationE
 
 from renal.errors import InputError
 from renal.labels import KITS19, Code, Labels, Region
+from renal.learn.targets import classes_of, maps_of
 from renal.recipe.method import Method
 from renal.settings import Strict
 
@@ -169,7 +170,7 @@ def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
         With the file and key.
     """
     for name, method in recipes.items():
-        for key, regions in _named(method):
+        for key, regions in _named(method, labels):
             source = f"workflow/methods/{name}.yaml: {key}"
             for region in regions:
                 if region not in labels.names:
@@ -199,18 +200,13 @@ def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
             )
 
 
-def _named(method: Method) -> list[tuple[str, tuple[str, ...]]]:
+def _named(method: Method, labels: Labels) -> list[tuple[str, tuple[str, ...]]]:
     """Keys of a recipe to the regions that they name."""
     found = []
     for stage, settings in method.stages.items():
         target = settings.training.target
-        key = f"stages.{stage}.training.target"
-        if isinstance(target, tuple):
-            found.append((key, target))
-        elif isinstance(target, str):
-            found.append((key, () if target in ("classes", "slices") else (target,)))
-        else:
-            found.append((f"{key}.classes", target.classes))
+        key = f"stages.{stage}.training.target" + (".classes" if classes_of(target) else "")
+        found.append((key, maps_of(target, labels)))
     if method.merge is not None:
         found.append(("merge.maps", method.merge.regions))
     if method.average is not None:

@@ -1,11 +1,31 @@
-"""The steps that draw: from arguments to the work to do, as in `renal.steps`."""
+"""The steps that write tables, pictures and the page: from arguments to the work to do."""
 
 import argparse
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from renal.report.settings import Row
 
 Arguments = argparse.Namespace
 Work = Callable[[], object]
+
+
+def write_tables(a: Arguments) -> Work:
+    """Write the cross-validation tables."""
+    from renal.report.tables import write_tables
+
+    methods = _rows(a)
+    return partial(write_tables, a.scores, methods, a.output, a.labels, a.annotators)
+
+
+def write_test_tables(a: Arguments) -> Work:
+    """Write the tables of the test set."""
+    from renal.report.tables_of_tests import write_test_tables
+
+    methods = _rows(a)
+    return partial(write_test_tables, a.scores, methods, a.output, a.labels, a.annotators)
 
 
 def draw_comparison(a: Arguments) -> Work:
@@ -52,3 +72,29 @@ def draw_located(a: Arguments) -> Work:
     from renal.report.located import draw_located
 
     return partial(draw_located, a.scores, a.name, a.output, a.labels)
+
+
+def write_page(a: Arguments) -> Work:
+    """Write the page to look at: tables, pictures and cases to scroll through."""
+    from renal.handover.case_files import usable_with_files
+    from renal.handover.named_paths import of_all
+    from renal.report.page import write_page
+
+    methods = _rows(a)
+
+    def work() -> None:
+        scores = of_all("--scores", dict(a.scores), methods)
+        segmentations = of_all("--segmentations", dict(a.segmentations), methods)
+        cases = {case.name: case for case in usable_with_files(a.checked, a.files)}
+        write_page(scores, segmentations, cases, methods, a.tables, a.pictures, a.output, a.labels)
+
+    return work
+
+
+def _rows(a: Arguments) -> dict[str, "Row"]:
+    """The rows by their names, from a step's settings."""
+    from pydantic import RootModel
+
+    from renal.report.settings import Row
+
+    return RootModel[dict[str, Row]].model_validate_json(a.settings).root

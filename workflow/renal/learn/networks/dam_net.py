@@ -197,8 +197,8 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.rgb = rgb
-        if set(paths) != {"three_d"}:
-            self.backbone = BACKBONES[backbone](channels_in=3)
+        alone = set(paths) == {"three_d"}
+        self.backbone = None if alone else BACKBONES[backbone](channels_in=3)
         build: dict[str, Callable[[], nn.Module]] = {
             "two_d": lambda: SlicePath(channels_in),
             "three_d": lambda: VolumePath(channels_in),
@@ -234,13 +234,13 @@ class Network(nn.Module):
             (batch, channels_out, z, y, x) each, the fused ones last.
         """
         stacked: list[Tensor] = []
-        if hasattr(self, "backbone"):
+        if self.backbone is not None:
             colours = self._colours(image).transpose(1, 2)
             levels = self.backbone(colours.flatten(0, 1))
             stacked = [level.unflatten(0, colours.shape[:2]).transpose(1, 2) for level in levels]
         features = [path(image, stacked) for path in self.paths.values()]
         logits = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
-        fused = [self.fusion(torch.cat(features, dim=1))] if hasattr(self, "fusion") else []
+        fused = [self.fusion(torch.cat(features, dim=1))] if len(features) > 1 else []
         return *logits, *fused
 
     def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
@@ -258,6 +258,7 @@ class Network(nn.Module):
         InputError
             An entry is missing, unknown or of another shape. Nothing is loaded then.
         """
+        assert self.backbone is not None, "the 3D path alone begins with no weights"
         own = self.backbone.state_dict()
         given = {name: value for name, value in state.items() if not name.startswith("fc.")}
         for name, value in own.items():

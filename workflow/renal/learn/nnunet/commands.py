@@ -16,15 +16,14 @@ Work = Callable[[], object]
 def write_nnunet_dataset(a: Arguments) -> Work:
     """Write the labelled cases as a data set of nnU-Net, with the folds as its splits."""
     from renal.handover.case_files import usable_with_files
+    from renal.handover.named_paths import grouped
     from renal.learn.nnunet.dataset import write_dataset
     from renal.learn.nnunet.settings import Planning
 
     settings = Planning.model_validate_json(a.settings)
 
     def work() -> None:
-        records: dict[str, list[Path]] = {}
-        for fold, path in a.checked:
-            records.setdefault(fold, []).append(path)
+        records = grouped(a.checked)
         folds = {fold: usable_with_files(paths, a.files) for fold, paths in records.items()}
         common = {"labels": a.labels, "threads": a.threads}
         write_dataset(folds, a.output, regions=settings.regions, **common)

@@ -1,8 +1,4 @@
-"""What is where: the cases, paths and resources of a run, known before any file is read.
-
-The rules ask a `Plan` for their inputs and parameters. Paths are made from settings, so that rows
-that share a step share its files.
-"""
+"""A run's stages: what each prepares, trains and predicts, where that lies, and what it needs."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,72 +6,33 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from renal.data.cases import Case, stand_in_cases
+from renal.data.cases import Case
 from renal.data.cohort import Cohort
-from renal.data.selection import read_groups, select_cases
-from renal.evaluate.settings import Merging
+from renal.data.selection import read_groups
 from renal.handover.models import model_file
-from renal.handover.seals import SEAL
 from renal.image.settings import Body, Geometry
-from renal.learn.networks.settings import Pretrained
-from renal.learn.nnunet.layout import PLANS, STAGE, planned_folder
+from renal.learn.networks.base_settings import Pretrained
 from renal.learn.settings import Training
 from renal.prepare.settings import Intensity, RegionCrop
 from renal.recipe import (
     Configuration,
     Method,
     Stage,
-    check_configuration,
-    check_precision,
-    check_sizes,
-    external_files,
-    load_methods,
-    merging,
     owners_of,
     prediction,
     region_crop,
-    row,
     stage_of,
     true_region_crop,
 )
-from renal.report.settings import COMPARED, DRAWN
-from renal.settings import as_json, as_values, settings_hash
+from renal.settings import as_json, settings_hash
 from renal.sources import MODULES, code_hash, prediction_components, training_components
 
-RANKS = ("best", "median", "worst")
 # Of each process that computes on a GPU: torch with CUDA's and cuDNN's libraries takes 3 to 4 GB.
 GPU_HOST_MB = 6000
 
 
-def read_plan(values: dict[str, Any], *, stand_in: bool = False) -> "Plan":
-    """The plan of a configuration, with what lies in its data folder.
-
-    Parameters
-    ----------
-    values : dict
-        The merged configuration.
-    stand_in : bool
-        Plan cases that are not there where the data folder is missing: for looking at the rules
-        on a machine without data.
-
-    Raises
-    ------
-    InputError
-        With the fault of configuration, recipes or data folder.
-    """
-    configuration = check_configuration(values)
-    recipes = load_methods(configuration)
-    check_sizes(configuration, recipes)
-    check_precision(configuration, recipes)
-    data = configuration.data
-    if stand_in and not data.root.is_dir():
-        return Plan(configuration, recipes, stand_in_cases(data.root, configuration.folds.count))
-    chosen = data.model_dump(include={"exclude", "layout", "unlabelled", "test"})
-    return Plan(configuration, recipes, select_cases(data.root, **chosen, labels=data.scheme))
-
-
-class Plan(Cohort):
-    """Cases, paths, settings and resources of a run.
+class PlannedStages(Cohort):
+    """Paths, settings and resources of the stages of all recipes.
 
     Parameters
     ----------
@@ -221,122 +178,6 @@ class Plan(Cohort):
         """What decides a prediction: another learning rate reaches it through the model."""
         return as_json(prediction(self.recipes[method].stages[stage]))
 
-    # -- rows of other rows, and of other programs -------------------------------------------------
-
-    def rows_with(self, *sections: str) -> str:
-        """A pattern of the rows whose recipes have one of some sections."""
-        rows = (name for name, r in self.recipes.items() if any(getattr(r, s) for s in sections))
-        return "|".join(rows) or "(?!)"
-
-    def averaged(self, method: str, group: str) -> dict[str, list[Path]]:
-        """Folders of the predictions that a row averages, by row.stage."""
-        return {
-            f"{row}.{stage}": paths
-            for row in self.recipes[method].rows
-            for stage, paths in self.merged_predictions(row, group).items()
-        }
-
-    def external_inputs(self, method: str, group: str) -> list[Path]:
-        """What another program left; the step tells which cases have none."""
-        if self.recipes[method].nnunet:
-            return [self.predicted(method, STAGE, group)]
-        cases = (case for batch in self.groups[group] for case in self.batches[batch])
-        return [path for case in cases for path in external_files(self.recipes, method, case)]
-
-    def nnunet_cases(self, method: str) -> Path:
-        """The cases as nnU-Net's plans, which lie beside them, have them prepared for a row."""
-        nnunet = self.recipes[method].nnunet
-        assert nnunet is not None
-        folder = planned_folder(self.results, settings_hash(nnunet.planning))
-        return folder / nnunet.planning.configuration
-
-    def nnunet_plans(self, method: str) -> Path:
-        """The file of plans that nnU-Net made for a row."""
-        return self.nnunet_cases(method).with_name(f"{PLANS}.json")
-
-    # -- segmentations and scores ------------------------------------------------------------------
-
-    def merging(self, method: str) -> Merging:
-        """What decides segmentations and scores beside predictions."""
-        return merging(self.recipes, method, self.labels)
-
-    def merged_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
-        """Stages that are merged to the folders of their predictions."""
-        stages = self.merging(method).stages
-        return {stage: self.predictions_of(method, stage, group) for stage in stages}
-
-    def evaluated_truths(self, method: str, group: str) -> dict[str, list[Path]]:
-        """Stages that are merged, and that of the method's own grid, to folders with the truth."""
-        settings = self.merging(method)
-        stages = dict.fromkeys([*settings.stages, *([settings.grid] if settings.grid else [])])
-        return {stage: self.true_inputs(method, stage, self.groups[group]) for stage in stages}
-
-    def evaluated_predictions(self, method: str, group: str) -> dict[str, list[Path]]:
-        """What is merged, where all of it lies on the method's own grid and is scored there."""
-        on_one_grid = self.merging(method).on_one_grid
-        return self.merged_predictions(method, group) if on_one_grid else {}
-
-    def located_predictions(self, method: str, group: str) -> list[Path]:
-        """Predictions of the stage whose regions decide what can be found, if there is one."""
-        stage = self.merging(method).located
-        return self.predictions_of(method, stage, group)[:1] if stage else []
-
-    @property
-    def tables(self) -> list[Path]:
-        """The tables of all methods."""
-        return [self.results / "tables" / name for name in ("cv.csv", "cv.md", "cv.tex", "cv.html")]
-
-    @property
-    def test_tables(self) -> list[Path]:
-        """The tables of the test set."""
-        return [self.results / "tables" / name for name in ("test.csv", "test.md", "test.html")]
-
-    @property
-    def compared(self) -> list[Path]:
-        """The tables that compare rows; none where there is one row."""
-        return [self.results / "tables" / name for name in COMPARED if len(self.methods) > 1]
-
-    @property
-    def drawn(self) -> dict[str, Path]:
-        """The pictures that compare rows, by what they show."""
-        names = [name for name in DRAWN if len(self.methods) > 1]
-        return {name: self.results / f"tables/compare_{name}.png" for name in names}
-
-    @property
-    def rows(self) -> dict[str, Any]:
-        """What the tables need to know of each method."""
-        labelled = [name for batch in self.labelled for name in self.batches[batch]]
-        return {m: as_values(row(self.recipes, m, labelled, self.labels)) for m in self.methods}
-
-    def scores_of(self, method: str) -> Path:
-        """All scores of a method."""
-        return self.results / method / "scores.csv"
-
-    def test_scores_of(self, method: str) -> Path:
-        """A method's scores of the cases that are only tested on."""
-        return self.results / method / "test_scores.csv"
-
-    def segmentations_of(self, method: str) -> list[Path]:
-        """The seal of a method's segmentations, and the submission where cases have no label."""
-        submission = [self.results / method / "submission"] if self.unlabelled else []
-        return [self.results / method / "segmentation" / SEAL, *submission]
-
-    def pictures_of(self, method: str) -> list[Path]:
-        """Pictures of a method's results."""
-        folder = self.results / method / "pictures"
-        curves = [folder / f"curves_{trained}.png" for trained in self.recipes[method].trained]
-        located = [folder / "located.png"] if self.merging(method).located else []
-        return [folder / f"{rank}.png" for rank in RANKS] + curves + located
-
-    def results_of(self, method: str) -> list[Path]:
-        """All that is asked for of a method."""
-        scores = [self.scores_of(method), *([self.test_scores_of(method)] if self.tested else [])]
-        return [*scores, *self.segmentations_of(method), *self.pictures_of(method)]
-
-    def methods_of(self, scope: str) -> list[str]:
-        """All methods, or the one that is named."""
-        return list(self.methods) if scope == "all" else [scope]
-
     # -- what a step depends on --------------------------------------------------------------------
 
     def modules_of(self, rule: str, method: str = "", stage: str = "") -> tuple[str, ...]:
@@ -353,6 +194,16 @@ class Plan(Cohort):
     def code(self, rule: str, method: str = "", stage: str = "") -> str:
         """Hash of the code that a rule's step runs."""
         return code_hash(*self.modules_of(rule, method, stage))
+
+    # -- what a step leaves beside its output ------------------------------------------------------
+
+    def log_of(self, rule: str, *wildcards: str) -> Path:
+        """A rule's log; the wildcards in the order of the output's path."""
+        return self.results / "logs" / rule / f"{'-'.join(wildcards) or rule}.log"
+
+    def benchmark_of(self, rule: str, *wildcards: str) -> Path:
+        """The time and memory that a rule's job took."""
+        return self.results / "benchmarks" / rule / f"{'-'.join(wildcards) or rule}.tsv"
 
     # -- resources, in MB --------------------------------------------------------------------------
 
@@ -393,8 +244,3 @@ def sized(geometry: Geometry, *parts: Any) -> str:
         for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
     ]
     return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"
-
-
-def named(paths: dict[str, list[Path]]) -> list[str]:
-    """Paths by their names as a step takes them on its command line."""
-    return [f"{name}={path}" for name, several in paths.items() for path in several]
