@@ -232,6 +232,9 @@ if plan.annotators:
             " {params.labels:q} --output {output:q} --threads {threads} --log {log:q}"
 
 
+TOLD_ANNOTATORS = ["--annotators", *plan.annotators] if plan.annotators else []
+
+
 rule write_tables:
     input:
         scores=[plan.scores_of(method) for method in plan.methods],
@@ -257,9 +260,7 @@ rule write_tables:
     params:
         labels=LABELS["shown"],
         code=plan.code("write_tables"),
-        annotators=lambda w, input: (
-            ["--annotators", *input.annotators] if input.annotators else []
-        ),
+        annotators=TOLD_ANNOTATORS,
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
@@ -294,9 +295,7 @@ rule write_test_tables:
     params:
         code=plan.code("write_test_tables"),
         labels=LABELS["shown"],
-        annotators=lambda w, input: (
-            ["--annotators", *input.annotators] if input.annotators else []
-        ),
+        annotators=TOLD_ANNOTATORS,
         settings=json.dumps(plan.rows),
         folder=RESULTS / "tables",
     message:
