@@ -122,3 +122,24 @@ def test_a_body_is_measured_alike_on_fine_and_on_coarse_pixels():
     assert coarse == "the body measures 78 x 138 mm: is the spacing right?"
     fine = volume.repeat(3, 1).repeat(3, 2)
     assert remarks_on(fine, (3.0, 2 / 3, 2 / 3)) == [coarse]
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("length", [200, 216, 400])
+def test_what_alternates_is_looked_at_on_both(axis, length):
+    """Every second slice, row or column of another scale, on axes that are sampled."""
+    shape = [20, 20, 20]
+    shape[axis] = length
+    volume = np.full(shape, 50, np.int16)
+    volume[:10] = -1000
+    np.moveaxis(volume, axis, 0)[1::2] = -1300
+    with pytest.raises(InputError, match="below -1100"):
+        remarks_on(volume, (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("shape", [(40, 300, 512), (60, 300, 300)])
+def test_air_but_for_a_speck_that_no_sample_has_is_refused(shape):
+    volume = np.full(shape, -1000, np.int16)
+    volume[1, 1, 1] = 100
+    with pytest.raises(InputError, match="next to nothing is above -200 HU"):
+        remarks_on(volume, (1.0, 1.0, 1.0))

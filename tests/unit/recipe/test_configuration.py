@@ -175,7 +175,7 @@ def test_no_method_has_the_name_of_a_rule_or_of_a_missing_value():
     ]
     rules = {r for file in files for r in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
     assert {"all", "catalog", "train", "download_weights"} <= rules
-    for name in [*rules, "nan", "null"]:
+    for name in [*rules, "nan", "null", "inf", "true"]:
         values = with_value(configuration_values(), "methods", [name])
         with pytest.raises(InputError) as error:
             recipe.check_configuration(values)

@@ -100,7 +100,8 @@ def _not_hounsfield(path: Path, why: str) -> InputError:
 
 def _scale(path: Path, volume: np.ndarray) -> list[str]:
     """Air, tissue and what has no place in a CT, on a histogram of a sample."""
-    steps = [max(1, length // SAMPLED) for length in volume.shape]
+    # Odd, so that of slices, rows or columns that alternate both are looked at.
+    steps = [max(1, length // SAMPLED - 1 | 1) for length in volume.shape]
     sample = volume[tuple(slice(None, None, step) for step in steps)].ravel(order="K")
     counts = np.bincount(np.subtract(sample, PADDING_HU, dtype=np.intp))
     values = np.arange(len(counts)) + PADDING_HU
@@ -119,7 +120,12 @@ def _scale(path: Path, volume: np.ndarray) -> list[str]:
         below > BELOW_AIR_REMARK,
     )
     tissue = counts[values > TISSUE_HU]
-    dense = counts[values > DENSE_HU].sum() / max(tissue.sum(), 1)
+    if not tissue.any():
+        raise InputError(
+            f"{path}: next to nothing is above {TISSUE_HU} HU, as a body is: export the CT again, "
+            "or exclude the case"
+        )
+    dense = counts[values > DENSE_HU].sum() / tissue.sum()
     judge(
         f"{100 * dense:.0f} % of the tissue is above {DENSE_HU}, as only bone is",
         dense > DENSE_LIMIT,

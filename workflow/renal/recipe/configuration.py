@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from renal.data.cases import Layout
+from renal.data.cases import MISTAKEN, Layout
 from renal.errors import InputError
 from renal.labels import Labels
 from renal.recipe.method import RESERVED
@@ -17,8 +17,8 @@ from renal.settings import Name, Strict, UsablePath
 from renal.sources import MODULES, PACKAGE, ROOT
 
 # A method is asked for by its name, as rules are, and has a row in tables, in which programs take
-# some words for a missing value.
-TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", "nan", "null"}
+# some words for something else than a name.
+TAKEN = {*MODULES, "catalog", "collect_test_scores", "download_weights", *MISTAKEN}
 # The folders of a clone beside those for data and results; the example in `.test` has both.
 OWN_FOLDERS = (
     *("benchmarks", "config", "demos", "docs", "envs", "profiles", "rules", "slurm", "tests"),
@@ -120,7 +120,9 @@ def refuse_taken_name(name: str, source: str) -> None:
     if name in RESERVED:
         raise InputError(f"{source}: {name}: results of another kind have this name: rename it")
     if name in TAKEN:
-        raise InputError(f"{source}: {name}: a rule or a missing value has this name: rename it")
+        raise InputError(
+            f"{source}: {name}: a rule, or a value in tables, has this name: rename it"
+        )
 
 
 def _refuse_place(results: Path, data: Data) -> None:
