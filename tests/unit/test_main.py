@@ -57,6 +57,13 @@ def test_a_log_on_a_full_disk_is_told_in_one_line(run, capsys):
     assert capsys.readouterr().err == told
 
 
+def test_a_pipe_that_nobody_reads_is_no_log(run, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert run(None, "--log", str(tmp_path / "pipe")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}/pipe: ")
+
+
 def test_a_name_that_is_no_utf8_is_told_and_logged(run, log_file, capsys, monkeypatch):
     # pytest, which would hand it from process to process, could not.
     monkeypatch.setattr(logging.getLogger("renal"), "propagate", False)

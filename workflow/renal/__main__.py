@@ -370,6 +370,8 @@ def _start_log(path: Path | None) -> None:
     log.addHandler(terminal)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_fifo():  # to open one waits for its reader; so asked, it fails without one
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
         # Names of files may be no UTF-8.
         stored = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         stored.setFormatter(logging.Formatter(f"%(asctime)s {words}"))

@@ -10,8 +10,6 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-import SimpleITK as sitk
-
 from renal.errors import InputError
 
 # Words of SimpleITK and torch, whose errors are RuntimeErrors.
@@ -72,4 +70,6 @@ def _begin_worker() -> None:
 
 
 def _one_thread_each() -> None:
+    import SimpleITK as sitk  # which those that only tell of memory need not load
+
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -1,6 +1,7 @@
 """Packages: what is written is read again, and what is no package is refused in one line."""
 
 import json
+import os
 import zipfile
 
 import pytest
@@ -61,6 +62,12 @@ def test_missing_and_cut_off_files_are_refused(packed, tmp_path):
         (tmp_path / "cut.renal").write_bytes(content[:length])
         with pytest.raises(InputError, match=r"cut\.renal: damaged"):
             read_package(tmp_path / "cut.renal")
+
+
+def test_a_pipe_is_no_package(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: damaged .*no regular file"):
+        read_package(tmp_path / "pipe")
 
 
 def test_altered_weights_are_refused(opened, packed, tmp_path):

@@ -1,6 +1,7 @@
 """What was tampered with in an archive is told, and an honest one passes."""
 
 import hashlib
+import os
 import re
 import zipfile
 
@@ -122,6 +123,12 @@ def test_a_segmentation_of_another_place(archived, tmp_path, shared_kits19):
         path = tampered(archived, tmp_path / "a.zip", {member: lambda _, c=content: c}, hidden=True)
         (line,) = verify(path, shared_kits19).differences
         assert line.startswith("resvnet, case_00001: ") and told in line
+
+
+def test_a_pipe_is_no_archive(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: damaged .*no regular file"):
+        verify(tmp_path / "pipe")
 
 
 def test_a_missing_file(archived, tmp_path, shared_kits19):

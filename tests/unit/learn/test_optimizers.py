@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from renal.learn.optimizers import adam, build_optimizer
@@ -91,3 +92,9 @@ def test_sgd_by_hand():
         network.weight.grad = torch.full((1, 1), gradient)
         optimizer.step()
         assert network.weight.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rate", [0, -1e-3, 1e38])
+def test_a_rate_that_nothing_learns_at_is_refused(rate):
+    with pytest.raises(ValidationError, match="learning_rate"):
+        Adam(name="adam", learning_rate=rate)

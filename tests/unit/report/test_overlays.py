@@ -61,6 +61,16 @@ def test_a_scored_case_that_is_not_known_is_told(tmp_path, drawn_cases):
     )
 
 
+def test_too_little_memory_is_told_with_the_case(tmp_path, drawn_cases, monkeypatch):
+    def full(*_):
+        raise MemoryError("Unable to allocate 2.00 GiB")
+
+    monkeypatch.setattr(overlays, "read_volume", full)
+    scores(0.9, 0.5, 0.0).to_csv(tmp_path / "scores.csv", index=False)
+    with pytest.raises(InputError, match=r"case_\d: not enough memory \(Unable to allocate"):
+        draw_overlays(tmp_path / "scores.csv", tmp_path / "segmentations", drawn_cases, tmp_path)
+
+
 def test_a_region_without_a_score_is_left_out_of_the_title(tmp_path, drawn_cases, monkeypatch):
     titles = []
     monkeypatch.setattr(overlays, "draw_overlay", lambda *given: titles.append(given[4]))

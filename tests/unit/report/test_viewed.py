@@ -11,6 +11,8 @@ from matplotlib.path import Path
 from PIL import Image
 from scipy import ndimage
 
+import renal.report.viewed
+from renal.errors import InputError
 from renal.image.volume import write_nifti
 from renal.report.overlays import WINDOW_HU
 from renal.report.viewed import (
@@ -143,6 +145,15 @@ def test_a_case_is_cut_round_what_any_row_marks(tmp_path, drawn_cases):
     outlines = viewed(found)["outlines"]
     assert set(outlines["far"]) == {"kidney", "tumour"}
     assert outlines["none"] == {}
+
+
+def test_too_little_memory_is_told_with_the_case(tmp_path, drawn_cases, monkeypatch):
+    def full(*_):
+        raise MemoryError("Unable to allocate 2.00 GiB")
+
+    monkeypatch.setattr(renal.report.viewed, "read_label", full)
+    with pytest.raises(InputError, match=r"case_0: not enough memory \(Unable to allocate"):
+        read_segmented(drawn_cases["case_0"], {"segmentations": tmp_path / "segmentations"})
 
 
 def test_a_case_of_which_nobody_marks_anything_is_shown_whole():

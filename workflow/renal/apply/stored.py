@@ -34,7 +34,14 @@ def check_stored(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise ValueError("its parts overlap")
 
 
+def regular(path: Path) -> Path:
+    """The path of a file; an OSError if it is a pipe or a device, whose end may never come."""
+    if path.exists() and not path.is_file():
+        raise OSError("no regular file")
+    return path
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
-    with path.open("rb") as stream:
+    with regular(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

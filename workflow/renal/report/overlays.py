@@ -13,6 +13,7 @@ from renal.handover.segmentations import segmentation_of
 from renal.handover.tables import read_table
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
+from renal.parallel import telling_of_memory
 from renal.report.pictures import plt, save
 from renal.report.ranked import ranked_cases
 
@@ -51,9 +52,10 @@ def draw_overlays(
                 "workflow again"
             )
         case = cases[row["case"]]
-        image = read_volume(read_header(Path(case.image)))
-        truth = read_label(read_header(case.label_path), labels)
-        prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
+        with telling_of_memory(case.name, "use a larger machine"):
+            image = read_volume(read_header(Path(case.image)))
+            truth = read_label(read_header(case.label_path), labels)
+            prediction = read_label(read_header(segmentation_of(segmentations, case.name)), labels)
         told = []
         for region in labels.regions:
             if pd.isna(row[f"{region.name}_dice"]):

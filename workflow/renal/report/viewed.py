@@ -16,6 +16,7 @@ from renal.handover.segmentations import segmentation_of
 from renal.image.boxes import Box, bounding_box, joined, slices, three, whole_volume, widened
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
+from renal.parallel import telling_of_memory
 from renal.report.overlays import WINDOW_HU
 
 TRUTH = "-truth"  # among names of rows, none of which has such a one
@@ -80,6 +81,11 @@ def read_segmented(
     InputError
         If a file is missing or damaged.
     """
+    with telling_of_memory(case.name, "use a larger machine"):
+        return _read(case, segmentations, labels)
+
+
+def _read(case: CheckedCase, segmentations: Mapping[str, Path], labels: Labels) -> Segmented:
     header = read_header(Path(case.image))
     paths = {row: segmentation_of(folder, case.name) for row, folder in segmentations.items()}
     marked = {}

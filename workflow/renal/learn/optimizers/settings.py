@@ -2,9 +2,12 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 
 from renal.settings import Share, Strict
+
+# No method learns at more than 1, and what a step at far more gives cannot be stored.
+LearningRate = Annotated[float, Field(gt=0, le=1000)]
 
 
 class OptimizerSettings(Strict):
@@ -17,7 +20,7 @@ class Adam(OptimizerSettings):
     """The Adam optimiser; `kernel_l2` is a penalty on the kernels of convolutions, as Keras has."""
 
     name: Literal["adam"]
-    learning_rate: PositiveFloat
+    learning_rate: LearningRate
     betas: tuple[Share, Share] = (0.9, 0.999)
     kernel_l2: NonNegativeFloat = 0.0
 
@@ -28,7 +31,7 @@ class Sgd(OptimizerSettings):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
-    learning_rate: PositiveFloat
+    learning_rate: LearningRate
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
     states: ClassVar[int] = 1  # the momentum
