@@ -181,7 +181,7 @@ NOTICED = {
     "errors": EVERY - BY_NNUNET | {"plan_nnunet", "train_nnunet"},
     "files": EVERY - BY_NNUNET | {"train_nnunet"},
     "labels": TABLE | {"draw_located"},
-    "parallel": {"validate", "window_normalize", "predict", *PREPARE, *SCORE, *LABELLED},
+    "parallel": {"validate", "window_normalize", "predict", *PREPARE, *SCORE, *CASES, *LABELLED},
     "data": {"validate", *LISTING, "import_segmentations", "score_annotators"},
     "data.cases": {"validate"},
     "data.lists": {"validate", *LISTING},
