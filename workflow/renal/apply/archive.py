@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationEr
 
 from renal import sources
 from renal.apply.export import LICENCE, TOLD
-from renal.apply.stored import check_stored, file_digest, regular, write_stored
+from renal.apply.stored import check_stored, file_digest, regular_file, write_stored
 from renal.errors import InputError
 from renal.files import read_json, replacing
 from renal.handover.checked import read_checked
@@ -205,7 +205,7 @@ def unpack(path: Path, folder: Path) -> tuple[ArchivedRun, list[str]]:
             f"unpacked by `sha256sum --check {SUMS}`"
         )
     try:
-        with zipfile.ZipFile(regular(path)) as archive:
+        with zipfile.ZipFile(regular_file(path)) as archive:
             members = archive.infolist()
             check_stored(path, members)
             for member in members:

@@ -34,7 +34,7 @@ def check_stored(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise ValueError("its parts overlap")
 
 
-def regular(path: Path) -> Path:
+def regular_file(path: Path) -> Path:
     """The path of a file; an OSError if it is a pipe or a device, whose end may never come."""
     if path.exists() and not path.is_file():
         raise OSError("no regular file")
@@ -43,5 +43,5 @@ def regular(path: Path) -> Path:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
-    with regular(path).open("rb") as stream:
+    with regular_file(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

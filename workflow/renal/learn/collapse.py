@@ -80,6 +80,6 @@ def _advice(run: "Run") -> str:
     changes = ["lower optimizer.learning_rate"]
     if network.unnormalized:
         changes.insert(0, "set network.normalization to instance")
-    if network.drops:
+    if network.has_dropout:
         changes.append("lower network.dropout")
     return f"in config.yaml's overrides of the stage's training {' or '.join(changes)}"

@@ -45,7 +45,7 @@ class NetworkSettings(Strict):
         a channel there must be several.
     unnormalized : bool
         Whether its recipe leaves out a normalisation that it may have.
-    drops : bool
+    has_dropout : bool
         Whether it leaves out values by chance when it learns.
     deepest : tuple of int
         How many voxels (z, y, x) of the input are one at the deepest level.
@@ -87,7 +87,7 @@ class NetworkSettings(Strict):
         return False
 
     @property
-    def drops(self) -> bool:
+    def has_dropout(self) -> bool:
         return False
 
     @property

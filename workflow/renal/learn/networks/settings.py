@@ -43,7 +43,7 @@ class ResVNetCascade(NetworkSettings):
         return self.normalization == "none"
 
     @property
-    def drops(self) -> bool:
+    def has_dropout(self) -> bool:
         return self.dropout > 0
 
 
@@ -137,7 +137,7 @@ class ResUNet(NetworkSettings):
         return self.normalization == "none"
 
     @property
-    def drops(self) -> bool:
+    def has_dropout(self) -> bool:
         return self.dropout > 0
 
 
