@@ -21,12 +21,11 @@ from tests.unit.recipe.helpers import demonstrated
 ROOT = Path(__file__).resolve().parents[2]
 RESVNET, MSVNET = "demo.yaml", "demos/msvnet.yaml"
 TUNET, LOCALIZED = "demos/tunet.yaml", "demos/localized.yaml"
-# One stage of each network. Those of many layers take the whole path in the slow test alone.
-HEAVY = ("res_vnet_cascade", "resnet34_slices", "dam_net", "vnet_2d5", "deeplab_v3_plus")
 # A sliding window, and slices.
 FULL = ("tunet", "unet")
 # Of fewer paths, whose peak is counted an eighth too high.
 ROUGHLY = ("damnet_2d.fine", "damnet_adapted.fine")
+# One stage of each network.
 STAGES = {
     "res_vnet_cascade": ("resvnet", "tumour", RESVNET),
     "tunet": ("tunet_seb", "segment", TUNET),
@@ -63,7 +62,7 @@ def job(network, **keywords):
 @pytest.fixture(scope="session")
 def rehearsed(request):
     """One stage of every network, and one on a card without bfloat16, a full one and two cards."""
-    jobs = {network: job(network, whole=network not in HEAVY) for network in STAGES}
+    jobs = {network: job(network) for network in STAGES}
     jobs["volta"] = job("unet", capability=[7, 0])
     jobs["full"] = job("unet", whole=False, filled=True, steps=2)
     jobs["two"] = job("unet", together=True, changes={"batch_size": 3})
@@ -73,19 +72,10 @@ def rehearsed(request):
 @pytest.mark.parametrize("network", [*STAGES, "volta"])
 def test_the_whole_path_runs_on_a_gpu(rehearsed, network):
     """No tensor on the wrong device, no wait of the host in a step, loss and metrics in float32."""
-    look_at(rehearsed[network], whole=network not in HEAVY)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", HEAVY)
-def test_the_whole_path_runs_on_a_gpu_with_many_layers(request, network):
-    look_at(*run(request, [job(network)]), whole=True)
-
-
-def look_at(seen, whole):
+    seen = rehearsed[network]
     assert "error" not in seen, seen
-    assert seen.get("stopped", False) == whole
-    assert (seen["run"]["device"], seen["run"]["epochs"]) == ("fake", 2 if whole else 1)
+    assert seen["stopped"]
+    assert (seen["run"]["device"], seen["run"]["epochs"]) == ("fake", 2)
     assert seen["waits"] == {}
     assert seen["half"] == []
 
