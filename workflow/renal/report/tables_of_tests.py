@@ -45,7 +45,7 @@ PUBLISHED = {
     },
 }
 NOTES = (
-    "Mean (SD over the cases) of cases that no model has learned from, segmented by the mean of "
+    "Mean (SD over the cases, with n - 1) of cases that no model has learned from, segmented by the mean of "
     "the folds' models. "
 )
 VERSIONS = (
