@@ -296,7 +296,7 @@ VANILLA = {
 
 @pytest.mark.parametrize("name", VANILLA)
 def test_the_vanilla_nets_learn_as_public_code_has_them(everything, name):
-    """In slices Dice is of the batch, for most hold no kidney and have no gradient by themselves."""
+    """In slices Dice is of the batch: most hold no kidney, and have no gradient by themselves."""
     for row in (name, f"{name}_median"):
         training = everything[row].stages["segment"].training
         assert {key: value_of(training, key) for key in VANILLA[name]} == VANILLA[name]
@@ -319,6 +319,13 @@ def test_kidneys_are_mirrored_from_left_to_right(everything):
     image = torch.arange(24.0).reshape(1, 1, 2, 3, 4)
     turned, _ = augment(image, image, (mirror.model_copy(update={"probability": 1}),))
     assert torch.equal(turned, image.flip(-1))
+
+
+def test_damnets_regions_hold_a_patch(everything):
+    """The scan goes on around a small kidney, so that nothing of a patch is padding."""
+    patch = everything["damnet"].stages["fine"].training.sampler.size
+    for crop_of in (recipe.region_crop, recipe.true_region_crop):
+        assert crop_of(everything, "damnet", "fine").least == patch
 
 
 def test_a_window_is_seen_in_training_and_prediction_alike(everything):
