@@ -212,6 +212,30 @@ def test_an_ensemble_is_cut_after_averaging(tmp_path):
 # -- hysteresis -----------------------------------------------------------------------------------
 
 
+HYSTERESIS = Merging.model_validate(
+    {
+        "family": "tiny",
+        "stages": {
+            "segment": {"maps": ["kidney", "tumour"], "components": {}},
+            "localize": {"maps": ["kidney"], "components": {}},
+        },
+        "merge": {
+            "name": "hysteresis",
+            "maps": {
+                "kidney": "segment.kidney",
+                "tumour": "segment.tumour",
+                "within": "localize",
+            },
+            "threshold": 0.5,
+            "kidney_growth": {"default": 0.4, "empty": 0.1},
+            "tumour_growth": {"default": 0.3, "small": 0.2, "empty": 0.1},
+            "small_voxels": 2,
+        },
+        "grid": "segment",
+    }
+)
+
+
 def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
     # A grid of half the size; the localization network's is a quarter of that along z.
     grid, box = (6, 8, 10), tuple((0, length) for length in SHAPE)
@@ -222,33 +246,11 @@ def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
     tumour[2:4, 3:5, 3:5] = 0.9
     within = np.zeros((3, 8, 10), np.float32)
     within[:, :, :9] = 1
-    settings = Merging.model_validate(
-        {
-            "family": "tiny",
-            "stages": {
-                "segment": {"maps": ["kidney", "tumour"], "components": {}},
-                "localize": {"maps": ["kidney"], "components": {}},
-            },
-            "merge": {
-                "name": "hysteresis",
-                "maps": {
-                    "kidney": "segment.kidney",
-                    "tumour": "segment.tumour",
-                    "within": "localize",
-                },
-                "threshold": 0.5,
-                "kidney_growth": {"default": 0.4, "empty": 0.1},
-                "tumour_growth": {"default": 0.3, "small": 0.2, "empty": 0.1},
-                "small_voxels": 2,
-            },
-            "grid": "segment",
-        }
-    )
     stages = {
         "segment": (case_of(box), [np.stack([kidney, tumour])]),
         "localize": (case_of(box), [within[None]]),
     }
-    label = merge_case(stages, settings)
+    label = merge_case(stages, HYSTERESIS)
     assert label.shape == SHAPE and label.dtype == np.uint8
     # Corners are rounded off on the way back, so what lies a voxel within is compared.
     assert (label[3:9, 5:11, 5:17] > 0).all()
@@ -259,7 +261,27 @@ def test_hysteresis_grows_on_the_grid_and_comes_back_to_native_voxels():
     # Another part of the scan cannot be multiplied voxel by voxel.
     stages["localize"] = (case_of(((0, 12), (0, 16), (0, 18))), [within[None]])
     with pytest.raises(InputError, match="case_00000: merge hysteresis needs stages whose grids"):
-        merge_case(stages, settings)
+        merge_case(stages, HYSTERESIS)
+
+
+@pytest.mark.parametrize(("highest", "told"), [(0.09, True), (0.11, False)])
+def test_a_kidney_that_algorithm_1_makes_all_tumour_is_told(caplog, highest, told):
+    """Line 14: every patient of the paper has a tumour, which is not so of a user's own CTs."""
+    kidney, within = np.zeros((2, *SHAPE), np.float32)
+    kidney[2:6, 3:9, 4:9], within[:] = 0.9, 1
+    tumour = np.zeros_like(kidney)
+    tumour[3, 4, 5] = highest
+    stages = {
+        "segment": (case_of(WHOLE), [np.stack([kidney, tumour])]),
+        "localize": (case_of(WHOLE), [within[None]]),
+    }
+    label = merge_case(stages, HYSTERESIS)
+    assert (label == 2).sum() == ((kidney > 0).sum() if told else 1)
+    messages = [record.getMessage() for record in caplog.records]
+    assert [
+        message.startswith("case_00000: no voxel's probability of tumour exceeds 0.1, so all")
+        for message in messages
+    ] == [True] * told
 
 
 # -- files ----------------------------------------------------------------------------------------

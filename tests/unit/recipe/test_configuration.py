@@ -42,6 +42,18 @@ def test_demos_are_the_papers_methods_with_less_of_everything(demo, everything):
         assert method.merge == paper.merge
 
 
+@pytest.mark.parametrize("demo", DEMOS)
+def test_nothing_that_hides_a_dead_training_is_overridden(demo, everything):
+    """A network that dies as its recipe has it would live in the demonstration alone."""
+    for name, method in demonstrated(demo).items():
+        for stage, own in method.stages.items():
+            ours, papers = own.training, everything[name].stages[stage].training
+            for key in ("normalization", "dropout"):
+                assert getattr(ours.network, key, None) == getattr(papers.network, key, None)
+            assert (ours.network.name, ours.loss) == (papers.network.name, papers.loss)
+            assert ours.collapse_steps == papers.collapse_steps
+
+
 def test_the_comparison_takes_the_models_of_make_demo():
     of_both = [configuration_values(demo) for demo in ("demo.yaml", "demos/comparison.yaml")]
     for key in ("data", "results", "folds", "batch_size"):

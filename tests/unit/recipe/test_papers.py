@@ -183,6 +183,27 @@ PAPERS = {
             }.items()
         },
     },
+    "tunet": {
+        "segment.geometry.size": (128, 256, 256),
+        "segment.geometry.extent_mm": (300 * 2.5, 576, 576),  # what the authors' code pads to
+        "segment.intensity.standardize": True,
+        "segment.intensity.window": None,
+        "segment.training.sampler.size": (128, 128, 128),
+        "segment.training.sampler.stride": (128 - 96,) * 3,
+        "segment.inference.overlap": (96, 96, 96),
+        "segment.training.network.pyramid": True,
+        "segment.training.network.squeeze": None,
+        "segment.training.loss.channels": "sum",
+        "segment.training.optimizer.learning_rate": 1e-4,
+        "segment.training.optimizer.betas": (0.9, 0.999),
+        "segment.training.optimizer.kernel_l2": 1e-5,
+        "segment.training.schedule.factor": 0.2,
+        "segment.training.schedule.patience": 6,
+        "segment.training.stopping.patience": 15,
+        "segment.training.epochs": 200,
+        "segment.training.batch_size": 1,
+        "segment.training.augmentation.0.degrees": 1,
+    },
     "msvnet": {
         "kidney.geometry.spacing": (2, None, None),
         "kidney.geometry.size": (None, 256, 256),
@@ -266,6 +287,21 @@ def test_a_row_to_compare_with_differs_in_what_it_is_named_for(everything, name)
     assert everything[name].merge == everything[base].merge
 
 
+# What the authors' public code says of the vanilla U-Nets, where the paper is silent.
+VANILLA = {
+    "tunet_unet2d": {"loss.over": "batch", "batch_size": 32, "optimizer.kernel_l2": 0},
+    "tunet_unet3d": {"loss.over": "example", "batch_size": 1, "optimizer.kernel_l2": 0},
+}
+
+
+@pytest.mark.parametrize("name", VANILLA)
+def test_the_vanilla_nets_learn_as_public_code_has_them(everything, name):
+    """In slices Dice is of the batch: most hold no kidney, and have no gradient by themselves."""
+    for row in (name, f"{name}_median"):
+        training = everything[row].stages["segment"].training
+        assert {key: value_of(training, key) for key in VANILLA[name]} == VANILLA[name]
+
+
 def test_tunet_times_l_net_trains_nothing(everything):
     row = everything["tunet_localized"]
     assert not row.stages and row.merge.maps["within"] == "localize"
@@ -283,6 +319,13 @@ def test_kidneys_are_mirrored_from_left_to_right(everything):
     image = torch.arange(24.0).reshape(1, 1, 2, 3, 4)
     turned, _ = augment(image, image, (mirror.model_copy(update={"probability": 1}),))
     assert torch.equal(turned, image.flip(-1))
+
+
+def test_damnets_regions_hold_a_patch(everything):
+    """The scan goes on around a small kidney, so that nothing of a patch is padding."""
+    patch = everything["damnet"].stages["fine"].training.sampler.size
+    for crop_of in (recipe.region_crop, recipe.true_region_crop):
+        assert crop_of(everything, "damnet", "fine").least == patch
 
 
 def test_a_window_is_seen_in_training_and_prediction_alike(everything):

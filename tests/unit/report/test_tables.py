@@ -209,6 +209,14 @@ def test_markdown_columns_are_balanced_whatever_the_title():
         assert len({len(line) for line in form}) == 1
 
 
+def test_notes_say_which_sd_and_which_surface_dice():
+    notes = tables.general_notes(KITS19)
+    assert "SD over the folds' means, with n - 1" in notes
+    assert "by voxels counts boundary voxels" in notes and "by areas it is DeepMind's" in notes
+    assert "by voxels" in OTHERS["kidney_surface_dice"]
+    assert "by areas" in OTHERS["kidney_surface_area_dice"]
+
+
 def test_notes_say_where_published_figures_come_from():
     table = tables.cross_validation(all_grids(*FOLDS), rows(PUBLISHED))
     assert f"one: {PUBLISHED['where']}." in tables.markdown(table, rows(PUBLISHED))

@@ -58,6 +58,7 @@ def test_the_mean_over_cases_stands_beside_what_was_published_on_this_set(scores
     table = pd.read_csv(tmp_path / "tables/test.csv").set_index(["method", "grid", "metric"])
     tumour = table.loc["own", "native", "tumour_dice"]
     assert (tumour["mean"], tumour["sd"]) == pytest.approx((0.4, 0.4))
+    assert "SD over the cases, with n - 1" in (tmp_path / "tables/test.md").read_text()
     assert (tumour["cases"], tumour["published"]) == (3, 0.752)
     assert table.loc["own", "native", "tumours_found"]["mean"] == pytest.approx(2 / 3)
     assert pd.isna(table.loc["other", "native", "tumour_dice"]["published"])

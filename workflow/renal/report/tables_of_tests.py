@@ -45,8 +45,8 @@ PUBLISHED = {
     },
 }
 NOTES = (
-    "Mean (SD over the cases) of cases that no model has learned from, segmented by the mean of "
-    "the folds' models. "
+    "Mean (SD over the cases, with n - 1) of cases that no model has learned from, segmented by "
+    "the mean of the folds' models. "
 )
 VERSIONS = (
     "Published figures are of KiTS19's 90 test cases, kidney (with its tumours and cysts) and "

@@ -1,5 +1,6 @@
 """Thresholds, region growing and fall-backs on the stages' own grid (Vu 2019, algorithm 1)."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from renal.image.grids import to_grid
 if TYPE_CHECKING:
     from renal.evaluate.stage_map import StageMap
     from renal.labels import Labels
+
+log = logging.getLogger(__name__)
 
 
 def merge(
@@ -53,6 +56,13 @@ def merge(
         role.probabilities for role in (kidney, tumour, within)
     )
     within_map = to_grid(within_map, whole_volume(within_map.shape), kidney_map.shape)
+    if not (tumour_map > tumour_growth["empty"]).any():
+        log.warning(
+            "%s: no voxel's probability of tumour exceeds %g, so all of the kidney is called "
+            "tumour, a healthy one too (merge hysteresis)",
+            kidney.case.name,
+            tumour_growth["empty"],
+        )
     masks = hysteresis(
         kidney_map,
         tumour_map,

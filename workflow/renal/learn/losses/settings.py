@@ -21,7 +21,7 @@ class DiceLoss(LossSettings):
     """Soft Dice; `squared` squares the terms of the denominator.
 
     `smooth` is added above and below; over channels the loss is averaged or summed. It is that of
-    each example, or `over` the batch, of all voxels at once (those that one GPU has).
+    each example, or `over` the batch, of all voxels at once.
     """
 
     name: Literal["dice"]
