@@ -68,6 +68,7 @@ DEMOS = (
     "demos/comparison.yaml",
     "demos/kits23.yaml",
     "demos/kits23_tunet.yaml",
+    "benchmarks/study.yaml",
 )
 
 

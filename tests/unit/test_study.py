@@ -1,0 +1,43 @@
+"""The table of benchmarks/study.py."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import study
+from scipy import stats
+
+
+def scores(first, kidney, tumour, ceiling):
+    """A seed's table: a case for each value, on the native grid and at its ceiling."""
+    cases = [f"case_{first + number:05d}" for number in range(len(kidney))]
+    native = {"case": cases, "grid": "native", "kidney_dice": kidney, "tumour_dice": tumour}
+    best = {"case": cases, "grid": "ceiling", "kidney_dice": ceiling, "tumour_dice": ceiling}
+    return pd.concat([pd.DataFrame(native), pd.DataFrame(best)], ignore_index=True)
+
+
+def test_a_rows_dice_and_what_it_lacks_are_means_over_all_seeds_cases():
+    kidney = np.split(np.random.default_rng(0).uniform(0.4, 0.9, 24), [8, 16])
+    tables = [
+        scores(10 * seed, values, [0.5] * len(values), [0.95] * len(values))
+        for seed, values in enumerate(kidney)
+    ]
+    found = study.figures(tables)
+    values = np.concatenate(kidney)
+    sampled = stats.bootstrap((values,), np.mean, n_resamples=9999, rng=np.random.default_rng(0))
+    low, high = sampled.confidence_interval
+    mean, interval = found["kidney"].split(" ", 1)
+    assert float(mean) == pytest.approx(values.mean(), abs=6e-4)
+    bounds = [float(bound) for bound in interval.strip("()").split(" to ")]
+    assert bounds == pytest.approx([low, high], abs=0.01)
+    assert found["kidney lacks"].startswith(f"{0.95 - values.mean():.3f} (")
+    single = [float(mean) for mean in found["kidney, each seed"].split(", ")]
+    assert single == pytest.approx([part.mean() for part in kidney], abs=6e-3)
+    assert found["tumour"] == "0.500 (0.500 to 0.500)"
+    assert found["tumour lacks"].startswith("0.450 (")
+
+
+def test_cases_are_paired_with_their_own_ceilings_in_any_order():
+    table = scores(0, [0.9, 0.5], [0.5, 0.5], [0.9, 0.6])
+    turned = table.iloc[::-1]
+    assert study.figures([turned])["kidney lacks"] == study.figures([table])["kidney lacks"]
+    assert study.figures([table])["kidney lacks"].startswith("0.050 (")
