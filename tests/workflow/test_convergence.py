@@ -16,24 +16,36 @@ def phantom(tmp_path_factory):
     return folder
 
 
+RESVNET = "{geometry: {size: %s}, training: {network: {width: 8}}}"
+WINDOWS = (
+    "{geometry: {spacing: [6, null, null], size: [null, 48, 48]}, "
+    "training: {sampler: {length: 16, extend: 12}}, "
+    "inference: {length: 16, step: 8, keep: [4, 12]}}"
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stage", "size", "steps", "least"),
-    [("whole", ("32", "48", "48"), 80, 0.5), ("tumour", ("16", "32", "32"), 120, 0.2)],
+    ("method", "stage", "change", "steps", "least"),
+    [
+        ("resvnet", "whole", RESVNET % [32, 48, 48], 80, 0.5),
+        ("resvnet", "tumour", RESVNET % [16, 32, 32], 120, 0.2),
+        ("msvnet", "kidney", WINDOWS, 200, 0.5),
+    ],
 )
-def test_resvnet_learns_at_its_own_rate_from_every_seed(
-    phantom, tmp_path, monkeypatch, capsys, stage, size, steps, least
+def test_a_stage_learns_at_its_own_rate_from_every_seed(
+    phantom, tmp_path, monkeypatch, capsys, method, stage, change, steps, least
 ):
-    """Demos raise the rate to need fewer steps; here the width alone is another one."""
-    options = ["--stage", stage, "--size", *size, "--change", "{training: {network: {width: 8}}}"]
+    """Demos raise the rate to need fewer steps; here sizes and widths alone are others."""
+    options = ["--method", method, "--stage", stage, "--change", change]
     options += ["--steps", str(steps), "--cases", "8", "--held-out", "2", "--seeds", "0", "1", "2"]
     monkeypatch.setattr(sys, "argv", ["convergence.py", str(phantom), str(tmp_path), *options])
     convergence.main()
     table = pd.read_csv(tmp_path / "convergence.csv")
     assert list(table["outcome"]) == ["trained"] * 3
-    scores = table[f"held-out {'kidney' if stage == 'whole' else 'tumour'}"]
+    scores = table["held-out tumour" if stage == "tumour" else "held-out kidney"]
     assert scores.min() > least, table.to_string()
     before = (tmp_path / "convergence.csv").read_bytes()
     convergence.main()  # nothing is trained again
     assert (tmp_path / "convergence.csv").read_bytes() == before
-    assert f"method resvnet; stage {stage}" in capsys.readouterr().out
+    assert f"method {method}; stage {stage}" in capsys.readouterr().out
