@@ -139,9 +139,11 @@ def test_what_the_labels_do_not_have_is_not_looked_for(changes, key):
     assert_one_line(error, "workflow/methods/resvnet.yaml: ", key, "kidney, tumour")
 
 
-@pytest.mark.parametrize("target", ["classes", {"classes": ["kidney", "tumour"]}])
-def test_classes_are_looked_for_as_other_regions_are(target):
-    """Those of KiTS19 too, which go without being named."""
+@pytest.mark.parametrize(
+    ("target", "key"), [("classes", ""), ({"classes": ["kidney", "tumour"]}, ".classes")]
+)
+def test_classes_are_looked_for_as_other_regions_are(target, key):
+    """Those of KiTS19 too, which go without being named: no key that nobody wrote is blamed."""
     values = configuration_values() | {"methods": ["damnet"]}
     mass = {**OWN["tumour"], "labels": [2]}
     values["data"] |= {
@@ -151,7 +153,7 @@ def test_classes_are_looked_for_as_other_regions_are(target):
     values["overrides"] = {"damnet": nested("stages.fine.training.target", target)}
     with pytest.raises(InputError) as error:
         recipe.load_methods(recipe.check_configuration(values))
-    assert_one_line(error, "damnet.yaml: stages.fine.training.target.classes: 'tumour' is no")
+    assert_one_line(error, f"damnet.yaml: stages.fine.training.target{key}: 'tumour' is no")
 
 
 def test_recipes_that_find_cysts_need_labels_that_have_them():

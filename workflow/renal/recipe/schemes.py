@@ -170,7 +170,7 @@ def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
         With the file and key.
     """
     for name, method in recipes.items():
-        for key, regions in _named(method, labels):
+        for key, regions, exclusive in _named(method, labels):
             source = f"workflow/methods/{name}.yaml: {key}"
             for region in regions:
                 if region not in labels.names:
@@ -179,7 +179,7 @@ def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
                         f"({', '.join(labels.names)}): choose from these, or set data.labels"
                     )
             ordered = tuple(region for region in labels.names if region in regions)
-            if key.endswith("classes") and (ordered != regions or ordered[0] != labels.names[0]):
+            if exclusive and (ordered != regions or ordered[0] != labels.names[0]):
                 raise InputError(
                     f"{source}: {labels.names[0]} is expected, then regions within it, outer ones "
                     "first: mend it"
@@ -200,17 +200,20 @@ def check_regions(recipes: dict[str, Method], labels: Labels) -> None:
             )
 
 
-def _named(method: Method, labels: Labels) -> list[tuple[str, tuple[str, ...]]]:
-    """Keys of a recipe to the regions that they name."""
+def _named(method: Method, labels: Labels) -> list[tuple[str, tuple[str, ...], bool]]:
+    """Keys of a recipe, the regions that they name, and whether these are exclusive classes."""
     found = []
     for stage, settings in method.stages.items():
         target = settings.training.target
-        key = f"stages.{stage}.training.target" + (".classes" if classes_of(target) else "")
-        found.append((key, maps_of(target, labels)))
+        classes = bool(classes_of(target))
+        key = f"stages.{stage}.training.target"
+        # The word `classes` has no key of its own below it.
+        key += ".classes" if classes and target != "classes" else ""
+        found.append((key, maps_of(target, labels), classes))
     if method.merge is not None:
-        found.append(("merge.maps", method.merge.regions))
+        found.append(("merge.maps", method.merge.regions, False))
     if method.average is not None:
-        found.append(("average.components", tuple(method.average.components)))
+        found.append(("average.components", tuple(method.average.components), False))
     for number, file in enumerate(method.external.files if method.external else ()):
-        found.append((f"external.files.{number}.labels", tuple(file.labels.values())))
+        found.append((f"external.files.{number}.labels", tuple(file.labels.values()), False))
     return found
