@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from renal.learn.networks.on_cpu import Conv3d, InstanceNorm, PReLU
+from renal.learn.networks.on_cpu import InstanceNorm, PReLU
 
 
 def instance_norms(training: bool) -> tuple[nn.Module, nn.Module]:
@@ -25,39 +25,6 @@ def test_instance_norm_is_torchs_where_exactness_counts(training, half):
 
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
-SMALL, LARGE = (4, 12, 14), (16, 160, 160)  # which kernel PyTorch would take
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("size", [SMALL, LARGE])
-@pytest.mark.parametrize(
-    "options", [{"padding": 1}, {"padding": 2, "dilation": 2, "bias": False}, {"stride": 2}]
-)
-def test_a_convolution_of_a_prediction_has_torchs_numbers_and_its_layout(options, size, layout):
-    torch.manual_seed(0)
-    ours, torchs = Conv3d(8, 6, 3, **options).eval(), nn.Conv3d(8, 6, 3, **options).double()
-    torchs.load_state_dict(ours.state_dict())
-    x = torch.randn(1, 8, *size)
-    found = ours(x.contiguous(memory_format=layout))
-    torch.testing.assert_close(found.double(), torchs(x.double()), atol=1e-5, rtol=1e-5)
-    assert found.is_contiguous(memory_format=layout)
-
-
-def test_small_volumes_are_convolved_by_onednn_where_they_are_predicted():
-    ours, x = Conv3d(8, 6, 3), torch.randn(1, 8, *SMALL)
-    assert "mkldnn_convolution" not in kernels(ours, x)  # with gradients
-    with torch.inference_mode():
-        assert "mkldnn_convolution" not in kernels(ours.train(), x)
-        assert "mkldnn_convolution" in kernels(ours.eval(), x)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert ours(x).dtype == torch.bfloat16
-
-
-def kernels(layer, x):
-    with torch.profiler.profile() as profile:
-        layer(x)
-    return {event.key.removeprefix("aten::") for event in profile.key_averages()}
 
 
 @torch.inference_mode()

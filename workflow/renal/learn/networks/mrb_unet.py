@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from renal.learn.networks.on_cpu import Conv3d, InstanceNorm
+from renal.learn.networks.on_cpu import InstanceNorm
 
 NORMALIZATIONS = {"batch": nn.BatchNorm3d, "instance": InstanceNorm}
 SHARES = (6, 3, 2)  # parts of a block's channels that its three convolutions have
@@ -43,17 +43,17 @@ class MultiScaleResidualBlock(nn.Module):
         widths = [int(alpha * channels / share) for share in SHARES]
         self.chain = nn.ModuleList(
             _activated(
-                Conv3d(before, after, 3, padding=1, bias=False),
+                nn.Conv3d(before, after, 3, padding=1, bias=False),
                 after,
                 normalization,
             )
             for before, after in pairwise([channels_in, *widths])
         )
         self.reduce = nn.Sequential(
-            Conv3d(sum(widths), channels, 1, bias=False), _normalized(channels, normalization)
+            nn.Conv3d(sum(widths), channels, 1, bias=False), _normalized(channels, normalization)
         )
         self.shortcut = nn.Sequential(
-            Conv3d(channels_in, channels, 1, bias=False), _normalized(channels, normalization)
+            nn.Conv3d(channels_in, channels, 1, bias=False), _normalized(channels, normalization)
         )
         self.relu = nn.ReLU(inplace=True)
 
@@ -114,7 +114,7 @@ class Network(nn.Module):
                 up.append(_activated(extra, width, normalization))
             self.ups.append(nn.Sequential(*up))
             self.decoders.append(MultiScaleResidualBlock(2 * width, width, alpha, normalization))
-        self.head = Conv3d(widths[0], channels_out, 1)
+        self.head = nn.Conv3d(widths[0], channels_out, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """Logits (batch, channels_out, z, y, x) of an image (batch, channels_in, z, y, x).

@@ -1,26 +1,10 @@
-"""Layers that save a CPU which predicts copies, memory and time; else they are torch's own."""
+"""Layers that save a CPU which predicts copies and memory; else they are torch's own."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 PART = 1 << 19  # numbers that stay in a CPU's cache
-
-
-class Conv3d(nn.Conv3d):
-    """A convolution by oneDNN where a CPU predicts in float32.
-
-    For one image with batch x channels x z x y of 20,480 at most, PyTorch would take a kernel of
-    its own, which is several times as slow and knows channels first only.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        by_onednn = torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
-        if not (by_onednn and _predicts_on_cpu(self, x) and x.dtype == torch.float32):
-            return super().forward(x)
-        padding = [int(side) for side in self.padding]
-        kernel = self.weight, self.bias, padding, self.stride, self.dilation, self.groups
-        return torch.mkldnn_convolution(x, *kernel)
 
 
 class InstanceNorm(nn.InstanceNorm3d):

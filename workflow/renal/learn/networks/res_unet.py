@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.on_cpu import Conv3d
-from renal.learn.networks.res_vnet_cascade import ConvolutionBlock, activated
+from renal.learn.networks.on_cpu import PReLU
+from renal.learn.networks.res_vnet_cascade import ConvolutionBlock
 
 ENCODER_DILATIONS = ((1, 1), (1, 1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 3, 2)
@@ -22,6 +22,10 @@ def _initialised(layer: nn.Module) -> None:
         nn.init.kaiming_normal_(layer.weight, 0.25)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def _activated(layer: nn.Module, channels: int) -> nn.Sequential:
+    return nn.Sequential(layer, PReLU(channels))
 
 
 class Network(nn.Module):
@@ -59,28 +63,29 @@ class Network(nn.Module):
         super().__init__()
         self.dropout = dropout
         widths = [width * 2**level for level in range(len(ENCODER_DILATIONS))]
-        given = [channels_in, *widths[1:]]
         self.encoders = nn.ModuleList(
-            ConvolutionBlock(before, width, dilations, normalization)
-            for before, width, dilations in zip(given, widths, ENCODER_DILATIONS, strict=True)
+            ConvolutionBlock(entering, width, dilations, normalization)
+            for entering, width, dilations in zip(
+                [channels_in, *widths[1:]], widths, ENCODER_DILATIONS, strict=True
+            )
         )
         self.downs = nn.ModuleList(
-            activated(Conv3d(width, wider, 2, stride=2), wider, "none")
+            _activated(nn.Conv3d(width, wider, 2, stride=2), wider)
             for width, wider in pairwise(widths)
         )
         bottom = 2 * widths[-1]
-        self.bottom = activated(Conv3d(widths[-1], bottom, 3, padding=1), bottom, "none")
+        self.bottom = _activated(nn.Conv3d(widths[-1], bottom, 3, padding=1), bottom)
         self.ups = nn.ModuleList()
         self.decoders = nn.ModuleList(
             [ConvolutionBlock(widths[-1], bottom, (1,) * DECODER_CONVOLUTIONS[0], normalization)]
         )
-        levels = zip(widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True)
-        for width, skip, count in levels:
-            up = nn.ConvTranspose3d(2 * width, width, 2, stride=2)
-            self.ups.append(activated(up, width, "none"))
+        for width, skip, count in zip(
+            widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True
+        ):
+            self.ups.append(_activated(nn.ConvTranspose3d(2 * width, width, 2, stride=2), width))
             self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, normalization))
         self.maps = nn.ModuleList(
-            Conv3d(width, channels_out, 1)
+            nn.Conv3d(width, channels_out, 1)
             for width in ([bottom, *widths[:0:-1]] if supervised else widths[1:2])
         )
         self.apply(_initialised)

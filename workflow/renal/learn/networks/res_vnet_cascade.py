@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renal.learn.networks.on_cpu import Conv3d, InstanceNorm, PReLU
+from renal.learn.networks.on_cpu import InstanceNorm, PReLU
 
 ENCODER_DILATIONS = ((1,), (1, 1), (1, 2, 4), (3, 4, 5))
 DECODER_CONVOLUTIONS = (3, 3, 2, 1)
 
 
-def activated(layer: nn.Module, channels: int, normalization: str) -> nn.Sequential:
+def _activated(layer: nn.Module, channels: int, normalization: str) -> nn.Sequential:
     """A convolution with its activation and, where the recipe asks for it, normalisation."""
     norms = [InstanceNorm(channels, affine=True)] if normalization == "instance" else []
     return nn.Sequential(layer, *norms, PReLU(channels))
@@ -25,12 +25,22 @@ class ConvolutionBlock(nn.Module):
         self, channels_in: int, channels: int, dilations: tuple[int, ...], normalization: str
     ) -> None:
         super().__init__()
-        given = [channels_in, *[channels] * (len(dilations) - 1)]
-        chain = [
-            Conv3d(before, channels, 3, padding=dilation, dilation=dilation)
-            for before, dilation in zip(given, dilations, strict=True)
-        ]
-        self.layers = nn.Sequential(*(activated(each, channels, normalization) for each in chain))
+        self.layers = nn.Sequential(
+            *(
+                _activated(
+                    nn.Conv3d(
+                        channels if position else channels_in,
+                        channels,
+                        3,
+                        padding=dilation,
+                        dilation=dilation,
+                    ),
+                    channels,
+                    normalization,
+                )
+                for position, dilation in enumerate(dilations)
+            )
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.layers(x)
@@ -62,11 +72,11 @@ class ResVNet(nn.Module):
             for level, (width, dilations) in enumerate(zip(widths, ENCODER_DILATIONS, strict=True))
         )
         self.downs = nn.ModuleList(
-            activated(Conv3d(width, wider, 2, stride=2), wider, normalization)
+            _activated(nn.Conv3d(width, wider, 2, stride=2), wider, normalization)
             for width, wider in pairwise(widths)
         )
         bottom = 2 * widths[-1]
-        self.bottom = activated(Conv3d(widths[-1], bottom, 3, padding=1), bottom, normalization)
+        self.bottom = _activated(nn.Conv3d(widths[-1], bottom, 3, padding=1), bottom, normalization)
         self.deepest_decoder = ConvolutionBlock(
             widths[-1], bottom, (1,) * DECODER_CONVOLUTIONS[0], normalization
         )
@@ -76,9 +86,9 @@ class ResVNet(nn.Module):
             widths[:0:-1], widths[-2::-1], DECODER_CONVOLUTIONS[1:], strict=True
         ):
             up = nn.ConvTranspose3d(2 * width, width, 2, stride=2)
-            self.ups.append(activated(up, width, normalization))
+            self.ups.append(_activated(up, width, normalization))
             self.decoders.append(ConvolutionBlock(width + skip, width, (1,) * count, normalization))
-        self.head = Conv3d(widths[1], 1, 1)
+        self.head = nn.Conv3d(widths[1], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, 1, z, y, x) of an input (batch, channels_in, z, y, x)."""

@@ -11,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from renal.learn.networks.on_cpu import Conv3d, InstanceNorm
+from renal.learn.networks.on_cpu import InstanceNorm
 from renal.learn.networks.own_precision import GroupNorm, doubled
 from renal.learn.networks.squeeze_excitation import SqueezeExcitation
 
 GROUPS = 8
 
-CONVOLUTION = {2: nn.Conv2d, 3: Conv3d}
+CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: InstanceNorm}
