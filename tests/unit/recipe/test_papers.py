@@ -287,7 +287,7 @@ def test_a_row_to_compare_with_differs_in_what_it_is_named_for(everything, name)
     assert everything[name].merge == everything[base].merge
 
 
-# What the authors' public code says of the vanilla U-Nets, where the paper is silent.
+# Batch and L2 of the vanilla U-Nets are of the authors' public code; what the loss is over is not.
 VANILLA = {
     "tunet_unet2d": {"loss.over": "batch", "batch_size": 32, "optimizer.kernel_l2": 0},
     "tunet_unet3d": {"loss.over": "example", "batch_size": 1, "optimizer.kernel_l2": 0},
