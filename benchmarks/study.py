@@ -6,7 +6,8 @@ Runs the workflow with `study.yaml` on the first labelled cases of DATA (KiTS19'
 folds of them, each trained from its own seed, so that every case is held out once. What is in WORK
 is not made again: a study that was stopped goes on. At the end stands a line for each row: Dice on
 the native grid, and what is missing to the ceiling, which is what the truth scores after it went
-through the method's grids, with a 95 % interval over the cases, and what each seed has by itself.
+through the method's grids, with a 95 % interval over the cases, what each seed has by itself, and
+the share of the truth that the last stage of a cascade saw.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def scores(work: Path, row: str, seed: int) -> Path:
 
 
 def figures(tables: list[pd.DataFrame]) -> dict[str, str]:
-    """A row's Dice, and what it lacks of its ceiling, over all seeds and for each."""
+    """A row's Dice, what it lacks of its ceiling, each seed's, and what a cascade located."""
     every = pd.concat(tables).set_index("case")
     native, ceiling = (every[every["grid"] == grid] for grid in ("native", "ceiling"))
     found = {}
@@ -67,6 +68,8 @@ def figures(tables: list[pd.DataFrame]) -> dict[str, str]:
             found[title] = f"{mean:.3f} ({low:.3f} to {high:.3f})"
         means = [table[table["grid"] == "native"][column].mean() for table in tables]
         found[f"{region}, each seed"] = ", ".join(f"{mean:.2f}" for mean in means)
+        located = native[f"located_{region}"].mean()
+        found[f"{region} located"] = "" if np.isnan(located) else f"{located:.3f}"
     return found
 
 

@@ -7,10 +7,11 @@ import study
 from scipy import stats
 
 
-def scores(first, kidney, tumour, ceiling):
+def scores(first, kidney, tumour, ceiling, located=np.nan):
     """A seed's table: a case for each value, on the native grid and at its ceiling."""
     cases = [f"case_{first + number:05d}" for number in range(len(kidney))]
     native = {"case": cases, "grid": "native", "kidney_dice": kidney, "tumour_dice": tumour}
+    native |= {"located_kidney": located, "located_tumour": located}
     best = {"case": cases, "grid": "ceiling", "kidney_dice": ceiling, "tumour_dice": ceiling}
     return pd.concat([pd.DataFrame(native), pd.DataFrame(best)], ignore_index=True)
 
@@ -41,3 +42,9 @@ def test_cases_are_paired_with_their_own_ceilings_in_any_order():
     turned = table.iloc[::-1]
     assert study.figures([turned])["kidney lacks"] == study.figures([table])["kidney lacks"]
     assert study.figures([table])["kidney lacks"].startswith("0.050 (")
+
+
+def test_what_a_cascade_located_is_a_mean_over_cases_and_empty_without_a_cascade():
+    cascade = scores(0, [0.9, 0.5], [0.5, 0.5], [0.9, 0.6], located=[1.0, 0.5])
+    assert study.figures([cascade])["tumour located"] == "0.750"
+    assert study.figures([scores(0, [0.9, 0.5], [0.5, 0.5], [0.9, 0.6])])["tumour located"] == ""
