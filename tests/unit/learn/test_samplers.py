@@ -167,6 +167,18 @@ def test_a_patch_larger_than_the_array_is_padded():
         assert (label > 0).sum() == 4 * 5 * 6
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_a_patch_of_a_small_region_is_padded_as_the_region_is(kind):
+    """A prediction pads the whole region, so its least value, not that of the patch."""
+    image = np.full((2, 8, 8), 0.5, np.float16)
+    image[0, 0, 0] = -1
+    case = Case("c", [kind(image)], [kind(np.zeros((2, 8, 8), np.uint8))], [])
+    sampler = sampler_of(PatchSampler(name="patches", size=(4, 4, 4), stride=(4, 4, 4)))
+    found = [patch for patch, _ in examples_of(sampler, case)]
+    assert len(found) == 4
+    assert all((patch[0] == -1).all() and (patch[3] == -1).all() for patch in found)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     sides=st.tuples(*[st.tuples(st.integers(0, 4), st.integers(1, 5), st.integers(0, 4))] * 3),

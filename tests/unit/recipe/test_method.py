@@ -428,16 +428,20 @@ def test_slices_are_moved_about_along_z_alone(everything):
     assert_one_line(error, "overrides.mrbnet: stages.locate: regions.jitter_mm", "[z, 0, 0]")
 
 
-def test_patches_drawn_at_random_cannot_be_hard_one_by_one(tmp_path):
-    hard = {"name": "hard", "epochs": 5, "strength": 2, "least": 0.2}
-    for unit in ("case", "example"):
-        change = nested("stages.segment.training.drawing", {**hard, "unit": unit})
-        if unit == "case":
-            assert recipe.load_method("mrbnet", change)
-            continue
-        with pytest.raises(InputError) as error:
-            recipe.load_method("mrbnet", change)
-        assert_one_line(error, "stages.segment.training: drawing.unit must be case")
+HARD = {"name": "hard", "epochs": 5, "strength": 2, "least": 0.2}
+
+
+@pytest.mark.parametrize(
+    "drawing", [{**HARD, "unit": "example"}, {"name": "balanced", "positive_share": 0.5}]
+)
+@pytest.mark.parametrize("method, stage", [("mrbnet", "segment"), ("msvnet", "kidney")])
+def test_examples_at_random_places_cannot_be_known_one_by_one(method, stage, drawing):
+    """Neither how hard a patch or window is, nor whether it holds foreground, stays true."""
+    with pytest.raises(InputError) as error:
+        recipe.load_method(method, nested(f"stages.{stage}.training.drawing", drawing))
+    assert_one_line(error, f"stages.{stage}.training: drawing {drawing['name']}", "choose uniform")
+    hard_cases = nested(f"stages.{stage}.training.drawing", {**HARD, "unit": "case"})
+    assert recipe.load_method(method, hard_cases)
 
 
 def test_what_a_mask_leaves_needs_a_mask(tmp_path):

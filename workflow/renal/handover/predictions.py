@@ -52,9 +52,9 @@ def _levels(probability: np.ndarray) -> np.ndarray:
 
 
 def as_stored(probability: np.ndarray) -> np.ndarray:
-    """Probabilities, (maps, z, y, x) float, as they are read again: float32 of 8 bits."""
-    stored: np.ndarray = _levels(probability) / np.float32(LEVELS)
-    return stored
+    """Probabilities, (maps, z, y, x) float32, as they are read again after 8 bits: in place."""
+    np.divide(_levels(probability), np.float32(LEVELS), out=probability)
+    return probability
 
 
 def read_probabilities(folder: Path, case: PreparedCase) -> list[np.ndarray]:
@@ -102,7 +102,9 @@ def averaged(predictions: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
         count += 1
         for region, added in zip(total, maps, strict=True):
             region += added
-    return [region / count for region in total]
+    for region in total:
+        region /= count
+    return total
 
 
 def native_mask(probabilities: list[np.ndarray], case: PreparedCase) -> np.ndarray:

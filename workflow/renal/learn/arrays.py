@@ -10,7 +10,9 @@ def as_tensor(array: np.ndarray | Tensor) -> Tensor:
     return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
 
 
-def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, ...]]:
+def padded(
+    volume: Tensor, size: tuple[int, ...], whole: np.ndarray | Tensor | None = None
+) -> tuple[Tensor, tuple[slice, ...]]:
     """Pad a volume evenly on both sides with its smallest value.
 
     Parameters
@@ -19,6 +21,8 @@ def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, 
         (..., z, y, x).
     size : tuple of int
         Smallest (z, y, x) that is wanted.
+    whole : numpy.ndarray or torch.Tensor, optional
+        What the volume was cut from, whose smallest value is taken then.
 
     Returns
     -------
@@ -37,6 +41,7 @@ def padded(volume: Tensor, size: tuple[int, ...]) -> tuple[Tensor, tuple[slice, 
     if sides == list(volume.shape[-3:]):
         return volume, inner
     # The smallest value stays where it is, on a GPU too.
-    whole = volume.min().expand(*volume.shape[:-3], *sides).clone()
-    whole[..., inner[0], inner[1], inner[2]] = volume
-    return whole, inner
+    least = torch.as_tensor((volume if whole is None else whole).min())
+    large = least.expand(*volume.shape[:-3], *sides).clone()
+    large[..., inner[0], inner[1], inner[2]] = volume
+    return large, inner

@@ -114,8 +114,11 @@ class Training(Strict):
             raise ValueError("target slices goes with a network that tells slices, and it alone")
         if self.loss.exclusive != bool(classes_of(self.target)):
             raise ValueError("target classes goes with a loss whose activation is softmax")
-        if sampler.fresh and self.drawing.remembers_examples:
-            raise ValueError("drawing.unit must be case: patches per_case are new ones each time")
+        if sampler.fresh and self.drawing.knows_examples:
+            raise ValueError(
+                f"drawing {self.drawing.name}: {sampler.name} are at new places each time: "
+                "choose uniform, or hard with unit case"
+            )
         return self
 
 

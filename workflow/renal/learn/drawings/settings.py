@@ -8,10 +8,10 @@ from renal.settings import Share, Strict
 
 
 class DrawingSettings(Strict):
-    """Traits of a drawing: whether it remembers each example, which must then stay the same."""
+    """Traits of a drawing: whether it knows each example, which must then stay the same."""
 
     @property
-    def remembers_examples(self) -> bool:
+    def knows_examples(self) -> bool:
         return False
 
 
@@ -26,6 +26,10 @@ class BalancedDrawing(DrawingSettings):
 
     name: Literal["balanced"]
     positive_share: Share
+
+    @property
+    def knows_examples(self) -> bool:
+        return True
 
 
 class HardDrawing(DrawingSettings):
@@ -42,7 +46,7 @@ class HardDrawing(DrawingSettings):
     least: PositiveFloat
 
     @property
-    def remembers_examples(self) -> bool:
+    def knows_examples(self) -> bool:
         return self.unit == "example"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from renal.image.boxes import Box, slices, three
+from renal.image.boxes import slices, three
 from renal.learn.arrays import as_tensor, padded
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Sampler:
     Parameters
     ----------
     size : tuple of int
-        Voxels (z, y, x) of a patch. What is smaller is padded with its smallest value.
+        Voxels (z, y, x) of a patch. A smaller region is padded with its smallest value.
     stride : tuple of int, optional
         Step of the lattice, whose last patch along an axis ends where the volume does.
     per_case : int, optional
@@ -51,36 +51,31 @@ class Sampler:
     def cut(
         self, case: "Case", place: "Place", generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        if place:
-            region, *start = place
-            box = three(
-                (low, min(low + side, length))
-                for low, side, length in zip(
-                    start, self.size, case.images[region].shape, strict=True
-                )
-            )
-        else:
-            region = _drawn(0, len(case.images) - 1, generator)
-            box = self._random_box(case, region, generator)
-        image = as_tensor(case.images[region][slices(box)])
+        region, *start = place or self._random_place(case, generator)
+        whole = case.images[region]
+        box = three(
+            (low, min(low + side, length))
+            for low, side, length in zip(start, self.size, whole.shape, strict=True)
+        )
+        image = as_tensor(whole[slices(box)])
         label = as_tensor(case.labels[region][slices(box)])
         # Labels are padded with background, which a patch of nothing but tumour has no voxel of.
-        image, inner = padded(image, self.size)
-        whole = label.new_zeros(image.shape)
-        whole[inner] = label
-        return image, whole
+        image, inner = padded(image, self.size, whole)
+        large = label.new_zeros(image.shape)
+        large[inner] = label
+        return image, large
 
-    def _random_box(self, case: "Case", region: int, generator: torch.Generator) -> Box:
+    def _random_place(self, case: "Case", generator: torch.Generator) -> "Place":
+        region = _drawn(0, len(case.images) - 1, generator)
         shape = case.images[region].shape
         slack = case.slack[region] if case.slack else ((0, 0),) * 3
-        box = []
+        place = [region]
         for length, side, (before, behind) in zip(shape, self.size, slack, strict=True):
             low = min(_drawn(0, 2 * before, generator), length - 1)
             high = max(length - _drawn(0, 2 * behind, generator), low + 1)
             # A patch that the moved region does not fill is filled with what lies around it.
-            start = min(_drawn(low, max(low, high - side), generator), max(0, length - side))
-            box.append((start, min(start + side, length)))
-        return three(box)
+            place.append(min(_drawn(low, max(low, high - side), generator), max(0, length - side)))
+        return tuple(place)
 
 
 def starts(length: int, side: int, stride: int) -> list[int]:

@@ -71,7 +71,7 @@ class VolumeSampler(SamplerSettings):
 class PatchSampler(SamplerSettings):
     """Patches of `size` voxels: all on a lattice of `stride`, or `per_case` at random places.
 
-    What is smaller than a patch is padded with its smallest value.
+    A region smaller than a patch is padded with its smallest value.
     """
 
     name: Literal["patches"]
@@ -137,7 +137,7 @@ class SliceSampler(SamplerSettings):
 
 
 class WindowSampler(SamplerSettings):
-    """`length` consecutive slices at a random place, `per_case` of them.
+    """`length` consecutive slices at a random place, `per_case` times in each region.
 
     With `around` the place is drawn from the slices that hold kidney, and `extend` more slices on
     both sides.
@@ -148,6 +148,10 @@ class WindowSampler(SamplerSettings):
     around: Literal["kidney"] | None = None
     extend: NonNegativeInt = 0
     per_case: PositiveInt = 1
+
+    @property
+    def fresh(self) -> bool:
+        return True
 
     def sees(self, stacked: Extent, region: Extent) -> Extent:
         return (self.length, *region[1:])
