@@ -11,7 +11,7 @@ from renal.handover.checked import CheckedCase, write_checked
 from renal.handover.models import model_file
 from renal.labels import KITS19
 from renal.learn.networks import build_network
-from renal.recipe import Configuration, load_methods, prediction
+from renal.recipe import Configuration, load_methods, prediction, true_folder
 
 RUN = {
     "finished": "2026-01-02T03:04:05+00:00",
@@ -42,9 +42,10 @@ def write_results(configuration: Configuration, cases: list[CheckedCase]) -> Non
                 path = model_file(results, name, stage_name, fold)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_file(network.state_dict(), path)
-                write_json(
-                    path.with_name("run.json"), RUN | {"cases": names, "validation_cases": []}
-                )
+                account = RUN | {"cases": names, "validation_cases": []}
+                account["settings"] = stage.training.model_dump(mode="json")
+                account["prepared"] = "/".join(true_folder(recipes, name, stage_name).parts[-2:])
+                write_json(path.with_name("run.json"), account)
         _write_scores(results / name / "scores.csv", folds)
 
 

@@ -13,8 +13,8 @@ from renal.errors import InputError
 from renal.handover.case_files import read_files
 from renal.learn.nnunet.memory import prediction_memory, training_memory
 from renal.plan import Plan, named, read_plan
-from renal.plan.stages import GPU_HOST_MB, sized
-from renal.recipe import METHODS, region_crop
+from renal.plan.stages import GPU_HOST_MB
+from renal.recipe import METHODS, region_crop, sized
 from renal.settings import settings_hash
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,7 +33,7 @@ def test_results(uninterrupted, prepared):
     network.load_state_dict(load_file(uninterrupted / "model.safetensors"))
 
 
-def test_run_record(uninterrupted):
+def test_run_record(uninterrupted, prepared):
     run = read_run(uninterrupted)
     assert set(run) == {
         "finished",
@@ -44,6 +44,7 @@ def test_run_record(uninterrupted):
         "validation_cases",
         "seed",
         "settings",
+        "prepared",
         "fingerprint",
         "commit",
         "parameters",
@@ -58,6 +59,7 @@ def test_run_record(uninterrupted):
     assert run["kept_epoch"] == EPOCHS
     assert run["cases"] == ["case_0", "case_1", "case_2"]
     assert run["validation_cases"] == []
+    assert run["prepared"] == f"{prepared.parent.parent.name}/{prepared.parent.name}"
     assert run["seed"] == 5
     assert run["processes"] == run["threads"] == 1
     assert run["torch"] == torch.__version__

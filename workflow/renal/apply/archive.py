@@ -26,12 +26,13 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationEr
 from renal import sources
 from renal.apply.export import LICENCE, TOLD
 from renal.apply.stored import check_stored, file_digest, regular_file, write_stored
+from renal.apply.trained import account_of
 from renal.errors import InputError
-from renal.files import read_json, replacing
+from renal.files import replacing
 from renal.handover.checked import read_checked
 from renal.handover.models import model_file
 from renal.labels import Labels
-from renal.recipe import Configuration, load_methods, merging, models_of, row
+from renal.recipe import Configuration, Method, load_methods, merging, models_of, row
 from renal.report.settings import COMPARED, Row
 from renal.settings import Name, Strict
 
@@ -125,7 +126,8 @@ def gather(
     Raises
     ------
     InputError
-        With the first file that is missing.
+        With the first file that is missing, or the first model that was trained with other values
+        than its recipe has now.
     """
     recipes, results = load_methods(configuration), configuration.results
     methods, labels = configuration.methods, configuration.data.scheme
@@ -152,7 +154,7 @@ def gather(
         },
         cases=cases,
         code={rule: sources.code_hash(*modules) for rule, modules in sources.MODULES.items()},
-        models=_models(results, chain(*models.values()), configuration.folds.count),
+        models=_models(results, recipes, chain(*models.values()), configuration.folds.count),
         recipes={name: _without_folders(recipe) for name, recipe in recipes.items()},
     )
     tested = any(case.fold is None for case in cases.values())
@@ -266,7 +268,9 @@ def _cases(results: Path, method: str) -> dict[str, ArchivedCase]:
     }
 
 
-def _models(results: Path, names: Iterable[str], folds: int) -> dict[str, dict[str, Any]]:
+def _models(
+    results: Path, recipes: dict[str, Method], names: Iterable[str], folds: int
+) -> dict[str, dict[str, Any]]:
     """Every model, by row/stage/fold, of those that rows are made of."""
     found = {}
     for name in sorted(set(names)):
@@ -276,7 +280,7 @@ def _models(results: Path, names: Iterable[str], folds: int) -> dict[str, dict[s
                 weights = model_file(results, method, stage, fold)
                 if not weights.is_file():
                     raise InputError(f"{weights}: missing: finish the run first: snakemake")
-                told = read_json(weights.with_name("run.json"))
+                told = account_of(weights, recipes, method, stage)
                 kept = {key: told[key] for key in TOLD if key in told}
                 found[f"{name}/{fold}"] = {"sha256": file_digest(weights), **kept}
     return found

@@ -15,8 +15,8 @@ from renal.apply.package import (
     write_package,
 )
 from renal.apply.stored import file_digest
+from renal.apply.trained import account_of
 from renal.errors import InputError
-from renal.files import read_json
 from renal.handover.checked import CheckedCase, read_checked
 from renal.handover.models import model_file
 from renal.learn.settings import Prediction
@@ -58,8 +58,8 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
     Raises
     ------
     InputError
-        If there is no such row, it has no models of its own or of another row, or one of them or a
-        record is missing.
+        If there is no such row, it has no models of its own or of another row, one of them or a
+        record is missing, or one was trained with other values than the recipe has now.
     """
     recipes = load_methods(configuration)
     if row not in recipes:
@@ -82,13 +82,14 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
         for owner in owners_of(recipes, row, stage):
             _pack(recipes, owner, stage, configuration.folds.count, stages)
     results = configuration.results
-    models = {}
+    models, accounts = {}, {}
     for key, packed in stages.items():
         owner, _, stage = key.partition("/")
         for fold, name in enumerate(packed.models):
             models[name] = model_file(results, owner, stage, f"fold{fold}")
-    if missing := [path for path in models.values() if not path.exists()]:
-        raise InputError(f"{missing[0]}: missing: train the row first: snakemake {row}")
+            if not models[name].exists():
+                raise InputError(f"{models[name]}: missing: train the row first: snakemake {row}")
+            accounts[name] = account_of(models[name], recipes, owner, stage)
     write_package(
         output,
         Package(
@@ -104,7 +105,9 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
             stages=stages,
             merged=merged,
             merging=settings,
-            provenance=_provenance(row, results, recipes, models, settings.regions or labels.names),
+            provenance=_provenance(
+                row, results, recipes, accounts, settings.regions or labels.names
+            ),
             hashes={name: file_digest(path) for name, path in models.items()},
         ),
         models,
@@ -145,10 +148,9 @@ def _provenance(
     row: str,
     results: Path,
     recipes: dict[str, Method],
-    models: dict[str, Path],
+    runs: dict[str, dict[str, Any]],
     regions: tuple[str, ...],
 ) -> Provenance:
-    runs = {name: read_json(path.with_name("run.json")) for name, path in models.items()}
     names = {case for run in runs.values() for case in run["cases"] + run["validation_cases"]}
     cases = [case for case in _records(results) if case.name in names]
     if len(cases) < len(names):
@@ -171,7 +173,7 @@ def _provenance(
         recipes={
             name: _without_folders(as_values(recipe))
             for name, recipe in recipes.items()
-            if any(model.split("/")[1] == name for model in models) or name == row
+            if any(model.split("/")[1] == name for model in runs) or name == row
         },
     )
 

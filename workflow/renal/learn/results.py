@@ -24,6 +24,7 @@ def write_results(
     run: "Run",
     examples: Examples,
     validation: Examples,
+    folders: list[Path],
     fingerprint: str,
     device: torch.device,
 ) -> None:
@@ -37,6 +38,9 @@ def write_results(
         At its end, with the weights that are kept.
     examples, validation : Examples
         What was learned from and what was watched.
+    folders : list of Path
+        Prepared batches that both are of. The names of the two folders above them tell grid and
+        intensities.
     fingerprint : str
         Of all that decided the model.
     device : torch.device
@@ -75,6 +79,7 @@ def write_results(
             "validation_cases": [case.name for case in validation.cases],
             "seed": run.seed,
             "settings": settings.model_dump(mode="json"),
+            "prepared": "/".join(folders[0].parts[-3:-1]),
             "fingerprint": fingerprint,
             "commit": _commit(),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WritesResults = Callable[[Path, Run, Examples, Examples, str, torch.device], None]
+WritesResults = Callable[[Path, Run, Examples, Examples, list[Path], str, torch.device], None]
 ManagesMemory = Callable[[list[Case], torch.device], Any]
 WatchesRun = Callable[[Run, Path], None]
 
@@ -155,7 +155,7 @@ def train(
             )
     run.take_best()
     if writes:
-        write(output, run, examples, validation, fingerprint, device)
+        write(output, run, examples, validation, folders, fingerprint, device)
         (output / "state.pt").unlink(missing_ok=True)
 
 

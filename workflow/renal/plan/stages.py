@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from renal.data.cases import Case
 from renal.data.cohort import Cohort
@@ -21,7 +20,8 @@ from renal.recipe import (
     owners_of,
     prediction,
     region_crop,
-    stage_of,
+    sized,
+    true_folder,
     true_region_crop,
 )
 from renal.settings import as_json, settings_hash
@@ -118,13 +118,7 @@ class PlannedStages(Cohort):
     def true_inputs(self, method: str, stage: str, batches: Iterable[str]) -> list[Path]:
         """Prepared folders of whole volumes, or of true regions, that a stage learns from."""
         owner = self.owners_of(method, stage)[0]
-        settings = stage_of(self.recipes, owner, stage)
-        if settings.regions is None:
-            grid, image = sized(settings.geometry), settings_hash(settings.intensity)
-            folder = self.results / "normalized" / grid / image
-        else:
-            crop = true_region_crop(self.recipes, owner, stage)
-            folder = self.results / "true_roi" / sized(crop.geometry, crop)
+        folder = self.results / true_folder(self.recipes, owner, stage)
         return [folder / batch for batch in batches]
 
     def seen_inputs(self, method: str, stage: str, group: str) -> list[Path]:
@@ -235,12 +229,3 @@ class PlannedStages(Cohort):
         activations = settings.training.network.activations(size, settings.inference.at_once) / 2
         needed = GPU_HOST_MB if on_gpu else 1500 + activations
         return int((needed + self.volume_memory(self.groups[group], 1, 1)) * attempt)
-
-
-def sized(geometry: Geometry, *parts: Any) -> str:
-    """A readable name of a grid, with a hash of its settings or of some others."""
-    axes = [
-        str(size or (f"{spacing:g}mm" if spacing else "native"))
-        for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
-    ]
-    return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"

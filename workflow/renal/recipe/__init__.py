@@ -15,7 +15,9 @@ from renal.recipe.parts import (
     prediction,
     region_crop,
     row,
+    sized,
     stage_of,
+    true_folder,
     true_region_crop,
 )
 from renal.recipe.reading import METHODS, load_method, load_methods, merged, read_values
@@ -44,7 +46,9 @@ __all__ = [
     "read_values",
     "region_crop",
     "row",
+    "sized",
     "stage_of",
+    "true_folder",
     "true_region_crop",
     "voting",
 ]

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from renal.evaluate.settings import External, ExternalFile, MergedStage, Merging
 from renal.handover.foreign import files_of_case
 from renal.image.boxes import three
-from renal.image.settings import Components
+from renal.image.settings import Components, Geometry
 from renal.labels import KITS19, Labels
 from renal.learn.settings import Prediction
 from renal.learn.targets import maps_of
 from renal.prepare.settings import RegionCrop
 from renal.recipe.method import Method, Stage
 from renal.report.settings import Row
-from renal.settings import Extent
+from renal.settings import Extent, settings_hash
 
 
 def owners_of(recipes: dict[str, Method], method: str, stage: str) -> tuple[str, ...]:
@@ -72,6 +72,24 @@ def true_region_crop(recipes: dict[str, Method], method: str, stage: str) -> Reg
     """What crop_roi needs to know for the true regions that a stage of `method` learns from."""
     crop = region_crop(recipes, method, stage)
     return crop.model_copy(update={"regions": recipes[method].stages[stage].regions})
+
+
+def true_folder(recipes: dict[str, Method], method: str, stage: str) -> Path:
+    """Where below the results those volumes or true regions lie that a stage learns from."""
+    settings = recipes[method].stages[stage]
+    if settings.regions is None:
+        return Path("normalized", sized(settings.geometry), settings_hash(settings.intensity))
+    crop = true_region_crop(recipes, method, stage)
+    return Path("true_roi", sized(crop.geometry, crop))
+
+
+def sized(geometry: Geometry, *parts: Any) -> str:
+    """A readable name of a grid, with a hash of its settings or of some others."""
+    axes = [
+        str(size or (f"{spacing:g}mm" if spacing else "native"))
+        for size, spacing in zip(geometry.sizes, geometry.spacings, strict=True)
+    ]
+    return f"{'x'.join(axes)}-{settings_hash(*(parts or (geometry,)))}"
 
 
 def prediction(stage: Stage) -> Prediction:

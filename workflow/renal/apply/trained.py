@@ -1,0 +1,66 @@
+"""Models held against the configuration that is said to have made them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from renal.errors import InputError
+from renal.files import read_json
+from renal.learn.settings import Training
+from renal.recipe import Method, true_folder
+
+
+def account_of(model: Path, recipes: dict[str, Method], method: str, stage: str) -> dict[str, Any]:
+    """What run.json says of the training of a model.
+
+    Parameters
+    ----------
+    model : Path
+        The weights, beside which it lies.
+    recipes : dict
+        All recipes with config.yaml's overrides.
+    method, stage : str
+        Whose model it is.
+
+    Raises
+    ------
+    InputError
+        If run.json is missing or damaged, or the model was trained with other values, or on another
+        grid or with other intensities, than the recipe has now: what is made of it, or told with
+        it, would be wrong.
+    """
+    path = model.with_name("run.json")
+    account: dict[str, Any] = read_json(path)
+    settings = recipes[method].stages.get(stage)
+    if settings is None:  # nnU-Net's own training
+        return account
+    remedy = "run the workflow again, or set config.yaml and the recipe back"
+    try:
+        trained = dict(_values(Training.model_validate(account["settings"]).model_dump()))
+    except (KeyError, ValidationError) as error:
+        raise InputError(f"{path}: damaged, or of another version: {remedy}") from error
+    now = dict(_values(settings.training.model_dump()))
+    for key in sorted(trained.keys() | now.keys()):
+        if trained.get(key) != now.get(key):
+            raise InputError(
+                f"{path}: trained with {key} {trained.get(key)}, the recipe of {method} now has "
+                f"{now.get(key)}: {remedy}"
+            )
+    place = "/".join(true_folder(recipes, method, stage).parts[-2:])
+    if account.get("prepared", place) != place:
+        raise InputError(
+            f"{path}: trained on {account['prepared']}, the geometry, intensities and regions of "
+            f"{method} now give {place}: {remedy}"
+        )
+    return account
+
+
+def _values(settings: dict[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by keys such as ``optimizer.learning_rate``."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _values(value, f"{key}{name}.")
+        else:
+            yield f"{key}{name}", value
