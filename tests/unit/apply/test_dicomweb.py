@@ -121,5 +121,7 @@ def test_faults_of_what_is_done_with_a_series_stay_what_they_are(archive):
 def test_without_the_library_one_line_says_which(archive, tmp_path, monkeypatch):
     (path,) = write_files(tmp_path, series_files()[:1])
     monkeypatch.setitem(sys.modules, "dicomweb_client", None)
-    with pytest.raises(InputError, match=r"^DICOMweb needs .*: pip install '\.\[dicom\]' in"):
+    with pytest.raises(
+        InputError, match=r"^DICOMweb needs .*: `make setup` .* pip install -e '\.\[dicom\]' in"
+    ):
         store(archive.url, path)

@@ -25,7 +25,7 @@ def test_a_damaged_header_is_named(tmp_path):
 def test_without_the_libraries_one_line_says_which(tmp_path, monkeypatch):
     write_files(tmp_path, series_files())
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(InputError, match=r"pip install '\.\[dicom\]'"):
+    with pytest.raises(InputError, match=r"`make setup` .* pip install -e '\.\[dicom\]'"):
         find_series(tmp_path)
 
 

@@ -54,6 +54,12 @@ def test_nothing_that_hides_a_dead_training_is_overridden(demo, everything):
             assert ours.collapse_steps == papers.collapse_steps
 
 
+def test_fast_yaml_runs_the_rows_that_it_overrides():
+    """It is given to snakemake on top of config.yaml, as it stands."""
+    values = configuration_values("config/fast.yaml")
+    assert set(demonstrated("config/fast.yaml")) == set(values["overrides"])
+
+
 def test_the_comparison_takes_the_models_of_make_demo():
     of_both = [configuration_values(demo) for demo in ("demo.yaml", "demos/comparison.yaml")]
     for key in ("data", "results", "folds", "batch_size"):

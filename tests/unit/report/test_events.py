@@ -103,7 +103,7 @@ def test_a_damaged_file_is_written_anew(tmp_path, damage):
 
 def test_without_tensorboard_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(InputError, match=r"pip install '\.\[tensorboard\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[tensorboard\]'"):
         write_events({"run": epochs(1)}, tmp_path)
 
 

@@ -123,7 +123,8 @@ def _client(url: str, **options: Any) -> "DICOMwebClient":
         from dicomweb_client import DICOMwebClient
     except ImportError:
         raise InputError(
-            "DICOMweb needs more libraries: pip install '.[dicom]' in the project's folder"
+            "DICOMweb needs more libraries: `make setup` installs them; otherwise "
+            "pip install -e '.[dicom]' in the clone"
         ) from None
     if "@" in urlsplit(url).netloc:
         raise InputError(f"{_shown(url)}: a password in the address is seen by all: use ~/.netrc")

@@ -127,7 +127,8 @@ def pydicom() -> ModuleType:
         import pydicom
     except ImportError:
         raise InputError(
-            "DICOM needs more libraries: pip install '.[dicom]' in the project's folder"
+            "DICOM needs more libraries: `make setup` installs them; otherwise "
+            "pip install -e '.[dicom]' in the clone"
         ) from None
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE

@@ -58,8 +58,8 @@ def write_events(histories: Mapping[str, History], output: Path) -> None:
         import tensorboard  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "tensorboard: not installed, and needed to write event files: "
-            "pip install '.[tensorboard]' in the project's folder"
+            "tensorboard: not installed, and needed to write event files: `make setup` installs "
+            "it; otherwise pip install -e '.[tensorboard]' in the clone"
         ) from error
     for name, history in histories.items():
         folder = output / name
