@@ -94,10 +94,8 @@ def begin():
             plan.store()
     except InputError as error:
         sys.exit(f"error: {error}")
-    if not plan.unlabelled:
-        # What was made while there were such cases is nobody's submission any more.
-        for method in plan.methods:
-            shutil.rmtree(RESULTS / method / "submission", ignore_errors=True)
+    for path in plan.left_over:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def by_row(paths):

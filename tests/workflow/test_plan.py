@@ -170,6 +170,23 @@ def test_a_submission_goes_with_the_last_case_without_a_label(sketch):
     assert not submission.exists()
 
 
+def test_scores_of_tests_go_with_the_last_test(sketch):
+    sketch.configure({"data": {"test": ["case_00000"]}})
+    results = sketch.folder / "results"
+    left = [results / "resvnet/test_scores.csv"]
+    left += [results / "tables" / name for name in ("test.csv", "test.md", "test.html")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert sketch.snakemake("--until", "validate").returncode == 0
+    assert all(path.exists() for path in left)
+    sketch.configure({"data": {"test": []}})
+    sketch.planned()
+    assert all(path.exists() for path in left)
+    assert sketch.snakemake("--until", "validate").returncode == 0
+    assert not any(path.exists() for path in left)
+
+
 def test_folds_that_cannot_be_stored_are_one_line(sketch):
     """As when a disk fills up after the plan was made."""
     sketch.edit_code(

@@ -1,6 +1,7 @@
 """Archives of runs: what is in them, and what they do not tell."""
 
 import json
+import shutil
 import subprocess
 import zipfile
 
@@ -135,3 +136,16 @@ def test_a_description_that_is_none_is_refused(archived, tmp_path, change, told)
     assert str(error.value).startswith(f"{path}: ")
     assert str(error.value).endswith(": copy it again, or name another")
     assert "\n" not in str(error.value)
+
+
+def test_a_case_that_is_no_test_any_more_has_its_fold(finished_run, tmp_path):
+    """Its scores as a test may still lie there."""
+    configuration, folder = finished_run
+    shutil.copytree(folder / "results", tmp_path / "results")
+    path = tmp_path / "results/resvnet/test_scores.csv"
+    tests = path.read_text().splitlines()
+    scored = (tmp_path / "results/resvnet/scores.csv").read_text().splitlines()
+    path.write_text("\n".join([*tests, scored[1].replace("resvnet,0,", "resvnet,,")]) + "\n")
+    moved = configuration.model_copy(update={"results": tmp_path / "results"})
+    run, _ = gather(moved, segmentations=False)
+    assert run.cases["case_00000"].fold == 0

@@ -342,14 +342,17 @@ def test_a_state_outlives_a_schema_that_grows(
     assert_same_bytes(uninterrupted, tmp_path / "stopped")
 
 
-def test_a_state_of_other_data_is_not_used(tmp_path, monkeypatch, prepared):
+@pytest.mark.parametrize("kind", ["case", "patient"])
+def test_a_state_of_other_data_is_not_used(kind, tmp_path, monkeypatch, prepared):
     copy = tmp_path / "prepared"
     copy.mkdir()
     for path in prepared.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+        (copy / path.name.replace("case_", f"{kind}_")).write_bytes(path.read_bytes())
+    index = (copy / "cases.json").read_text()
+    (copy / "cases.json").write_text(index.replace("case_", f"{kind}_"))
     stopped_run(copy, tmp_path / "model", monkeypatch)
-    label = np.load(copy / "case_0.0.label.npy")
-    write_array(copy / "case_0.0.label.npy", label[::-1])
+    label = np.load(copy / f"{kind}_0.0.label.npy")
+    write_array(copy / f"{kind}_0.0.label.npy", label[::-1])
     epochs = count_epochs(monkeypatch)
     train(copy, tmp_path / "model")
     assert epochs == [0, 1, 2, 3]

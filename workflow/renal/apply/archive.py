@@ -25,11 +25,10 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationEr
 
 from renal import sources
 from renal.apply.export import LICENCE, TOLD
+from renal.apply.finished import account_of, recorded_cases
 from renal.apply.stored import check_stored, file_digest, regular_file, write_stored
-from renal.apply.trained import account_of
 from renal.errors import InputError
 from renal.files import replacing
-from renal.handover.checked import read_checked
 from renal.handover.models import model_file
 from renal.labels import Labels
 from renal.recipe import Configuration, Method, load_methods, merging, models_of, row
@@ -253,13 +252,12 @@ def _understood(path: Path, values: Any) -> ArchivedRun:
 def _cases(results: Path, method: str) -> dict[str, ArchivedCase]:
     """The cases that a row, and so every row, was scored on."""
     folds = dict[str, int | None]()
-    for path in (results / method / name for name in SCORES):
+    for path in (results / method / name for name in reversed(SCORES)):
         if path.exists():
             with path.open(encoding="utf-8", newline="") as stream:
                 for line in csv.DictReader(stream):
                     folds[line["case"]] = int(line["fold"]) if line["fold"] else None
-    records = sorted((results / "cases").glob("[!.]*.json"))  # not their seals
-    checked = {name: case for path in records for name, case in read_checked(path).items()}
+    checked = recorded_cases(results)
     if missing := sorted(folds.keys() - checked.keys()):
         raise InputError(f"{results / 'cases'}: no record of {missing[0]}: run the workflow again")
     return {

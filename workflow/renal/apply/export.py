@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from renal.apply.finished import account_of, recorded_cases
 from renal.apply.package import (
     FORMAT,
     Package,
@@ -15,9 +16,7 @@ from renal.apply.package import (
     write_package,
 )
 from renal.apply.stored import file_digest
-from renal.apply.trained import account_of
 from renal.errors import InputError
-from renal.handover.checked import CheckedCase, read_checked
 from renal.handover.models import model_file
 from renal.learn.settings import Prediction
 from renal.recipe import (
@@ -152,7 +151,7 @@ def _provenance(
     regions: tuple[str, ...],
 ) -> Provenance:
     names = {case for run in runs.values() for case in run["cases"] + run["validation_cases"]}
-    cases = [case for case in _records(results) if case.name in names]
+    cases = [case for name, case in recorded_cases(results).items() if name in names]
     if len(cases) < len(names):
         raise InputError(
             f"{results / 'cases'}: {len(names) - len(cases)} of the cases that were learned from "
@@ -176,11 +175,6 @@ def _provenance(
             if any(model.split("/")[1] == name for model in runs) or name == row
         },
     )
-
-
-def _records(results: Path) -> list[CheckedCase]:
-    paths = sorted((results / "cases").glob("[!.]*.json"))  # not their seals
-    return [case for path in paths for case in read_checked(path).values()]
 
 
 def _scores(path: Path, regions: tuple[str, ...]) -> dict[str, Score]:

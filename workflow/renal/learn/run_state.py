@@ -50,7 +50,7 @@ def fingerprint_of(
     digest.update(code.encode())
     for folder in sorted(folders):
         # Size and time of writing stand for the content: reading it all would take minutes.
-        for path in sorted(Path(folder).glob("case*")):
+        for path in sorted(Path(folder).glob("[!.]*")):
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()

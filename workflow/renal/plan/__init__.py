@@ -149,6 +149,14 @@ class Plan(PlannedStages):
         return [self.results / "tables" / name for name in ("test.csv", "test.md", "test.html")]
 
     @property
+    def left_over(self) -> list[Path]:
+        """What may be there of cases without labels, or of tests, while there are none of them."""
+        found = [] if self.tested else [*self.test_tables, *map(self.test_scores_of, self.methods)]
+        if not self.unlabelled:
+            found += [self.results / method / "submission" for method in self.methods]
+        return found
+
+    @property
     def compared(self) -> list[Path]:
         """The tables that compare rows; none where there is one row."""
         return [self.results / "tables" / name for name in COMPARED if len(self.methods) > 1]

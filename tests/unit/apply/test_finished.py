@@ -7,7 +7,7 @@ import pytest
 
 from renal.apply.archive import gather
 from renal.apply.export import export
-from renal.apply.trained import account_of
+from renal.apply.finished import account_of
 from renal.errors import InputError
 from renal.handover.models import model_file
 from renal.recipe import load_methods

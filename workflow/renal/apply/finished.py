@@ -1,4 +1,4 @@
-"""Models held against the configuration that is said to have made them."""
+"""What a finished run has left: its cases, and its models, held against the configuration."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +8,15 @@ from pydantic import ValidationError
 
 from renal.errors import InputError
 from renal.files import read_json
+from renal.handover.checked import CheckedCase, read_checked
 from renal.learn.settings import Training
 from renal.recipe import Method, true_folder
+
+
+def recorded_cases(results: Path) -> dict[str, CheckedCase]:
+    """Every case of which there is a record, by its name."""
+    records = sorted((results / "cases").glob("[!.]*.json"))  # not their seals
+    return {name: case for path in records for name, case in read_checked(path).items()}
 
 
 def account_of(model: Path, recipes: dict[str, Method], method: str, stage: str) -> dict[str, Any]:
