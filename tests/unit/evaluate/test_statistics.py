@@ -44,6 +44,14 @@ def test_bca_leaves_out_cases_without_a_value():
     assert [low.item(), high.item()] == pytest.approx(np.ravel(bounds), abs=0.05 * width)
 
 
+def test_bca_of_a_metric_that_few_cases_have():
+    """Samples that none of them is in have no mean, and count for none."""
+    few = np.full((1, 60), np.nan)
+    few[0, :3] = 5, 12, 20
+    low, high = statistics.bca(few, statistics.draws(60, 20000))
+    assert 5 <= low.item() < 37 / 3 < high.item() <= 20
+
+
 def test_signed_rank_by_hand():
     # All five of one sign: 2 of 2**5 signs are as extreme.
     assert statistics.signed_rank(np.array([1.0, 2, 3, 4, 5])) == 2 / 32

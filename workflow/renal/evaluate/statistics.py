@@ -51,10 +51,12 @@ def bca(values: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = filled.sum(axis=1) / counts
         sampled = np.sort((drawn @ filled.T) / (drawn @ there.T), axis=0)
+        # Samples without any case that has a value have no mean, and are sorted last.
+        known = np.isfinite(sampled).sum(axis=0)
         # Means of equal values differ in their last digits by the order of summation.
         near = 1e-12 * np.maximum(np.abs(mean), 1)
-        below = (sampled < mean - near).mean(axis=0) + (np.abs(sampled - mean) <= near).mean(0) / 2
-        bias = ndtri(below)
+        below = (sampled < mean - near).sum(axis=0) + (np.abs(sampled - mean) <= near).sum(0) / 2
+        bias = ndtri(below / known)
         away = np.where(there, values - mean[:, None], 0)
         acceleration = (away**3).sum(axis=1) / (6 * (away**2).sum(axis=1) ** 1.5)
         acceleration = np.where(np.isfinite(acceleration), acceleration, 0)
@@ -62,17 +64,18 @@ def bca(values: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for tail in TAILS:
             moved = bias + ndtri(tail)
             place = ndtr(bias + moved / (1 - acceleration * moved))
-            bounds.append(_quantiles(sampled, place))
+            bounds.append(_quantiles(sampled, known, place))
     few = counts < 2
     low, high = (np.where(few, np.nan, bound) for bound in bounds)
     return low, high
 
 
-def _quantiles(ordered: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """A quantile of each column of (samples, lines) sorted values, linear between neighbours."""
-    position = np.nan_to_num(places) * (len(ordered) - 1)
+def _quantiles(ordered: np.ndarray, known: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """A quantile of the first `known` of each column of (samples, lines) sorted values, linear."""
+    last = np.maximum(known - 1, 0)
+    position = np.nan_to_num(places) * last
     lower = np.floor(position).astype(int)
-    upper = np.minimum(lower + 1, len(ordered) - 1)
+    upper = np.minimum(lower + 1, last)
     lines = np.arange(ordered.shape[1])
     share = position - lower
     quantile: np.ndarray = ordered[lower, lines] * (1 - share) + ordered[upper, lines] * share
