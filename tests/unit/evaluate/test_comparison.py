@@ -72,7 +72,7 @@ def test_the_whole_table_of_pairs_is_scipys_and_statsmodels(found):
     for metric in found["pairs"]["metric"].unique():
         lines = []
         for first, second in (("good", "poor"), ("good", "alike"), ("poor", "alike")):
-            difference = (values.loc[metric, first] - values.loc[metric, second]).dropna()
+            difference = (values.loc[metric, first] - values.loc[metric, second]).dropna().round(9)
             p = stats.wilcoxon(difference).pvalue if difference.any() else 1.0
             # In SDs of the differences: another spread, as of one row's values, is far from it.
             effect = TTestPower().solve_power(nobs=len(difference), alpha=0.05, power=0.8)

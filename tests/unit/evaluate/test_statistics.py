@@ -59,6 +59,17 @@ def test_signed_rank_by_hand():
     assert statistics.signed_rank(np.zeros(4)) == 1
 
 
+def test_differences_that_are_equal_but_for_their_last_bit_share_a_rank():
+    """As distances of whole pixels of 0.7 mm are: written with six digits, and subtracted."""
+    pixels = np.array([1, -1, 1, 1, -1, 1, -1, 1, 1, 2])
+    first = np.array([2.1, 1.4, 2.8, 3.5, 0.7, 4.2, 1.4, 2.1, 5.6, 2.1])
+    computed = first - np.round(first - 0.7 * pixels, 6)
+    assert len(set(np.abs(computed))) > 2
+    assert statistics.signed_rank(computed) == statistics.signed_rank(0.7 * pixels)
+    z = statistics.resampled_signed_rank(computed, np.ones((1, 10)))
+    assert z == pytest.approx(statistics.resampled_signed_rank(pixels, np.ones((1, 10))))
+
+
 @pytest.mark.parametrize("values", [SKEWED, np.round(SKEWED, 1), np.abs(SKEWED)])
 def test_resampled_signed_rank_of_the_cases_themselves_is_scipys(values):
     z = statistics.resampled_signed_rank(values, ONCE)
