@@ -16,6 +16,7 @@ from renal.handover.prepared import PreparedCase, read_index, read_labels, write
 from renal.image.grids import labels_to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
+from renal.labels import Labels, Region
 from renal.learn.targets import maps_of
 from renal.prepare.crop_roi import crop_roi, true_mask
 from renal.prepare.resample import resample
@@ -413,6 +414,15 @@ def test_where_there_is_nothing_to_be_found_there_is_no_share():
         "located_tumour": "",
     }
     assert located_shares(kidney, None) == {}
+
+
+@pytest.mark.parametrize("values", [127, 128, 255])
+def test_located_shares_of_many_labels(values):
+    regions = (Region("organ", tuple(range(1, values + 1))), Region("last", (values,)))
+    labels = Labels(dict.fromkeys(range(1, values + 1), ""), regions)
+    truth = np.full((4, 5, 6), values, np.uint8)
+    half = PreparedCase("case_00000", truth.shape, [((0, 2), (0, 5), (0, 6))])
+    assert located_shares(truth, half, labels) == {"located_organ": 0.5, "located_last": 0.5}
 
 
 def test_located_shares_are_a_score_of_the_native_grid(cases, truths, tmp_path):

@@ -177,7 +177,7 @@ def located_shares(
     for box in case.boxes:
         inside[slices(box)] = True
     count = labels.count
-    pairs = truth.ravel(order="K") + np.uint8(count) * inside.ravel(order="K")
+    pairs = truth.ravel(order="K") + np.uint16(count) * inside.ravel(order="K")
     outside_inside = np.bincount(pairs, minlength=2 * count).reshape(2, count)
     shares: dict[str, float | str] = {}
     for column, region in zip(located_columns(labels), labels.regions, strict=True):
