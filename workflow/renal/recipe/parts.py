@@ -109,7 +109,7 @@ def merging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) ->
     merged = {name: stage_of(recipes, method, name) for name in names}
     stages = {
         name: MergedStage(
-            maps=maps_of(stage.training.target),
+            maps=maps_of(stage.training.target, labels),
             of_slices=stage.training.network.classifies,
             components=stage.components,
             members=len(owners_of(recipes, method, name)),
