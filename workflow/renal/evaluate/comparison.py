@@ -166,10 +166,10 @@ def _rows(
     for scheme in SCHEMES:
         ranks[scheme] = statistics.places(observed[scheme])[0]
         places = statistics.places(sampled[scheme])
-        low, high = np.quantile(places, statistics.TAILS, axis=0, method="nearest")
-        described[f"rank_{scheme}"] = ranks[scheme].astype(int)
-        described[f"rank_{scheme}_low"] = low.astype(int)
-        described[f"rank_{scheme}_high"] = high.astype(int)
+        places = places[np.isfinite(places).all(axis=1)]
+        low, high = pd.DataFrame(places).quantile(statistics.TAILS, interpolation="nearest").values
+        for end, bound in (("", ranks[scheme]), ("_low", low), ("_high", high)):
+            described[f"rank_{scheme}{end}"] = pd.array(bound, "Int64")
         shares.append(_shares(places, names).assign(scheme=scheme))
     schemes = pd.DataFrame(
         [
@@ -197,12 +197,14 @@ def _scores(better: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """What rows are ranked by, (samples, rows), larger is better.
 
     The mean is that of the cases in which every row has a value, or a row that fails would win by
-    the cases that it leaves out; by ranks such a row is last in them.
+    the cases that it leaves out; by ranks such a row is last in them. nan without such a case.
     """
     everywhere = np.isfinite(better).all(axis=0)
-    counts = np.maximum(drawn[:, everywhere].sum(axis=1, keepdims=True), 1)
+    counts = drawn[:, everywhere].sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        means = drawn[:, everywhere] @ better[:, everywhere].T / counts
     return {
-        "mean": np.round(drawn[:, everywhere] @ better[:, everywhere].T / counts, 12),
+        "mean": np.round(means, 12),
         "mean_rank": np.round(-drawn @ statistics.case_ranks(better).T / better.shape[1], 12),
     }
 

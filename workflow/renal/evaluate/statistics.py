@@ -198,7 +198,10 @@ def case_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def places(scores: np.ndarray) -> np.ndarray:
-    """Place of each row along the last axis, 1 for the largest score; equal ones share a place."""
+    """Place of each row along the last axis, 1 for the largest score; equal ones share a place.
+
+    nan for all where a score is.
+    """
     ranked: np.ndarray = stats.rankdata(-scores, method="min", axis=-1)
     return ranked
 

@@ -34,7 +34,8 @@ NOTES = (
     "A case failed where the Dice of the metric's region (of any for the composite) is 0. HD95 "
     "is not defined where one mask is empty or both: such a case is left out of means and tests, "
     "while in mean ranks the rows without a value come last; means that are ranked are of the "
-    "cases in which every row has a value. Two empty masks have a Dice of 1, one empty mask 0. "
+    "cases in which every row has a value, and without such a case there is no place by mean. "
+    "Two empty masks have a Dice of 1, one empty mask 0. "
     "Cases of one fold were segmented by the same model, which the tests do not know of. Pairs "
     "marked * share models or files, so they are alike by construction. Published figures have "
     "no cases of their own and are not tested."
@@ -167,4 +168,4 @@ def _interval(mean: float, low: float, high: float) -> str:
 
 def _place(row: dict[Hashable, Any], scheme: str) -> str:
     place, low, high = (row[f"rank_{scheme}{end}"] for end in ("", "_low", "_high"))
-    return f"{place} [{low}, {high}]"
+    return "-" if pd.isna(place) else f"{place:.0f} [{low:.0f}, {high:.0f}]"

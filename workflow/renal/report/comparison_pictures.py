@@ -192,7 +192,7 @@ def _blobs(
         names = best_first[metric]
         part = sampled[(sampled["metric"] == metric) & (sampled["scheme"] == "mean")]
         ends = rows[rows["metric"] == metric].set_index("row").loc[names]
-        for column, name in enumerate(names):
+        for column, name in enumerate(names if len(part) else []):
             own = part[part["row"] == name].sort_values("place")
             panel.scatter(
                 [column] * len(own),
