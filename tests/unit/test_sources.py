@@ -236,6 +236,8 @@ NOTICED = {
     "report": DRAW | {"write_tables", "write_test_tables", "compare"},
     "report.tables": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
     | {"write_page"},
+    "report.published": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
+    | {"write_page"},
     "report.annotators": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
     | {"write_page"},
     "report.tables_of_tests": {"write_test_tables"},
