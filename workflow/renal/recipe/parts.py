@@ -181,13 +181,13 @@ def trained_on_these(recipes: dict[str, Method], method: str) -> bool | Literal[
 def row(
     recipes: dict[str, Method],
     method: str,
-    labelled: Iterable[str] = (),
+    cases: Iterable[str] = (),
     labels: Labels = KITS19,
 ) -> Row:
-    """The part of a recipe that the tables use, with what is missing of the labelled cases."""
+    """The part of a recipe that tables use, with how many of their cases it left out."""
     settings = recipes[method]
     published = settings.published
-    missing = [case for case in labelled if not external_files(recipes, method, case)]
+    missing = [case for case in cases if not external_files(recipes, method, case)]
     names = [*settings.stages, *settings.members]
     validated = any(stage_of(recipes, method, name).training.validation for name in names)
     return Row(
