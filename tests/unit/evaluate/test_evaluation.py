@@ -448,10 +448,17 @@ def test_regions_that_a_row_does_not_look_for_have_no_scores(cases, tmp_path):
     for case in cases[:1]:
         header = read_header(Path(case.label))
         write_like(tmp_path / "all" / f"{case.name}.nii.gz", read_label(header), header)
+    whole = PreparedCase(cases[0].name, SHAPE, [((0, 24), (0, 48), (0, 60))])
+    write_index(tmp_path / "located", [whole])
     scored = Merging(family="tiny", regions=("kidney",))
-    evaluate(cases[:1], tmp_path / "all", {}, scored, tmp_path / "scores.csv", name="one")
+    evaluate(
+        *(cases[:1], tmp_path / "all", {}, scored, tmp_path / "scores.csv"),
+        name="one",
+        located=tmp_path / "located",
+    )
     (row,) = csv.DictReader((tmp_path / "scores.csv").open())
     assert list(row) == COLUMNS
+    assert (row["located_kidney"], row["located_tumour"]) == ("1.0", "")
     assert row["kidney_dice"] == row["kidney_surface_dice"] == "1.0"
     empty = {name for name in COLUMNS if name.startswith("tumour_")} | {"composite"}
     assert {name for name in empty if row[name]} == set()

@@ -147,9 +147,9 @@ def _looked_for(values: dict[str, Any], method: "Merging", labels: Labels) -> di
     """Scores without those of regions that a method does not look for."""
     if method.regions is None:
         return values
-    missed = [name for name in labels.names if name not in method.regions]
-    unscored = ("composite", *(f"{name}_" for name in missed))
-    return {key: "" if key.startswith(unscored) else value for key, value in values.items()}
+    unscored = {"composite", *labels.names} - set(method.regions)
+    region_of = {key: key.removeprefix("located_").partition("_")[0] for key in values}
+    return {key: "" if region_of[key] in unscored else value for key, value in values.items()}
 
 
 def located_shares(
