@@ -1,12 +1,13 @@
 """Tests of the cross-validation tables against a frame small enough to compute by hand."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from renal.errors import InputError
-from renal.labels import KITS19
+from renal.labels import KITS19, Labels
 from renal.report import tables
 from renal.report.published import KITS19_REACHED
 from renal.report.settings import Row
@@ -216,6 +217,17 @@ def test_notes_say_which_sd_and_which_surface_dice():
     assert "by voxels counts boundary voxels" in notes and "by areas it is DeepMind's" in notes
     assert "by voxels" in OTHERS["kidney_surface_dice"]
     assert "by areas" in OTHERS["kidney_surface_area_dice"]
+
+
+def test_notes_say_what_regions_are_where_they_are_several_tissues():
+    together = 'with n - 1). "Kidney" is kidney and tumour together, as in the official metric. '
+    assert together + "Two empty masks score 1" in tables.general_notes(KITS19)
+    alone = Labels({1: "parenchyma"}, (replace(KITS19.regions[0], labels=(1,)),))
+    assert "with n - 1). Two empty masks score 1" in tables.general_notes(alone)
+
+
+def test_titles_are_escaped_on_a_page():
+    assert "<h3>A &lt;b&gt; &amp; c</h3>" in tables.html_page({"A <b> & c": pd.DataFrame()}, "")
 
 
 def test_notes_say_where_published_figures_come_from():

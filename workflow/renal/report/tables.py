@@ -32,7 +32,7 @@ TRAINED_ON_THESE = {
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
 
 NOTES = (
-    "Mean (SD over the folds' means, with n - 1). {regions}; two empty masks score 1, one empty "
+    "Mean (SD over the folds' means, with n - 1). {regions}Two empty masks score 1, one empty "
     "mask 0. HD95 as MONAI defines it, over the cases in which both masks exist. Surface "
     "Dice by voxels counts boundary voxels, as MONAI does; by areas it is DeepMind's, by which "
     "KiTS21 and KiTS23 are scored. "
@@ -62,7 +62,7 @@ def general_notes(labels: Labels = KITS19) -> str:
         if others:
             parts.append(f'"{region.title}" is {", ".join(others)} and {last} together')
     official = ", as in the official metric" if labels.name else ""
-    return NOTES.format(regions=", ".join(parts) + official)
+    return NOTES.format(regions=f"{', '.join(parts)}{official}. " if parts else "")
 
 
 def dice_titles(labels: Labels) -> dict[str, str]:
@@ -359,5 +359,8 @@ def html_page(tables: dict[str, pd.DataFrame], notes: str) -> str:
     style = "body{font-family:sans-serif} td,th{padding:.3em 1em;text-align:left}"
     parts = [f"<!doctype html><meta charset='utf-8'><style>{style}</style>"]
     for title, form in tables.items():
-        parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0).replace("`", "")]
+        parts += [
+            f"<h3>{escape(title, quote=False)}</h3>",
+            form.to_html(index=False, border=0).replace("`", ""),
+        ]
     return "\n".join([*parts, f"<p>{escape(notes, quote=False)}</p>", ""])
