@@ -9,12 +9,12 @@ from scipy import stats
 
 from renal.errors import InputError
 from renal.evaluate import statistics
+from renal.handover.comparison import LEVEL, SCHEMES
 from renal.labels import KITS19, Labels
 
 SAMPLES = 5000  # of the intervals of means
 RANKED_SAMPLES = 1000  # of those of ranks: each takes a test of every pair
 Rows = dict[str, tuple[str, ...]]
-SCHEMES = ("mean", "mean_rank", "test")
 
 
 def compared_metrics(labels: Labels) -> dict[str, bool]:
@@ -113,7 +113,7 @@ def _pairs(
     return described.assign(
         p=p,
         p_holm=adjusted,
-        better=np.where((adjusted < statistics.LEVEL) & (toward != 0), better, ""),
+        better=np.where((adjusted < LEVEL) & (toward != 0), better, ""),
         detectable=np.array(effects) * spread,
         dependent=[bool(set(rows[names[one]]) & set(rows[names[other]])) for one, other in pairs],
     )

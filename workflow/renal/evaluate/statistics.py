@@ -19,10 +19,11 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-LEVEL = 0.05  # of tests, and beyond intervals
+from renal.handover.comparison import LEVEL
+
 POWER = 0.8
 DIGITS = 9  # of differences: scores have six, and equal differences differ in their last bit
-TAILS = (LEVEL / 2, 1 - LEVEL / 2)
+TAILS = (LEVEL / 2, 1 - LEVEL / 2)  # of 95 % intervals
 
 
 def draws(cases: int, count: int, seed: int = 0) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from renal.files import write_text
+from renal.handover.comparison import SCHEMES
 from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 from renal.report.tables import (
@@ -152,8 +153,7 @@ def _pair_form(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scheme_form(schemes: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
-    words = {"mean": "mean", "mean_rank": "ranks", "test": "tests"}
-    pairs = schemes["scheme"].map(words) + " and " + schemes["other"].map(words)
+    pairs = schemes["scheme"].map(SCHEMES) + " and " + schemes["other"].map(SCHEMES)
     tau = schemes["kendall_tau"].map(lambda value: "-" if pd.isna(value) else f"{value:.2f}")
     table = pd.DataFrame({"Metric": schemes["metric"].map(titles), "pair": pairs, "tau": tau})
     wide = table.pivot(index="Metric", columns="pair", values="tau")
