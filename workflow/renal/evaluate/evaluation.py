@@ -76,7 +76,11 @@ def evaluate(
         Cases at a time.
     """
     found = {
-        stage: {case: (folder, entry) for folder in folders for case, entry in _cases(folder)}
+        stage: {
+            case: (folder, entry)
+            for folder in folders
+            for case, entry in read_index(folder).items()
+        }
         for stage, folders in truths.items()
     }
     work = partial(
@@ -92,10 +96,6 @@ def evaluate(
     fixed = {"method": name, "family": method.family, "fold": held_out}
     rows = [{**fixed, **row} for case_rows in for_each(cases, work, threads) for row in case_rows]
     write_scores(rows, output)
-
-
-def _cases(folder: Path) -> list[tuple[str, PreparedCase]]:
-    return list(read_index(folder).items())
 
 
 def _score_case(
