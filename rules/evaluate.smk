@@ -296,7 +296,7 @@ rule write_test_tables:
         code=plan.code("write_test_tables"),
         labels=LABELS["shown"],
         annotators=TOLD_ANNOTATORS,
-        settings=json.dumps(plan.rows),
+        settings=json.dumps(plan.tested_rows),
         folder=RESULTS / "tables",
     message:
         "Writing the tables of the test set"

@@ -378,6 +378,22 @@ def test_steps_are_told_where_the_files_of_every_case_lie(plan):
     assert kind_of(plan.files) == "list of files"  # so benchmarks/corrupt.py damages it, too
 
 
+def test_tables_are_told_how_many_of_their_own_cases_another_program_left_out(folder):
+    external = {"folder": str(folder / "elsewhere"), "missing": "empty"}
+    values = configuration(
+        folder,
+        methods=["nnunet_segmentations"],
+        overrides={"nnunet_segmentations": {"external": external}},
+    )
+    values["data"] |= {"test": ["case_00000", "case_00001"]}
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/case_00000.nii.gz").touch()
+    plan = read_plan(values)
+    labelled = sum(len(plan.batches[batch]) for batch in plan.labelled)
+    assert plan.rows["nnunet_segmentations"]["missing"] == labelled
+    assert plan.tested_rows["nnunet_segmentations"]["missing"] == 1
+
+
 def test_rows_of_other_rows_and_of_other_programs_are_asked_for_by_their_files(folder):
     methods = ["ensemble_average", "nnunet", "nnunet_segmentations"]
     elsewhere = {"nnunet_segmentations": {"external": {"folder": str(folder / "elsewhere")}}}

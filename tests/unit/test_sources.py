@@ -204,6 +204,7 @@ NOTICED = {
     "handover.predictions": {"crop_roi", "predict", *MERGED, "average"},
     "handover.segmentations": READERS - LISTING | {"evaluate", *CASES, "vote"},
     "handover.tables": {"write_tables", "write_test_tables", "compare", *DRAW},
+    "handover.comparison": {"compare", "draw_comparison", "write_page"},
     "handover.foreign": {"import_segmentations"},
     "image": {"validate", "window_normalize", *PREPARE, *LEARN, *SCORE, *CASES, *LABELLED},
     "image.body": {"validate", "crop_body"},
@@ -235,6 +236,8 @@ NOTICED = {
     "evaluate.statistics": {"compare"},
     "report": DRAW | {"write_tables", "write_test_tables", "compare"},
     "report.tables": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
+    | {"write_page"},
+    "report.published": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
     | {"write_page"},
     "report.annotators": {"write_tables", "write_test_tables", "compare", "draw_comparison"}
     | {"write_page"},

@@ -89,7 +89,8 @@ def finished_run(tmp_path_factory, checked):
     scores = [results / name / "scores.csv" for name in rows]
     write_tables(scores, rows, results / "tables")
     tests = [results / name / "test_scores.csv" for name in rows]
-    write_test_tables(tests, rows, results / "tables")
+    tested = {name: row(recipes, name, [labelled[2].name]) for name in rows}
+    write_test_tables(tests, tested, results / "tables")
     found = compare(scores, {name: models_of(recipes, name) for name in rows})
     write_comparison(found, rows, results / "tables")
     return configuration, folder

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from renal.apply.export import _without_beginning, export
+from renal.apply.export import _scores, _without_beginning, export
 from renal.errors import InputError
 from renal.recipe import load_method, prediction
 
@@ -35,6 +35,15 @@ def test_cases_without_a_record_are_counted(packed, tmp_path):
         "run the workflow again"
     )
     assert not (tmp_path / "row.renal").exists()
+
+
+def test_a_row_that_finds_some_regions_alone_has_no_composite(tmp_path):
+    path = tmp_path / "scores.csv"
+    lines = [f"case_{n},native,{n % 2},0.{8 + n % 2},,\n" for n in range(4)]
+    path.write_text("case,grid,fold,kidney_dice,tumour_dice,composite\n" + "".join(lines))
+    (score,) = (scores := _scores(path, ("kidney",))).values()
+    assert list(scores) == ["kidney"]
+    assert (score.mean, score.sd) == pytest.approx((0.85, 0.005**0.5))
 
 
 @pytest.mark.parametrize("row", ["ensemble_vote", "ensemble_average", "nnunet", "totalsegmentator"])

@@ -63,6 +63,18 @@ def test_a_table_knows_which_cases_it_must_have(tmp_path, second, told):
     assert not (tmp_path / "all.csv").exists()
 
 
+def test_tables_of_other_columns_are_not_joined(tmp_path):
+    parts = [tmp_path / "fold0.csv", tmp_path / "fold1.csv"]
+    parts[0].write_text("case,kidney_dice,tumour_dice\ncase_1,0.95,0.6\n")
+    parts[1].write_text("case,tumour_dice,kidney_dice\ncase_2,0.6,0.95\n")
+    with pytest.raises(InputError) as error:
+        collect_scores(parts, tmp_path / "all.csv")
+    assert str(error.value) == (
+        f"{parts[1]}: other columns than {parts[0]}: delete both and run the workflow again"
+    )
+    assert not (tmp_path / "all.csv").exists()
+
+
 @pytest.mark.parametrize(
     "content",
     [None, b"", b"name,dice\ncase_1,\n", b"case,dice\ncase_1,\ncas", b"case,dice\n\xff,\n"],

@@ -72,7 +72,7 @@ def test_the_whole_table_of_pairs_is_scipys_and_statsmodels(found):
     for metric in found["pairs"]["metric"].unique():
         lines = []
         for first, second in (("good", "poor"), ("good", "alike"), ("poor", "alike")):
-            difference = (values.loc[metric, first] - values.loc[metric, second]).dropna()
+            difference = (values.loc[metric, first] - values.loc[metric, second]).dropna().round(9)
             p = stats.wilcoxon(difference).pvalue if difference.any() else 1.0
             # In SDs of the differences: another spread, as of one row's values, is far from it.
             effect = TTestPower().solve_power(nobs=len(difference), alpha=0.05, power=0.8)
@@ -177,6 +177,35 @@ def test_a_region_that_a_row_does_not_look_for_is_not_compared(tmp_path):
     rows = found["rows"].groupby("metric")["row"].apply(list)
     assert rows["tumour_dice"] == rows["composite"] == ["one", "two"]
     assert rows["kidney_dice"] == ["one", "two", "three"]
+
+
+def test_without_a_case_that_all_rows_have_a_value_of_there_is_no_place_by_mean(tmp_path):
+    first = np.arange(len(CASES)) < 30
+    paths = [
+        scores(tmp_path, "good", HARD, tumour_hd95=np.where(first, 2.0, np.nan)),
+        scores(tmp_path, "poor", HARD, tumour_hd95=np.where(first, np.nan, 90.0)),
+    ]
+    found = compare(paths, {"good": (), "poor": ()})
+    rows = found["rows"][found["rows"]["metric"] == "tumour_hd95"].set_index("row")
+    assert rows[["rank_mean", "rank_mean_low", "rank_mean_high"]].isna().all(axis=None)
+    assert rows["rank_mean_rank"].tolist() == [1, 2]
+    assert rows["rank_test"].tolist() == [1, 1]
+    places = found["places"][found["places"]["metric"] == "tumour_hd95"]
+    assert set(places["scheme"]) == {"mean_rank", "test"}
+    tau = found["schemes"].set_index(["metric", "scheme"])["kendall_tau"]
+    assert tau["tumour_hd95", "mean"].isna().all()
+    assert line(found["rows"], metric="tumour_dice", row="good")["rank_mean"] == 1
+
+
+def test_samples_without_a_case_that_all_rows_have_a_value_of_count_for_no_place(tmp_path):
+    hd95 = np.where(np.arange(len(CASES)) < 1, 2.0, np.nan)
+    paths = [
+        scores(tmp_path, "good", HARD, tumour_hd95=hd95),
+        scores(tmp_path, "poor", HARD, tumour_hd95=hd95 + 1),
+    ]
+    rows = compare(paths, {"good": (), "poor": ()})["rows"]
+    poor = line(rows, metric="tumour_hd95", row="poor")
+    assert [poor[f"rank_mean{end}"] for end in ("", "_low", "_high")] == [2, 2, 2]
 
 
 def test_rows_without_a_region_in_common_are_told(tmp_path):

@@ -16,6 +16,7 @@ from renal.handover.prepared import PreparedCase, read_index, read_labels, write
 from renal.image.grids import labels_to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
+from renal.labels import Labels, Region
 from renal.learn.targets import maps_of
 from renal.prepare.crop_roi import crop_roi, true_mask
 from renal.prepare.resample import resample
@@ -415,6 +416,15 @@ def test_where_there_is_nothing_to_be_found_there_is_no_share():
     assert located_shares(kidney, None) == {}
 
 
+@pytest.mark.parametrize("values", [127, 128, 255])
+def test_located_shares_of_many_labels(values):
+    regions = (Region("organ", tuple(range(1, values + 1))), Region("last", (values,)))
+    labels = Labels(dict.fromkeys(range(1, values + 1), ""), regions)
+    truth = np.full((4, 5, 6), values, np.uint8)
+    half = PreparedCase("case_00000", truth.shape, [((0, 2), (0, 5), (0, 6))])
+    assert located_shares(truth, half, labels) == {"located_organ": 0.5, "located_last": 0.5}
+
+
 def test_located_shares_are_a_score_of_the_native_grid(cases, truths, tmp_path):
     box = ((0, 24), (0, 48), (0, 30))  # one of the two kidneys
     prepared = [PreparedCase(case.name, SHAPE, [box]) for case in cases[:2]]
@@ -438,10 +448,17 @@ def test_regions_that_a_row_does_not_look_for_have_no_scores(cases, tmp_path):
     for case in cases[:1]:
         header = read_header(Path(case.label))
         write_like(tmp_path / "all" / f"{case.name}.nii.gz", read_label(header), header)
+    whole = PreparedCase(cases[0].name, SHAPE, [((0, 24), (0, 48), (0, 60))])
+    write_index(tmp_path / "located", [whole])
     scored = Merging(family="tiny", regions=("kidney",))
-    evaluate(cases[:1], tmp_path / "all", {}, scored, tmp_path / "scores.csv", name="one")
+    evaluate(
+        *(cases[:1], tmp_path / "all", {}, scored, tmp_path / "scores.csv"),
+        name="one",
+        located=tmp_path / "located",
+    )
     (row,) = csv.DictReader((tmp_path / "scores.csv").open())
     assert list(row) == COLUMNS
+    assert (row["located_kidney"], row["located_tumour"]) == ("1.0", "")
     assert row["kidney_dice"] == row["kidney_surface_dice"] == "1.0"
     empty = {name for name in COLUMNS if name.startswith("tumour_")} | {"composite"}
     assert {name for name in empty if row[name]} == set()

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from renal.evaluate import metrics
 from renal.image.volume import read_header, read_label
+from renal.labels import Labels
 from renal.recipe.schemes import KITS23
 
 REAL = Path(__file__).resolve().parents[4] / "shared/kits23/data"
@@ -102,6 +103,15 @@ class TestRegionDice:
             [np.count_nonzero((truth == t) & (prediction == p)) for p in range(3)] for t in range(3)
         ]
         np.testing.assert_array_equal(metrics.confusion_matrix(prediction, truth), expected)
+
+    @pytest.mark.parametrize("values", [15, 16, 255])
+    def test_many_labels_are_told_apart(self, values):
+        """Pairs of them are more than a byte holds."""
+        labels = Labels(dict.fromkeys(range(1, values + 1), ""), regions=())
+        prediction, truth = np.random.default_rng(0).integers(1, values + 1, (2, 9, 9, 9), np.uint8)
+        expected = np.zeros((values + 1, values + 1), int)
+        np.add.at(expected, (truth, prediction), 1)
+        np.testing.assert_array_equal(metrics.confusion_matrix(prediction, truth, labels), expected)
 
     @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
     @given(label_volumes, label_volumes)

@@ -44,11 +44,30 @@ def test_bca_leaves_out_cases_without_a_value():
     assert [low.item(), high.item()] == pytest.approx(np.ravel(bounds), abs=0.05 * width)
 
 
+def test_bca_of_a_metric_that_few_cases_have():
+    """Samples that none of them is in have no mean, and count for none."""
+    few = np.full((1, 60), np.nan)
+    few[0, :3] = 5, 12, 20
+    low, high = statistics.bca(few, statistics.draws(60, 20000))
+    assert 5 <= low.item() < 37 / 3 < high.item() <= 20
+
+
 def test_signed_rank_by_hand():
     # All five of one sign: 2 of 2**5 signs are as extreme.
     assert statistics.signed_rank(np.array([1.0, 2, 3, 4, 5])) == 2 / 32
     assert statistics.signed_rank(np.array([1.0, 2, 3, 4, 5, 0, np.nan])) == 2 / 32
     assert statistics.signed_rank(np.zeros(4)) == 1
+
+
+def test_differences_that_are_equal_but_for_their_last_bit_share_a_rank():
+    """As distances of whole pixels of 0.7 mm are: written with six digits, and subtracted."""
+    pixels = np.array([1, -1, 1, 1, -1, 1, -1, 1, 1, 2])
+    first = np.array([2.1, 1.4, 2.8, 3.5, 0.7, 4.2, 1.4, 2.1, 5.6, 2.1])
+    computed = first - np.round(first - 0.7 * pixels, 6)
+    assert len(set(np.abs(computed))) > 2
+    assert statistics.signed_rank(computed) == statistics.signed_rank(0.7 * pixels)
+    z = statistics.resampled_signed_rank(computed, np.ones((1, 10)))
+    assert z == pytest.approx(statistics.resampled_signed_rank(pixels, np.ones((1, 10))))
 
 
 @pytest.mark.parametrize("values", [SKEWED, np.round(SKEWED, 1), np.abs(SKEWED)])

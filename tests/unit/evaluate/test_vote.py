@@ -1,5 +1,7 @@
 """What rows agree upon: by hand, and by STAPLE."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -38,6 +40,17 @@ def test_staple_in_the_box_is_simpleitks():
     images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks]
     whole = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0)) > 0.5
     assert np.array_equal(staple(masks), whole)
+
+
+def test_staple_does_not_hold_all_masks_once_more():
+    masks = [np.zeros((64, 128, 128), bool) for _ in range(6)]
+    for mask in masks:
+        mask[10:20, 10:20, 10:20] = True
+    tracemalloc.start()
+    staple(masks)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * masks[0].nbytes
 
 
 @pytest.mark.parametrize("masks", [[RIGHT & False] * 3, [RIGHT]])

@@ -25,13 +25,17 @@ def methods_in(tmp_path, monkeypatch):
     """Loads recipes that lie in an otherwise empty folder."""
     monkeypatch.setattr(reading, "load_method", partial(reading.load_method, folder=tmp_path))
 
-    def load_all(*rows: str, overrides: dict | None = None, **recipes: dict):
+    def load_all(
+        *rows: str, overrides: dict | None = None, data: dict | None = None, **recipes: dict
+    ):
         for name, values in recipes.items():
             write_recipe(tmp_path, name, values)
+        values = configuration_values()
         configuration = {
-            **configuration_values(),
+            **values,
             "methods": list(rows),
             "overrides": overrides or {},
+            "data": values["data"] | (data or {}),
         }
         return recipe.load_methods(recipe.check_configuration(configuration))
 

@@ -4,9 +4,17 @@ import pytest
 
 from renal import recipe
 from renal.image.settings import Components
+from renal.labels import Labels, Region
 from renal.learn.settings import Prediction
 from renal.settings import as_values
-from tests.unit.recipe.helpers import method_values, nested, stage_values, two_stages, with_members
+from tests.unit.recipe.helpers import (
+    TELLS_SLICES,
+    method_values,
+    nested,
+    stage_values,
+    two_stages,
+    with_members,
+)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +128,24 @@ def test_jitter_is_for_true_regions_and_slices_are_told(everything):
     assert recipe.region_crop(everything, "resvnet", "tumour") == recipe.true_region_crop(
         everything, "resvnet", "tumour"
     )
+
+
+def test_slices_tell_of_the_first_region_whatever_it_is_called(methods_in):
+    organ = {"labels": [1], "title": "Organ", "colour": "#0000ff", "tolerance_mm": 1}
+    values = method_values(
+        slices=stage_values(**TELLS_SLICES), only=stage_values(training={"target": "organ"})
+    )
+    for told in ("slices", "slices.organ"):
+        values["merge"]["maps"] = {"organ": "only", "within": told}
+        recipes = methods_in(
+            "mine", mine=values, data={"labels": {1: "organ"}, "regions": {"organ": organ}}
+        )
+        labels = Labels({1: "organ"}, (Region("organ", (1,)),))
+        stages = recipe.merging(recipes, "mine", labels).stages
+        assert {name: stage.maps for name, stage in stages.items()} == {
+            "slices": ("organ",),
+            "only": ("organ",),
+        }
 
 
 def test_parts_survive_the_way_to_a_step_as_json(everything):

@@ -17,8 +17,8 @@ MASSES = {"labels": [2, 3], "title": "Masses", "colour": "#00ff00", "tolerance_m
 OWN = {
     "kidney": KIDNEY,
     "masses": MASSES,
-    "tumour": {**MASSES, "labels": [2], "lesion": True},
-    "stent": {**MASSES, "labels": [4]},
+    "tumour": {**MASSES, "labels": [2], "title": "Tumour", "lesion": True},
+    "stent": {**MASSES, "labels": [4], "title": "Stent"},
 }
 
 
@@ -76,6 +76,11 @@ def test_own_labels_have_own_regions():
         (TISSUES, {"kidney": {**KIDNEY, "labels": [1, 2]}}, "the first region holds all"),
         (TISSUES, OWN | {"odd": {**MASSES, "labels": [3, 4]}}, "neither within masses nor apart"),
         (TISSUES, OWN | {"twin": MASSES}, "regions.twin: it lies neither within masses"),
+        (
+            TISSUES,
+            OWN | {"other": {**OWN["stent"], "labels": [3]}},
+            "regions.other.title: 'Stent' is",
+        ),
         (TISSUES, {"kidney": KIDNEY, "masses": MASSES}, "region kidney has label values [1, 4]"),
         (TISSUES, {"the_kidney": KIDNEY}, "data.regions"),
         (TISSUES, {"kidney": {**KIDNEY, "colour": "blue"}}, "data.regions.kidney.colour"),
@@ -181,9 +186,7 @@ def test_a_merge_without_the_kidney_is_told(methods_in):
     assert_one_line(error, "workflow/methods/mine.yaml: merge.maps: kidney, which all others")
 
 
-def test_rows_of_two_classes_are_scored_for_those_and_quote_no_other_schemes_figures():
+def test_rows_of_two_classes_are_scored_for_those():
     recipes = loaded(method="damnet", labels="kits23")
     assert recipe.merging(recipes, "damnet", KITS23).regions == ("kidney", "tumour")
     assert recipe.merging(recipes, "damnet").regions is None
-    assert recipe.row(recipes, "damnet", labels=KITS23).published is None
-    assert recipe.row(recipes, "damnet").published is not None

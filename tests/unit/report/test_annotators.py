@@ -84,8 +84,8 @@ def test_without_outlines_there_is_no_row_and_no_note(written):
 
 
 def test_test_cases_have_the_row_in_their_own_table(written):
-    native = scored(kidney_dice=0.9, tumour_dice=0.1, method="one", case="test", grid="native")
-    pd.DataFrame([native]).to_csv(written / "test_scores.csv", index=False)
+    native = scored(kidney_dice=0.9, tumour_dice=0.1, method="one", grid="native", fold="")
+    pd.DataFrame([native | {"case": "test"}]).to_csv(written / "test_scores.csv", index=False)
     scores, path = [written / "test_scores.csv"], written / "annotators.csv"
     write_test_tables(scores, METHODS, written, KITS19, path)
     table = pd.read_csv(written / "test.csv").set_index(["method", "metric"])

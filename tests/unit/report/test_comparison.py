@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from renal.report.comparison import write_comparison
+from renal.report.comparison import comparison_forms, read_comparison, write_comparison
 from renal.report.settings import Row
 
 NAN = float("nan")
@@ -89,10 +89,16 @@ def test_what_is_not_known_is_a_dash(tmp_path):
     tables = found("one", "two")
     tables["rows"].loc[0, ["mean", "low", "high"]] = NAN
     tables["rows"].loc[1, ["low", "high"]] = NAN
+    places = ["rank_mean", "rank_mean_low", "rank_mean_high"]
+    tables["rows"] = tables["rows"].astype(dict.fromkeys(places, "Int64"))
+    tables["rows"].loc[0, places] = pd.NA
     tables["pairs"]["detectable"] = NAN
     tables["pairs"]["better"] = ""
     write_comparison(tables, METHODS, tmp_path)
     text = (tmp_path / "compare.md").read_text()
     assert "| `one` | - |" in text
     assert "| `two` | 0.900 |" in text
+    assert "| 20 | 1 | - | 2 [2, 2] | 2 [2, 2] | - |" in text
     assert "| < 0.0001 | - | - |" in text
+    for title, form in comparison_forms(read_comparison(tmp_path)).items():
+        pd.testing.assert_frame_equal(form, comparison_forms(tables)[title])

@@ -1,5 +1,7 @@
 """Pictures of the comparison: all are drawn, the same every time, also of rows with gaps."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from renal.report import comparison_pictures
 from renal.report.comparison import write_comparison
 from renal.report.comparison_pictures import BETTER, draw_comparison
 from tests.unit.report.helpers import assert_shows_something, picture
-from tests.unit.report.test_comparison import METHODS, pair, row
+from tests.unit.report.test_comparison import METHODS, NAN, pair, row
 
 NAMES = [f"compare_{name}" for name in ("values", "tests", "places", "blobs", "scatter", "size")]
 COMPARED = ("kidney_dice", "tumour_dice", "composite", "tumour_hd95")
@@ -110,6 +112,19 @@ def test_a_region_that_too_few_rows_look_for_is_left_out(tables, tmp_path):
     listed.to_csv(tmp_path / "cases.csv", index=False)
     draw_comparison(tmp_path, tmp_path / "cases.csv", tmp_path)
     assert_shows_something(tmp_path / "compare_values.png", least=150)
+
+
+def test_a_metric_without_places_by_mean_is_drawn(tables, tmp_path):
+    shutil.copytree(tables, tmp_path, dirs_exist_ok=True)
+    rows, places = (pd.read_csv(tables / f"compare_{name}.csv") for name in ("rows", "places"))
+    ranks = ["rank_mean", "rank_mean_low", "rank_mean_high"]
+    rows.loc[rows["metric"] == "tumour_hd95", ranks] = NAN
+    rows.to_csv(tmp_path / "compare_rows.csv", index=False)
+    by_mean = (places["metric"] == "tumour_hd95") & (places["scheme"] == "mean")
+    places[~by_mean].to_csv(tmp_path / "compare_places.csv", index=False)
+    draw_comparison(tmp_path, tmp_path / "cases.csv", tmp_path / "drawn")
+    for name in ("blobs", "places"):
+        assert_shows_something(tmp_path / f"drawn/compare_{name}.png", least=150)
 
 
 def test_every_compared_metric_has_a_panel(tables, monkeypatch):

@@ -1,13 +1,15 @@
 """Tests of the cross-validation tables against a frame small enough to compute by hand."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from renal.errors import InputError
-from renal.labels import KITS19
+from renal.labels import KITS19, Labels
 from renal.report import tables
+from renal.report.published import KITS19_REACHED
 from renal.report.settings import Row
 
 DICE, OTHERS = tables.dice_titles(KITS19), tables.further_titles(KITS19)
@@ -188,7 +190,7 @@ def test_markdown_by_hand():
     assert native[1] == ["---"] * 6
     assert native[2] == ours
     assert native[3][1:] == ["0.970", "0.837", "0.904", "", ""]
-    assert len(native) == 3 + len(tables.KITS19_REACHED)
+    assert len(native) == 3 + len(KITS19_REACHED)
     resampled = found[tables.grid_titles()["resampled"]][2]
     assert resampled[1:4] == [
         "0.850 (0.071) [0.966 (0.010)]",  # 0.9655, to three digits
@@ -215,6 +217,25 @@ def test_notes_say_which_sd_and_which_surface_dice():
     assert "by voxels counts boundary voxels" in notes and "by areas it is DeepMind's" in notes
     assert "by voxels" in OTHERS["kidney_surface_dice"]
     assert "by areas" in OTHERS["kidney_surface_area_dice"]
+
+
+def test_notes_say_what_regions_are_where_they_are_several_tissues():
+    together = 'with n - 1). "Kidney" is kidney and tumour together, as in the official metric. '
+    assert together + "Two empty masks score 1" in tables.general_notes(KITS19)
+    alone = Labels({1: "parenchyma"}, (replace(KITS19.regions[0], labels=(1,)),))
+    assert "with n - 1). Two empty masks score 1" in tables.general_notes(alone)
+
+
+def test_titles_are_escaped_on_a_page():
+    assert "<h3>A &lt;b&gt; &amp; c</h3>" in tables.html_page({"A <b> & c": pd.DataFrame()}, "")
+
+
+def test_figures_of_another_scheme_are_not_quoted():
+    methods = rows(PUBLISHED | {"labels": "kits23"})
+    table = tables.cross_validation(all_grids(*FOLDS), methods)
+    assert table["published"].isna().all()
+    text = tables.markdown(table, methods)
+    assert "Published figures" not in text and "[" not in text.partition("Further")[0]
 
 
 def test_notes_say_where_published_figures_come_from():
@@ -311,7 +332,7 @@ def test_what_others_reach_stands_below_with_the_mean_as_composite():
         "0.854",
         "0.917",
     ] in below
-    assert len(below) == len(tables.KITS19_REACHED) == 4
+    assert len(below) == len(KITS19_REACHED) == 4
     for _, *figures in below:
         kidney, tumour, composite = map(float, figures)
         assert composite == pytest.approx((kidney + tumour) / 2, abs=0.001)

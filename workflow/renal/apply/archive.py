@@ -65,9 +65,13 @@ class ArchivedCase(Strict):
 
 
 class ArchivedRow(Strict):
-    """A row: what the tables say of it, what it is made of, and the regions that it looks for."""
+    """A row: what the tables say of it, what it is made of, and the regions that it looks for.
+
+    `missing_tests` counts what `told.missing` does, of the tests.
+    """
 
     told: Row
+    missing_tests: NonNegativeInt = 0
     models: tuple[str, ...]
     regions: tuple[Name, ...] | None
 
@@ -145,7 +149,10 @@ def gather(
         labels=labels,
         rows={
             name: ArchivedRow(
-                told=row(recipes, name, [n for n in cases if cases[n].fold is not None], labels),
+                told=row(recipes, name, [n for n in cases if cases[n].fold is not None]),
+                missing_tests=row(
+                    recipes, name, [n for n in cases if cases[n].fold is None]
+                ).missing,
                 models=tuple(map(_without_path, models[name])),
                 regions=merging(recipes, name, labels).regions,
             )

@@ -182,7 +182,9 @@ def _scores(path: Path, regions: tuple[str, ...]) -> dict[str, Score]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = [line for line in csv.DictReader(stream) if line["grid"] == "native"]
-        columns = {name: f"{name}_dice" for name in regions} | {"composite": "composite"}
+        columns = {name: f"{name}_dice" for name in regions}
+        if any(line["composite"] for line in rows):  # of a row that looks for all regions
+            columns["composite"] = "composite"
         scores = {}
         for name, column in columns.items():
             folds: dict[str, list[float]] = {}

@@ -96,7 +96,11 @@ def _check_tables(run: ArchivedRun, folder: Path, found: Findings) -> None:
     try:
         write_tables(scores, told, again, labels, annotators)
         if any(case.fold is None for case in run.cases.values()):
-            write_test_tables(test_scores, told, again, labels, annotators)
+            tested = {
+                name: row.told.model_copy(update={"missing": row.missing_tests})
+                for name, row in run.rows.items()
+            }
+            write_test_tables(test_scores, tested, again, labels, annotators)
             names += TEST_TABLES
         if len(run.rows) > 1:
             models = {name: row.models for name, row in run.rows.items()}

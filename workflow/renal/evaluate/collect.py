@@ -25,10 +25,15 @@ def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = No
     Raises
     ------
     InputError
-        If they score other cases, or one of them twice.
+        If they score other cases, or one of them twice, or have other columns than the first.
     """
     lines = [_lines_of(path) for path in parts]
     header = lines[0][0]
+    for path, part in zip(parts, lines, strict=True):
+        if part[0] != header:
+            raise InputError(
+                f"{path}: other columns than {parts[0]}: delete both and run the workflow again"
+            )
     position = header.split(",").index("case")
     named = [{row.split(",")[position] for row in part[1:]} for part in lines]
     if cases is not None and sorted(name for names in named for name in names) != sorted(cases):

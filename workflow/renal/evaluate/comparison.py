@@ -9,12 +9,12 @@ from scipy import stats
 
 from renal.errors import InputError
 from renal.evaluate import statistics
+from renal.handover.comparison import LEVEL, SCHEMES
 from renal.labels import KITS19, Labels
 
 SAMPLES = 5000  # of the intervals of means
 RANKED_SAMPLES = 1000  # of those of ranks: each takes a test of every pair
 Rows = dict[str, tuple[str, ...]]
-SCHEMES = ("mean", "mean_rank", "test")
 
 
 def compared_metrics(labels: Labels) -> dict[str, bool]:
@@ -113,7 +113,7 @@ def _pairs(
     return described.assign(
         p=p,
         p_holm=adjusted,
-        better=np.where((adjusted < statistics.LEVEL) & (toward != 0), better, ""),
+        better=np.where((adjusted < LEVEL) & (toward != 0), better, ""),
         detectable=np.array(effects) * spread,
         dependent=[bool(set(rows[names[one]]) & set(rows[names[other]])) for one, other in pairs],
     )
@@ -166,10 +166,10 @@ def _rows(
     for scheme in SCHEMES:
         ranks[scheme] = statistics.places(observed[scheme])[0]
         places = statistics.places(sampled[scheme])
-        low, high = np.quantile(places, statistics.TAILS, axis=0, method="nearest")
-        described[f"rank_{scheme}"] = ranks[scheme].astype(int)
-        described[f"rank_{scheme}_low"] = low.astype(int)
-        described[f"rank_{scheme}_high"] = high.astype(int)
+        places = places[np.isfinite(places).all(axis=1)]
+        low, high = pd.DataFrame(places).quantile(statistics.TAILS, interpolation="nearest").values
+        for end, bound in (("", ranks[scheme]), ("_low", low), ("_high", high)):
+            described[f"rank_{scheme}{end}"] = pd.array(bound, "Int64")
         shares.append(_shares(places, names).assign(scheme=scheme))
     schemes = pd.DataFrame(
         [
@@ -197,12 +197,14 @@ def _scores(better: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """What rows are ranked by, (samples, rows), larger is better.
 
     The mean is that of the cases in which every row has a value, or a row that fails would win by
-    the cases that it leaves out; by ranks such a row is last in them.
+    the cases that it leaves out; by ranks such a row is last in them. nan without such a case.
     """
     everywhere = np.isfinite(better).all(axis=0)
-    counts = np.maximum(drawn[:, everywhere].sum(axis=1, keepdims=True), 1)
+    counts = drawn[:, everywhere].sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        means = drawn[:, everywhere] @ better[:, everywhere].T / counts
     return {
-        "mean": np.round(drawn[:, everywhere] @ better[:, everywhere].T / counts, 12),
+        "mean": np.round(means, 12),
         "mean_rank": np.round(-drawn @ statistics.case_ranks(better).T / better.shape[1], 12),
     }
 

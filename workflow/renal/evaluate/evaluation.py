@@ -76,7 +76,11 @@ def evaluate(
         Cases at a time.
     """
     found = {
-        stage: {case: (folder, entry) for folder in folders for case, entry in _cases(folder)}
+        stage: {
+            case: (folder, entry)
+            for folder in folders
+            for case, entry in read_index(folder).items()
+        }
         for stage, folders in truths.items()
     }
     work = partial(
@@ -92,10 +96,6 @@ def evaluate(
     fixed = {"method": name, "family": method.family, "fold": held_out}
     rows = [{**fixed, **row} for case_rows in for_each(cases, work, threads) for row in case_rows]
     write_scores(rows, output)
-
-
-def _cases(folder: Path) -> list[tuple[str, PreparedCase]]:
-    return list(read_index(folder).items())
 
 
 def _score_case(
@@ -147,9 +147,9 @@ def _looked_for(values: dict[str, Any], method: "Merging", labels: Labels) -> di
     """Scores without those of regions that a method does not look for."""
     if method.regions is None:
         return values
-    missed = [name for name in labels.names if name not in method.regions]
-    unscored = ("composite", *(f"{name}_" for name in missed))
-    return {key: "" if key.startswith(unscored) else value for key, value in values.items()}
+    unscored = {"composite", *labels.names} - set(method.regions)
+    region_of = {key: key.removeprefix("located_").partition("_")[0] for key in values}
+    return {key: "" if region_of[key] in unscored else value for key, value in values.items()}
 
 
 def located_shares(
@@ -177,7 +177,7 @@ def located_shares(
     for box in case.boxes:
         inside[slices(box)] = True
     count = labels.count
-    pairs = truth.ravel(order="K") + np.uint8(count) * inside.ravel(order="K")
+    pairs = truth.ravel(order="K") + np.uint16(count) * inside.ravel(order="K")
     outside_inside = np.bincount(pairs, minlength=2 * count).reshape(2, count)
     shares: dict[str, float | str] = {}
     for column, region in zip(located_columns(labels), labels.regions, strict=True):

@@ -79,7 +79,7 @@ def confusion_matrix(
     if max(prediction.max(initial=0), truth.max(initial=0)) >= count:
         raise ValueError(f"label volumes may hold {labels.legend} only")
 
-    pairs = (truth * count + prediction).ravel()
+    pairs = (truth.astype(np.uint16) * count + prediction).ravel()
     counts = np.bincount(pairs, minlength=count**2)
     counts[0] += truth_labels.size - truth.size  # everything outside the box is background
     return counts.reshape(count, count)

@@ -19,9 +19,11 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-LEVEL = 0.05  # of tests, and beyond intervals
+from renal.handover.comparison import LEVEL
+
 POWER = 0.8
-TAILS = (LEVEL / 2, 1 - LEVEL / 2)
+DIGITS = 9  # of differences: scores have six, and equal differences differ in their last bit
+TAILS = (LEVEL / 2, 1 - LEVEL / 2)  # of 95 % intervals
 
 
 def draws(cases: int, count: int, seed: int = 0) -> np.ndarray:
@@ -51,10 +53,12 @@ def bca(values: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = filled.sum(axis=1) / counts
         sampled = np.sort((drawn @ filled.T) / (drawn @ there.T), axis=0)
+        # Samples without any case that has a value have no mean, and are sorted last.
+        known = np.isfinite(sampled).sum(axis=0)
         # Means of equal values differ in their last digits by the order of summation.
         near = 1e-12 * np.maximum(np.abs(mean), 1)
-        below = (sampled < mean - near).mean(axis=0) + (np.abs(sampled - mean) <= near).mean(0) / 2
-        bias = ndtri(below)
+        below = (sampled < mean - near).sum(axis=0) + (np.abs(sampled - mean) <= near).sum(0) / 2
+        bias = ndtri(below / known)
         away = np.where(there, values - mean[:, None], 0)
         acceleration = (away**3).sum(axis=1) / (6 * (away**2).sum(axis=1) ** 1.5)
         acceleration = np.where(np.isfinite(acceleration), acceleration, 0)
@@ -62,17 +66,18 @@ def bca(values: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for tail in TAILS:
             moved = bias + ndtri(tail)
             place = ndtr(bias + moved / (1 - acceleration * moved))
-            bounds.append(_quantiles(sampled, place))
+            bounds.append(_quantiles(sampled, known, place))
     few = counts < 2
     low, high = (np.where(few, np.nan, bound) for bound in bounds)
     return low, high
 
 
-def _quantiles(ordered: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """A quantile of each column of (samples, lines) sorted values, linear between neighbours."""
-    position = np.nan_to_num(places) * (len(ordered) - 1)
+def _quantiles(ordered: np.ndarray, known: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """A quantile of the first `known` of each column of (samples, lines) sorted values, linear."""
+    last = np.maximum(known - 1, 0)
+    position = np.nan_to_num(places) * last
     lower = np.floor(position).astype(int)
-    upper = np.minimum(lower + 1, len(ordered) - 1)
+    upper = np.minimum(lower + 1, last)
     lines = np.arange(ordered.shape[1])
     share = position - lower
     quantile: np.ndarray = ordered[lower, lines] * (1 - share) + ordered[upper, lines] * share
@@ -85,6 +90,7 @@ def signed_rank(differences: np.ndarray) -> float:
     By `scipy.stats.wilcoxon`: exact for at most 50 cases without ties; with ties by permuted signs
     for at most 13, else by the normal approximation. 1 without any difference.
     """
+    differences = np.round(differences, DIGITS)
     found = differences[np.isfinite(differences) & (differences != 0)]
     return float(stats.wilcoxon(found).pvalue) if found.size else 1.0
 
@@ -104,6 +110,7 @@ def resampled_signed_rank(differences: np.ndarray, drawn: np.ndarray) -> np.ndar
     numpy.ndarray
         (samples,) float, above zero where differences are mostly positive; 0 without any.
     """
+    differences = np.round(differences, DIGITS)
     found = np.flatnonzero(np.isfinite(differences) & (differences != 0))
     if not found.size:
         return np.zeros(len(drawn))
@@ -192,7 +199,10 @@ def case_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def places(scores: np.ndarray) -> np.ndarray:
-    """Place of each row along the last axis, 1 for the largest score; equal ones share a place."""
+    """Place of each row along the last axis, 1 for the largest score; equal ones share a place.
+
+    nan for all where a score is.
+    """
     ranked: np.ndarray = stats.rankdata(-scores, method="min", axis=-1)
     return ranked
 

@@ -6,7 +6,7 @@ S. K. Warfield, K. H. Zou and W. M. Wells, "Simultaneous truth and performance l
 (STAPLE)", IEEE Transactions on Medical Imaging 23(7), 2004
 """
 
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,12 +107,12 @@ def majority(masks: list[np.ndarray]) -> np.ndarray:
 
 def staple(masks: list[np.ndarray]) -> np.ndarray:
     """Where STAPLE finds a probability above one half, from some (z, y, x) bool masks."""
-    agreed = np.zeros_like(masks[0])
-    box = bounding_box(np.logical_or.reduce(masks))
+    box = bounding_box(reduce(np.logical_or, masks))
     if box is None or not masks[1:]:
         return masks[0].copy(order="K")
-    part = slices(widened(box, [MARGIN] * 3, three(agreed.shape)))
+    part = slices(widened(box, [MARGIN] * 3, three(masks[0].shape)))
     images = [sitk.GetImageFromArray(mask[part].astype(np.uint8)) for mask in masks]
     probability = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0))
+    agreed = np.zeros_like(masks[0])
     agreed[part] = probability > 0.5
     return agreed

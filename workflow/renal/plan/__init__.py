@@ -192,8 +192,16 @@ class Plan(PlannedStages):
     @property
     def rows(self) -> dict[str, Any]:
         """What the tables need to know of each method."""
-        labelled = [name for batch in self.labelled for name in self.batches[batch]]
-        return {m: as_values(row(self.recipes, m, labelled, self.labels)) for m in self.methods}
+        return self._rows(self.labelled)
+
+    @property
+    def tested_rows(self) -> dict[str, Any]:
+        """What the tables of the test set need to know of each method."""
+        return self._rows(self.tested)
+
+    def _rows(self, batches: list[str]) -> dict[str, Any]:
+        cases = [name for batch in batches for name in self.batches[batch]]
+        return {m: as_values(row(self.recipes, m, cases)) for m in self.methods}
 
     def scores_of(self, method: str) -> Path:
         """All scores of a method."""

@@ -3,6 +3,7 @@
 import math
 
 from renal.errors import InputError
+from renal.labels import Labels
 from renal.learn.targets import maps_of
 from renal.recipe.configuration import Configuration
 from renal.recipe.method import Method
@@ -52,7 +53,7 @@ def check_precision(configuration: Configuration, methods: dict[str, Method]) ->
                 )
 
 
-def check_members(recipes: dict[str, Method], name: str, method: Method) -> None:
+def check_members(recipes: dict[str, Method], name: str, method: Method, labels: Labels) -> None:
     """Refuse stages taken from other recipes, regions and maps that do not go together.
 
     Raises
@@ -106,7 +107,7 @@ def check_members(recipes: dict[str, Method], name: str, method: Method) -> None
                 f"{source}: merge.maps.{role}: components.runs of stage {named} make regions, "
                 "and are no part of a merge: leave runs out"
             )
-        maps = maps_of(stage.training.target)
+        maps = maps_of(stage.training.target, labels)
         if (channel and channel not in maps) or (not channel and len(maps) > 1):
             choice = ", ".join(f"{named}.{known}" for known in maps)
             raise InputError(f"{source}: merge.maps.{role} is {place!r}: choose from {choice}")

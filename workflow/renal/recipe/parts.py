@@ -127,7 +127,7 @@ def merging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) ->
     merged = {name: stage_of(recipes, method, name) for name in names}
     stages = {
         name: MergedStage(
-            maps=maps_of(stage.training.target),
+            maps=maps_of(stage.training.target, labels),
             of_slices=stage.training.network.classifies,
             components=stage.components,
             members=len(owners_of(recipes, method, name)),
@@ -196,22 +196,16 @@ def trained_on_these(recipes: dict[str, Method], method: str) -> bool | Literal[
     return next((known for known in worst_first if known in told), None)
 
 
-def row(
-    recipes: dict[str, Method],
-    method: str,
-    labelled: Iterable[str] = (),
-    labels: Labels = KITS19,
-) -> Row:
-    """The part of a recipe that the tables use, with what is missing of the labelled cases."""
+def row(recipes: dict[str, Method], method: str, cases: Iterable[str] = ()) -> Row:
+    """The part of a recipe that tables use, with how many of their cases it left out."""
     settings = recipes[method]
-    published = settings.published
-    missing = [case for case in labelled if not external_files(recipes, method, case)]
+    missing = [case for case in cases if not external_files(recipes, method, case)]
     names = [*settings.stages, *settings.members]
     validated = any(stage_of(recipes, method, name).training.validation for name in names)
     return Row(
         family=settings.family,
         title=settings.title,
-        published=published if published and published.labels == labels.name else None,
+        published=settings.published,
         validated=validated or any(row(recipes, of).validated for of in settings.rows),
         planned_on_these=planned_on_these(recipes, method),
         missing=len(missing) if settings.external else 0,

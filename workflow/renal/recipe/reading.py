@@ -75,7 +75,7 @@ def load_methods(configuration: Configuration) -> dict[str, Method]:
             f"({', '.join(configuration.methods)}): add it there or remove the override"
         )
     for name, method in recipes.items():
-        check_members(recipes, name, method)
+        check_members(recipes, name, method, configuration.data.scheme)
         check_rows(recipes, name, method)
     check_regions(recipes, configuration.data.scheme)
     return recipes

@@ -24,7 +24,7 @@ def averaging(recipes: dict[str, Method], method: str, labels: Labels = KITS19) 
             raise ValueError(f"{row} has no probabilities")  # check_rows tells it
         for region in regions_of(recipes, row, labels):
             stage, _, channel = merge.maps[region].partition(".")
-            maps = maps_of(stage_of(recipes, row, stage).training.target)
+            maps = maps_of(stage_of(recipes, row, stage).training.target, labels)
             number = maps.index(channel) if channel else 0
             place = AveragedMap(stage=f"{row}.{stage}", channel=number, weight=weight)
             regions.setdefault(region, []).append(place)

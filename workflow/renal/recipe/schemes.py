@@ -77,7 +77,7 @@ def labels_of(scheme: str | dict[int, str], regions: dict[str, ScoredRegion] | N
     ------
     ValueError
         If there is no such scheme, or regions are missing, or neither nested nor apart, or have no
-        label value of their own.
+        label value or title of their own.
     """
     if isinstance(scheme, str) and scheme not in PRESETS:
         raise ValueError(f"labels: choose from {', '.join(PRESETS)}, or say what each value is")
@@ -120,6 +120,11 @@ def _check(regions: tuple[Region, ...], values: set[int]) -> None:
             if shared and (shared != own or own == set(other.labels)):
                 raise ValueError(
                     f"regions.{region.name}: it lies neither within {other.name} nor apart from it"
+                )
+            if region.title == other.title:
+                raise ValueError(
+                    f"regions.{region.name}.title: {region.title!r} is that of {other.name}, too, "
+                    "and tables would show one of both: choose another"
                 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from renal.files import write_text
+from renal.handover.comparison import SCHEMES
 from renal.handover.tables import read_table
 from renal.labels import KITS19, Labels
 from renal.report.tables import (
@@ -34,7 +35,8 @@ NOTES = (
     "A case failed where the Dice of the metric's region (of any for the composite) is 0. HD95 "
     "is not defined where one mask is empty or both: such a case is left out of means and tests, "
     "while in mean ranks the rows without a value come last; means that are ranked are of the "
-    "cases in which every row has a value. Two empty masks have a Dice of 1, one empty mask 0. "
+    "cases in which every row has a value, and without such a case there is no place by mean. "
+    "Two empty masks have a Dice of 1, one empty mask 0. "
     "Cases of one fold were segmented by the same model, which the tests do not know of. Pairs "
     "marked * share models or files, so they are alike by construction. Published figures have "
     "no cases of their own and are not tested."
@@ -151,8 +153,7 @@ def _pair_form(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scheme_form(schemes: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
-    words = {"mean": "mean", "mean_rank": "ranks", "test": "tests"}
-    pairs = schemes["scheme"].map(words) + " and " + schemes["other"].map(words)
+    pairs = schemes["scheme"].map(SCHEMES) + " and " + schemes["other"].map(SCHEMES)
     tau = schemes["kendall_tau"].map(lambda value: "-" if pd.isna(value) else f"{value:.2f}")
     table = pd.DataFrame({"Metric": schemes["metric"].map(titles), "pair": pairs, "tau": tau})
     wide = table.pivot(index="Metric", columns="pair", values="tau")
@@ -167,4 +168,4 @@ def _interval(mean: float, low: float, high: float) -> str:
 
 def _place(row: dict[Hashable, Any], scheme: str) -> str:
     place, low, high = (row[f"rank_{scheme}{end}"] for end in ("", "_low", "_high"))
-    return f"{place} [{low}, {high}]"
+    return "-" if pd.isna(place) else f"{place:.0f} [{low:.0f}, {high:.0f}]"

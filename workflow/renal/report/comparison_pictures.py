@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from renal.handover.comparison import LEVEL, SCHEMES
 from renal.labels import KITS19, Labels
 from renal.report.pictures import COLOURS, plt, save
 from renal.report.tables import dice_titles, further_titles
@@ -17,10 +18,8 @@ from renal.report.tables import dice_titles, further_titles
 MARKERS = "osD^vP"  # for print without colour
 WORSE, UNDECIDED, BETTER = "#e69f00", "#eeeeee", "#0072b2"
 MARKS = {1: ("+", "white"), -1: ("\N{MINUS SIGN}", "black")}  # on these colours, in print too
-SCHEMES = {"mean": "mean", "mean_rank": "ranks", "test": "tests"}
 NAMED = 3  # cases of a scatter plot
 BLOB_POINTS = 150.0  # area of a place that a row always has, in square points
-LEVEL = 0.05
 ACROSS = 3  # panels side by side
 
 
@@ -192,7 +191,7 @@ def _blobs(
         names = best_first[metric]
         part = sampled[(sampled["metric"] == metric) & (sampled["scheme"] == "mean")]
         ends = rows[rows["metric"] == metric].set_index("row").loc[names]
-        for column, name in enumerate(names):
+        for column, name in enumerate(names if len(part) else []):
             own = part[part["row"] == name].sort_values("place")
             panel.scatter(
                 [column] * len(own),

@@ -30,8 +30,8 @@ class Row(Strict):
     """What the tables say about a method.
 
     nnU-Net has looked at held-out cases when it planned (`planned_on_these`).
-    For segmentations of another program, whether it has learned from these cases, and how many
-    labelled cases it left out, which were scored as empty.
+    For segmentations of another program, whether it has learned from these cases, and how many of
+    the table's it left out, which were scored as empty.
     """
 
     family: Name

@@ -17,43 +17,12 @@ from renal.report.annotators import (
     notes_on_annotators,
     with_found,
 )
+from renal.report.published import OTHERS_REACH, lines_of
 
 if TYPE_CHECKING:
     from renal.report.settings import Row
 
 GRIDS = ("native", "resampled", "ceiling")
-# What others report by the same scheme of labels, for orientation: mean Dice of regions.
-KITS19_REACHED = {
-    "nnU-Net 3d_fullres, five-fold cross-validation, published": {
-        "kidney": 0.970,
-        "tumour": 0.837,
-        "composite": 0.904,
-    },
-    "KiTS19 winner, test set, published": {"kidney": 0.974, "tumour": 0.851, "composite": 0.912},
-    "nnU-Net, open leaderboard 2020, test set, published": {
-        "kidney": 0.979,
-        "tumour": 0.854,
-        "composite": 0.917,
-    },
-    "Two human annotators against each other, published": {
-        "kidney": 0.983,
-        "tumour": 0.923,
-        "composite": 0.953,
-    },
-}
-KITS23_REACHED = {
-    "nnU-Net, five-fold cross-validation, published": {"composite": 0.860},
-    "nnU-Net ResEnc M, five-fold cross-validation, published": {"composite": 0.868},
-    "nnU-Net ResEnc L, five-fold cross-validation, published": {"composite": 0.882},
-    "nnU-Net ResEnc XL, five-fold cross-validation, published": {"composite": 0.887},
-    "MedNeXt L, five-fold cross-validation, published": {"composite": 0.883},
-    "STU-Net B, five-fold cross-validation, published": {"composite": 0.863},
-    "U-Mamba, five-fold cross-validation, published": {"composite": 0.863},
-    "SwinUNETR, five-fold cross-validation, published": {"composite": 0.813},
-    "Auto3DSeg SegResNet, five-fold cross-validation, published": {"composite": 0.811},
-    "KiTS23 winner, test set, published": {"composite": 0.835},
-}
-OTHERS_REACH = {"kits19": KITS19_REACHED, "kits23": KITS23_REACHED}
 # What is known of other programs' models.
 TRAINED_ON_THESE = {
     True: "whose models were trained on these cases",
@@ -63,7 +32,7 @@ TRAINED_ON_THESE = {
 COLUMNS = ["method", "family", "grid", "metric", "mean", "sd", "folds", "cases", "published"]
 
 NOTES = (
-    "Mean (SD over the folds' means, with n - 1). {regions}; two empty masks score 1, one empty "
+    "Mean (SD over the folds' means, with n - 1). {regions}Two empty masks score 1, one empty "
     "mask 0. HD95 as MONAI defines it, over the cases in which both masks exist. Surface "
     "Dice by voxels counts boundary voxels, as MONAI does; by areas it is DeepMind's, by which "
     "KiTS21 and KiTS23 are scored. "
@@ -93,7 +62,7 @@ def general_notes(labels: Labels = KITS19) -> str:
         if others:
             parts.append(f'"{region.title}" is {", ".join(others)} and {last} together')
     official = ", as in the official metric" if labels.name else ""
-    return NOTES.format(regions=", ".join(parts) + official)
+    return NOTES.format(regions=f"{', '.join(parts)}{official}. " if parts else "")
 
 
 def dice_titles(labels: Labels) -> dict[str, str]:
@@ -156,13 +125,15 @@ def cross_validation(
                 values = part.dropna(subset=[metric])
                 means = values.astype({metric: float}).groupby("fold")[metric].mean()
                 row = [name, method.family, grid, metric, means.mean(), means.std()]
-                rows.append([*row, len(means), len(values), _published(method, grid, metric)])
+                figure = published(method, grid, metric, labels.name)
+                rows.append([*row, len(means), len(values), figure])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _published(method: "Row", grid: str, metric: str) -> float | None:
-    """The paper's mean, beside the grid that the paper reports on."""
-    if method.published is None or grid != method.published.grid:
+def published(method: "Row", grid: str, metric: str, scheme: str) -> float | None:
+    """The paper's mean by a scheme of labels, beside the grid that the paper reports on."""
+    told = method.published
+    if told is None or (told.grid, told.labels) != (grid, scheme):
         return None
     figure = _figure(method, metric)
     return None if figure is None else figure[0]
@@ -187,7 +158,8 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
     rows = []
     for name, method in methods.items():
         part = table[(table["method"] == name) & (table["grid"] == grid)].set_index("metric")
-        counts = part[["cases", "folds"]].max()
+        if not part["cases"].max():  # a row without a grid of its own
+            continue
         row = {"Method": f"{method.title} (`{name}`)", **_cells(part, metrics)}
         for metric, title in metrics.items():
             figure = _figure(method, metric)
@@ -195,10 +167,8 @@ def _form(table: pd.DataFrame, methods: dict[str, "Row"], grid: str, metrics: An
                 row[title] += (
                     f" [{_cell(*(np.nan if value is None else value for value in figure))}]"
                 )
-        if not counts["cases"]:  # a row without a grid of its own
-            continue
-        row["Cases"] = str(counts["cases"])
-        row["Folds"] = str(counts["folds"])
+        counts = {"Cases": "cases", "Folds": "folds"}
+        row |= {title: str(part[c].max()) for title, c in counts.items() if c in part}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -214,13 +184,15 @@ def _cells(part: Any, metrics: dict[str, str]) -> dict[str, str]:
     return cells
 
 
-def _with_annotators(form: pd.DataFrame, table: pd.DataFrame, metrics: Any) -> pd.DataFrame:
-    """A form with a row of annotators among themselves, where there are any."""
+def native_form(table: pd.DataFrame, methods: dict[str, "Row"], metrics: Any) -> pd.DataFrame:
+    """A form of the native grid, with a row of annotators among themselves where there are any."""
+    form: pd.DataFrame = _form(table, methods, "native", metrics)
     part = table[table["method"] == ANNOTATORS].set_index("metric")
-    if part.empty:
-        return form
-    row = {"Method": ANNOTATORS.capitalize(), **_cells(part, metrics)}
-    return pd.concat([form, pd.DataFrame([row | {"Cases": str(part["cases"].max()), "Folds": ""}])])
+    if not part.empty:
+        row = {"Method": ANNOTATORS.capitalize(), **_cells(part, metrics)}
+        row["Cases"] = str(part["cases"].max())
+        form = pd.concat([form, pd.DataFrame([row])]).fillna("")
+    return form
 
 
 def forms(
@@ -234,15 +206,10 @@ def forms(
     titles = grid_titles(labels)
     tables = {title: _form(table, methods, grid, dice) for grid, title in titles.items()}
     tables = {title: form for title, form in tables.items() if len(form)}
-    others = [
-        [name, *(_reached(figures, metric) for metric in dice), "", ""]
-        for name, figures in OTHERS_REACH.get(labels.name, {}).items()
-    ]
-    native = _with_annotators(tables[titles["native"]], table, dice)
+    others = [[*line, "", ""] for line in lines_of(OTHERS_REACH.get(labels.name, {}), dice)]
+    native = native_form(table, methods, dice)
     tables[titles["native"]] = pd.concat([native, pd.DataFrame(others, columns=native.columns)])
-    further = further_titles(labels)
-    form = _form(table, methods, "native", further)
-    tables["Further metrics, native grid"] = _with_annotators(form, table, further)
+    tables["Further metrics, native grid"] = native_form(table, methods, further_titles(labels))
     families = dict.fromkeys(method.family for method in methods.values())
     for family in families if len(families) > 1 else ():
         rows = {name: method for name, method in methods.items() if method.family == family}
@@ -252,11 +219,6 @@ def forms(
                 if len(form):
                     tables[f"{family}: {titles[grid]}"] = form
     return tables
-
-
-def _reached(figures: dict[str, float], metric: str) -> str:
-    value = figures.get(metric.removesuffix("_dice"))
-    return "-" if value is None else f"{value:.3f}"
 
 
 def markdown(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
@@ -300,7 +262,14 @@ def latex(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS1
 
 def notes(table: pd.DataFrame, methods: dict[str, "Row"], labels: Labels = KITS19) -> str:
     """How the tables are to be read."""
-    return general_notes(labels) + notes_on_annotators(table) + notes_on(methods)
+    quoted = set(table.loc[table["published"].notna(), "method"])
+    sources = [
+        f"{name}: {method.published.where}"
+        for name, method in methods.items()
+        if method.published and name in quoted
+    ]
+    notes = general_notes(labels) + notes_on_annotators(table) + notes_on(methods)
+    return notes + (f" Published figures in brackets: {'; '.join(sources)}." if sources else "")
 
 
 def notes_on(methods: dict[str, "Row"]) -> str:
@@ -318,9 +287,6 @@ def notes_on(methods: dict[str, "Row"]) -> str:
             f" nnU-Net's plans for {', '.join(planned)} follow sizes, spacings and intensities of "
             "all labelled cases, those of the fold that is reported included."
         )
-    sources = [f"{name}: {m.published.where}" for name, m in methods.items() if m.published]
-    if sources:
-        notes += f" Published figures in brackets: {'; '.join(sources)}."
     return notes + notes_on_others(methods)
 
 
@@ -361,8 +327,7 @@ def write_tables(
     InputError
         If methods were not scored on the same cases, each once.
     """
-    collected = pd.concat([read_table(path, _columns(labels)) for path in scores])
-    _refuse_other_cases(collected, list(methods))
+    collected = read_scores(scores, list(methods), labels)
     table = cross_validation(collected, methods, labels, annotators)
     write_text(output / "cv.csv", table.to_csv(index=False, float_format="%.6f"))
     write_text(output / "cv.md", markdown(table, methods, labels))
@@ -371,24 +336,28 @@ def write_tables(
     write_text(output / "cv.html", html_page(tables, notes(table, methods, labels)))
 
 
-def _refuse_other_cases(scores: pd.DataFrame, methods: list[str]) -> None:
-    first = None
-    for name in methods:
-        rows = scores[scores["method"] == name]
-        found = set(rows["case"])
-        first = found if first is None else first
-        if not found or found != first or rows.duplicated(["case", "grid"]).any():
-            raise InputError(
-                f"{name}/scores.csv: {len(found)} cases in {len(rows)} rows, other cases than "
-                f"{methods[0]}, or some twice: delete it and run the workflow again"
-            )
+def read_scores(paths: list[Path], methods: list[str], labels: Labels) -> pd.DataFrame:
+    """The scores of methods on the same cases.
 
-
-def _columns(labels: Labels) -> list[str]:
-    """What scores must have."""
+    Raises
+    ------
+    InputError
+        If methods were not scored on the same cases, each once.
+    """
     found = {f"{r.name}s_found": f"{r.name}_detection" for r in labels.regions if r.lesion}
-    metrics = [*dice_titles(labels), *further_titles(labels)]
-    return ["method", "grid", "fold", *(found.get(metric, metric) for metric in metrics)]
+    metrics = [found.get(name, name) for name in (*dice_titles(labels), *further_titles(labels))]
+    columns = ["case", "method", "grid", "fold", *metrics]
+    scores = pd.concat([read_table(path, columns) for path in paths])
+    cases = {name: set(scores["case"][scores["method"] == name]) for name in methods}
+    for name, scored in cases.items():
+        rows = scores[scores["method"] == name]
+        same = scored and scored == cases[methods[0]]
+        if not same or rows.duplicated(["case", "grid"]).any():
+            raise InputError(
+                f"{name}/{paths[0].name}: {len(scored)} cases in {len(rows)} rows, other cases "
+                f"than {methods[0]}, or some twice: delete it and run the workflow again"
+            )
+    return scores
 
 
 def html_page(tables: dict[str, pd.DataFrame], notes: str) -> str:
@@ -396,5 +365,8 @@ def html_page(tables: dict[str, pd.DataFrame], notes: str) -> str:
     style = "body{font-family:sans-serif} td,th{padding:.3em 1em;text-align:left}"
     parts = [f"<!doctype html><meta charset='utf-8'><style>{style}</style>"]
     for title, form in tables.items():
-        parts += [f"<h3>{title}</h3>", form.to_html(index=False, border=0).replace("`", "")]
+        parts += [
+            f"<h3>{escape(title, quote=False)}</h3>",
+            form.to_html(index=False, border=0).replace("`", ""),
+        ]
     return "\n".join([*parts, f"<p>{escape(notes, quote=False)}</p>", ""])
