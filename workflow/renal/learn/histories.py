@@ -12,8 +12,15 @@ import torch
 from renal.errors import InputError
 from renal.files import read_json
 from renal.handover.tables import read_table
-from renal.learn.nnunet.layout import COLUMNS, DATASET, LATEST, STAGE
+from renal.learn.nnunet.layout import DATASET, STAGE
 
+# What nnU-Net's checkpoints call the columns that its training's history.csv will have.
+OF_NNUNET = {
+    "learning_rate": "lrs",
+    "loss": "train_losses",
+    "validation_loss": "val_losses",
+    "validation_dice": "mean_fg_dice",
+}
 # What they hold beside weights and Python's own values.
 NUMPY: list[Any] = [
     np.float32(0).__reduce__()[0],
@@ -21,6 +28,7 @@ NUMPY: list[Any] = [
     type(np.dtype("f4")),
     type(np.dtype("f8")),
 ]
+LATEST = "checkpoint_latest.pth"
 
 
 @dataclass(frozen=True)
@@ -111,9 +119,9 @@ def _running_nnunet(checkpoint: Path) -> History:
     ended = _changed(checkpoint)
     with _told(checkpoint):
         told = _loaded(checkpoint)["logging"]
-        curves = zip(*(told[key] for key in COLUMNS.values()), strict=True)
+        curves = zip(*(told[key] for key in OF_NNUNET.values()), strict=True)
         rows = [
-            _rounded({"epoch": epoch} | dict(zip(COLUMNS, values, strict=True)))
+            _rounded({"epoch": epoch} | dict(zip(OF_NNUNET, values, strict=True)))
             for epoch, values in enumerate(curves, start=1)
         ]
         seconds = sum(told["epoch_end_timestamps"]) - sum(told["epoch_start_timestamps"])

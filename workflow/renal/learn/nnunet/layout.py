@@ -1,4 +1,4 @@
-"""nnU-Net's version, its names and its folders, as its own programs lay them out."""
+"""nnU-Net's version, and where it looks for its files: folders as its own programs lay them out."""
 
 from pathlib import Path
 
@@ -9,14 +9,6 @@ TRAINER = "nnUNetTrainer"
 # Within the folder of a row, what its trainings and predictions are called, as if it were a stage.
 STAGE = "nnunet"
 ENDING = ".nii.gz"
-LATEST = "checkpoint_latest.pth"
-# Column of a training's history.csv to what nnU-Net calls it.
-COLUMNS = {
-    "learning_rate": "lrs",
-    "loss": "train_losses",
-    "validation_loss": "val_losses",
-    "validation_dice": "mean_fg_dice",
-}
 # nnU-Net takes variables in paths, so that images that are moved change none of its files.
 LINKED = "RENAL_LINKED"
 

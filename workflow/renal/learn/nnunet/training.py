@@ -23,12 +23,19 @@ from safetensors.torch import save
 
 from renal.errors import InputError, Stopped
 from renal.files import replacing, write_json, write_text
-from renal.learn.nnunet.layout import COLUMNS, DATASET, LATEST, PLANS, TRAINER, VERSION
+from renal.learn.nnunet.layout import DATASET, PLANS, TRAINER, VERSION
 
 log = logging.getLogger("renal")
 
 SECONDS_BETWEEN_LINES = 10.0
-FINAL = "checkpoint_final.pth"
+FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
+# Column of history.csv to what nnU-Net calls it.
+COLUMNS = {
+    "learning_rate": "lrs",
+    "loss": "train_losses",
+    "validation_loss": "val_losses",
+    "validation_dice": "mean_fg_dice",
+}
 
 # It would look at the endings of all files beside the cases, and meet Snakemake's and ours.
 module.infer_dataset_class = lambda folder: nnUNetDatasetBlosc2
