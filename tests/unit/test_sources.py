@@ -344,6 +344,13 @@ def test_the_page_hangs_on_its_template_style_and_script():
     )
 
 
+def test_a_copy_beside_a_module_is_no_part_of_it(tmp_path):
+    """As editors, patch and merges leave them."""
+    for name in ("page.py~", "page.py.rej", "page.pyi", "page.orig", "page.css", "pages.css"):
+        (tmp_path / name).touch()
+    assert sources._beside(tmp_path / "page.py") == [tmp_path / "page.css"]
+
+
 def test_a_training_notices_its_own_components_and_no_others(plan):
     for (rule, method, stage), modules in jobs(plan).items():
         if rule == "train":

@@ -51,14 +51,27 @@ def test_a_run_that_is_refused_beside_another_leads_it_to_no_other_files(ended, 
     locks = ended.folder / ".snakemake/locks"
     locks.mkdir(exist_ok=True)
     (locks / "0.output.lock").write_text("results/demo/cases/fold0-000.json\n")
+    of_tests = results(ended) / "resvnet/test_scores.csv"
+    of_tests.write_text("of a run that has tests\n")
     run = ended.snakemake("--forcerun", "validate")
     assert run.returncode == 1 and "LockException" in run.stderr
     assert listed.read_bytes() == before
+    assert of_tests.exists()
     # A run of other results in the same folder is no hindrance.
     (locks / "0.output.lock").write_text("results/others/cases/fold0-000.json\n")
     run = ended.snakemake("results/demo/cases.csv")
     assert run.returncode == 0, run.stderr[-3000:]
     assert str(other) in listed.read_text()
+
+
+def test_a_limit_that_was_too_low_is_raised(ended):
+    ended.configure({"data": {"maximum_voxels": 40_000}})
+    low = ended.snakemake("results/demo/cases.csv", "--forcerun", "validate")
+    assert low.returncode == 1 and "raise the limit in config.yaml" in low.stdout + low.stderr
+    ended.configure({"data": {"maximum_voxels": 10**8}})
+    raised = ended.snakemake("results/demo/cases.csv")
+    assert raised.returncode == 0, raised.stderr[-3000:]
+    assert ended.plan() == {}
 
 
 # -- the same content ------------------------------------------------------------------------------

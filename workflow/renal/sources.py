@@ -134,8 +134,9 @@ def _files_of(module: str) -> list[Path]:
 
 @cache
 def _beside(path: Path) -> list[Path]:
-    """Files of a module's name that are no Python, such as a template and its style."""
-    return [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix != ".py"]
+    """A module's template with its style and script; an editor's copy is no part of it."""
+    files = (path.with_suffix(ending) for ending in (".html", ".css", ".js"))
+    return [file for file in files if file.exists()]
 
 
 @cache

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake.cli import get_argument_parser
 
 from renal.__main__ import parser, run
 from renal.cluster import doctor
@@ -32,12 +33,22 @@ def test_arguments_are_handed_on():
 
 def test_a_configuration_of_the_folder_is_taken_unless_one_is_named(elsewhere):
     (elsewhere / "config.yaml").touch()
-    assert "config.yaml" in snakemake_command(["--cores", "2"])
-    assert "config.yaml" not in snakemake_command(["--configfile", "other.yaml"])
+    found, _ = files_of_arguments(snakemake_command(["--cores", "2"])[3:], elsewhere)
+    assert found == [Path("config.yaml")]
+    for named in (["--configfile", "other.yaml"], ["--configfile=other.yaml"]):
+        assert not [part for part in snakemake_command(named) if part.endswith("config.yaml")]
+
+
+@pytest.mark.parametrize("arguments", [["resvnet", "--cores", "1"], ["--cores", "1", "resvnet"]])
+def test_a_target_is_no_configuration(elsewhere, arguments):
+    (elsewhere / "config.yaml").touch()
+    given, _ = get_argument_parser().parse_known_args(snakemake_command(arguments)[3:])
+    assert (given.targets, given.configfile) == (["resvnet"], [Path("config.yaml")])
 
 
 def test_a_profile_of_the_folder_goes_before_one_of_the_workflow(elsewhere):
-    assert snakemake_command(["--profile", "slurm"])[-1] == str(ROOT / "slurm")
+    for given in (["--profile", "slurm"], ["--profile=slurm"]):
+        assert snakemake_command(given)[-2:] == ["--profile", str(ROOT / "slurm")]
     (elsewhere / "slurm").mkdir()
     assert snakemake_command(["--profile", "slurm"])[-1] == "slurm"
 

@@ -1,5 +1,6 @@
 """Validation: what is wrong with a case is recorded in one line, for all cases at once."""
 
+import errno
 import os
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from renal.data.cases import Case, find_cases
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
 from renal.handover.checked import read_checked, usable
+from renal.image import volume
 from renal.image.volume import read_header, read_label, write_like
 
 LIMIT = 10**7
@@ -212,7 +214,29 @@ def test_a_truncated_image(kits19, image):
 
 
 def test_the_limit_of_voxels(kits19):
-    fault_of(check(kits19, maximum_voxels=1000), "data.maximum_voxels (1000)")
+    checked = check(kits19, maximum_voxels=1000)
+    fault_of(checked, "data.maximum_voxels (1000)")
+    assert checked.passing
+
+
+@pytest.mark.parametrize("fault", [PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "disk")])
+def test_what_the_system_refuses_may_pass_and_damage_does_not(kits19, label, monkeypatch, fault):
+    opened = volume._open
+
+    def refusing(path):
+        if path == label:
+            raise fault
+        return opened(path)
+
+    monkeypatch.setattr(volume, "_open", refusing)
+    checked = check(kits19)
+    assert str(label) in fault_of(checked, str(fault)) and checked.passing
+    monkeypatch.undo()
+    label.write_bytes(label.read_bytes()[:-1000])
+    damaged = check(kits19)
+    assert damaged.fault and not damaged.passing
+    label.write_bytes(b"")
+    assert not check(kits19).passing
 
 
 def test_a_label_that_is_a_broken_link_is_told(kits19):

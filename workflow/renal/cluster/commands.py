@@ -34,13 +34,18 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     arguments : sequence of str
         What a user gives to Snakemake.
     """
-    given = list(arguments)
+    given = [
+        part
+        for argument in arguments
+        for part in (argument.split("=", 1) if argument.startswith("--profile=") else [argument])
+    ]
     for place, (option, value) in enumerate(pairwise(given), start=1):
         if option == "--profile" and not Path(value).exists() and (ROOT / value).is_dir():
             given[place] = str(ROOT / value)
     own = Path("config.yaml")
-    if own.exists() and Path.cwd() != ROOT and not {"--configfile", "--configfiles"} & set(given):
-        given = ["--configfile", str(own), *given]
+    named = any(option.partition("=")[0] in ("--configfile", "--configfiles") for option in given)
+    if own.exists() and Path.cwd() != ROOT and not named:
+        given = [f"--configfile={own}", *given]  # by itself it would take targets for files
     return [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *given]
 
 
