@@ -61,7 +61,9 @@ class Series:
     damaged: bool
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frames", tuple(sorted(self.frames, key=_height)))
+        if self.frames:
+            order = np.argsort(self.distances, kind="stable")
+            object.__setattr__(self, "frames", tuple(self.frames[place] for place in order))
 
     @property
     def path(self) -> Path:
@@ -70,9 +72,10 @@ class Series:
 
     @property
     def distances(self) -> np.ndarray:
-        """(slices,) float64, mm along the normal of the slices, from the first one."""
-        heights = np.array([_height(frame) for frame in self.frames])
-        distances: np.ndarray = heights - heights[0]
+        """(slices,) float64, mm from the first slice along its normal; others differ a little."""
+        positions = np.array([frame.position for frame in self.frames])
+        rows, columns = np.array(self.frames[0].orientation).reshape(2, 3)
+        distances: np.ndarray = (positions - positions[0]) @ np.cross(rows, columns)
         return distances
 
     @property
@@ -372,9 +375,3 @@ def _uneven(series: Series, resample_uneven: bool) -> list[str]:
         )
     largest = float(gaps.max())
     return [f"uneven slices, {gaps.min():.3g} to {largest:.3g} mm: resampled to even ones"]
-
-
-def _height(frame: Frame) -> float:
-    """Along the normal of a slice, mm."""
-    rows, columns = np.array(frame.orientation).reshape(2, 3)
-    return float(np.cross(rows, columns) @ np.array(frame.position))
