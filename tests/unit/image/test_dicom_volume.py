@@ -195,6 +195,14 @@ def test_a_tilt_is_put_right(tmp_path):
         assert abs(x - 0) < 0.1 and abs(y - 36) < 0.5
 
 
+def test_a_slight_tilt_is_not_put_right(tmp_path):
+    """As its remark says; the affine has it."""
+    write_files(tmp_path, tilted_files(0.4))
+    read_back = read(tmp_path, untilt=True)
+    assert read_back.remarks[-1] == "the gantry was tilted by 0.40 degrees"
+    assert read_back.grid.straight and read_back.volume.shape == SHAPE
+
+
 def test_a_label_goes_back_to_tilted_slices(tmp_path):
     write_files(tmp_path, tilted_files())
     read_back = read(tmp_path, untilt=True)

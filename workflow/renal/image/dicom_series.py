@@ -97,6 +97,17 @@ class Series:
         along, aside = self.distances[-1], self.sideways[-1]
         return float(np.degrees(np.arctan2(np.hypot(*aside), along)))
 
+    @property
+    def tilted(self) -> bool:
+        """Whether the tilt is more than a volume's affine may have."""
+        return self.tilt > TILT_LIMIT
+
+    @property
+    def uneven(self) -> np.ndarray:
+        """(slices - 1,) bool, whether the next slice is nearer or farther than usual."""
+        apart: np.ndarray = np.abs(np.diff(self.distances) - self.step) > EVEN_SHARE * self.step
+        return apart
+
 
 @dataclass(frozen=True)
 class Found:
@@ -259,7 +270,7 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
 def check_series(
     series: Series, *, resample_uneven: bool = False, untilt: bool = False
 ) -> list[str]:
-    """Remarks on a series; what must be put right before it is a volume, among them.
+    """Remarks on a series, among them what is put right when it is read.
 
     Parameters
     ----------
@@ -351,7 +362,7 @@ def _tilted(series: Series, untilt: bool) -> list[str]:
             "the first to the last slice: export the series again"
         )
     words = f"the gantry was tilted by {series.tilt:.2f} degrees"
-    if series.tilt <= TILT_LIMIT:
+    if not series.tilted:
         return [words] if series.tilt > TILT_REMARK else []
     if not untilt:
         raise InputError(f"{series.frames[-1].path}: {words}: --untilt puts it right")
@@ -359,11 +370,9 @@ def _tilted(series: Series, untilt: bool) -> list[str]:
 
 
 def _uneven(series: Series, resample_uneven: bool) -> list[str]:
-    gaps, step = np.diff(series.distances), series.step
-    uneven = np.flatnonzero(np.abs(gaps - step) > EVEN_SHARE * step)
-    if not uneven.size:
+    if not series.uneven.any():
         return []
-    place = int(uneven[0])
+    gaps, step, place = np.diff(series.distances), series.step, int(series.uneven.argmax())
     between = f"{gaps[place]:.3g} mm from {series.frames[place].path.name}, others {step:.3g} mm"
     missing = round(gaps[place] / step) - 1
     whole = np.abs(gaps / step - np.rint(gaps / step)) <= EVEN_SHARE
@@ -373,5 +382,4 @@ def _uneven(series: Series, resample_uneven: bool) -> list[str]:
             f"{series.frames[place + 1].path}: {what} ({between}): export the series again, or "
             "--resample-uneven interpolates"
         )
-    largest = float(gaps.max())
-    return [f"uneven slices, {gaps.min():.3g} to {largest:.3g} mm: resampled to even ones"]
+    return [f"uneven slices, {gaps.min():.3g} to {gaps.max():.3g} mm: resampled to even ones"]

@@ -111,8 +111,7 @@ def read_series(
         library reads.
     """
     remarks = check_series(series, resample_uneven=resample_uneven, untilt=untilt)
-    uneven = resample_uneven and any(remark.startswith("uneven") for remark in remarks)
-    grid = _grid_of(series, uneven=uneven, tilted=untilt and any("tilted" in r for r in remarks))
+    grid = _grid_of(series)
     header = _header_of(series, grid)
     if grid.straight:
         stored = np.empty(grid.shape, np.int16, order="F")
@@ -125,8 +124,8 @@ def read_series(
     return DicomVolume(series, header, volume, padding, (*header.remarks, *remarks), grid)
 
 
-def _grid_of(series: Series, *, uneven: bool, tilted: bool) -> Grid:
-    frames, distances = series.frames, series.distances
+def _grid_of(series: Series) -> Grid:
+    frames, distances, uneven = series.frames, series.distances, bool(series.uneven.any())
     rows, columns = frames[0].matrix
     count = len(frames)
     if uneven:
@@ -135,7 +134,7 @@ def _grid_of(series: Series, *, uneven: bool, tilted: bool) -> Grid:
     heights = distances / step if uneven else np.arange(count, dtype=np.float64)
     shifts = np.zeros((len(frames), 2))
     start, more = np.zeros(2), np.zeros(2, int)
-    if tilted:
+    if series.tilted:
         shifts = series.sideways / np.array(frames[0].spacing[::-1])
         start = np.minimum(shifts.min(axis=0), 0)
         more = np.ceil(np.ptp(shifts, axis=0) - 1e-6).astype(int)
