@@ -173,6 +173,12 @@ def moved(number, by):
     return files
 
 
+def drifting():
+    """Distances of 7.7 mm, then of 8.3: each near the usual 8, and the middle slice 4.5 mm off."""
+    heights = np.cumsum([0, *[7.7] * 15, *[8.3] * 15])
+    return [slice_file(body()[0], position_of(height / SPACING[0])) for height in heights]
+
+
 def tilted(degrees=15.0):
     """A series whose table moved along the patient while the slices leant back."""
     lean = np.radians(degrees)
@@ -205,6 +211,10 @@ def flawed(**changes):
 BAD = {
     "missing": (lambda: [*series_files()[:5], *series_files()[6:]], "1 missing before it"),
     "uneven": (lambda: moved(5, (0, 0, 2)), r"uneven slices \(10 mm from IM0028, others 8 mm\)"),
+    "adding up": (
+        drifting,
+        r"uneven slices \(4\.5 mm from its place among even ones\)",
+    ),
     "doubled": (lambda: [*series_files(), slice_file(body()[3], position_of(3))], "lies where"),
     "tilt": (tilted, r"the gantry was tilted by 15\.00 degrees: --untilt"),
     "sideways": (lambda: moved(5, (0, 9, 0)), "9.0 mm beside the way"),

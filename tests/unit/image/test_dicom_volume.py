@@ -150,6 +150,19 @@ def test_uneven_slices_are_interpolated(tmp_path):
     assert np.flatnonzero(read_back.to_slices(label).any(axis=(1, 2))).tolist() == [3]
 
 
+def test_small_differences_of_distances_add_up_and_are_interpolated_too(tmp_path):
+    heights = np.cumsum([0, *[7.7] * 15, *[8.3] * 15])
+    ramp = (heights[:, None, None] * 4 - 500) * np.ones((1, *SHAPE[1:]))
+    write_files(
+        tmp_path,
+        [slice_file(p, position_of(h / 8)) for p, h in zip(ramp, heights, strict=True)],
+    )
+    read_back = read(tmp_path, resample_uneven=True)
+    even = np.arange(0, 241, 8) * 4 - 500
+    np.testing.assert_allclose(read_back.volume[::-1, 0, 0], even, atol=1)
+    assert "7.7 to 8.3 mm: resampled to even ones" in read_back.remarks[0]
+
+
 def test_a_missing_slice_is_interpolated(tmp_path):
     files = series_files()
     del files[5]

@@ -22,6 +22,7 @@ DOUBLED_MM = 0.05  # slices that are nearer lie in the same place
 EVEN_SHARE = 0.05  # of the spacing, by which a distance of neighbours may differ from it
 # Degrees of the way from slice to slice from their normal, as of axes in `placement`.
 TILT_LIMIT, TILT_REMARK = 0.5, 0.05
+ASTRAY_SHARE = 0.5  # of the spacing, by which a slice may lie off its place among even ones
 SIDEWAYS_SHARE = 0.5  # of a pixel, by which a slice may lie beside the way from first to last
 
 
@@ -98,15 +99,21 @@ class Series:
         return float(np.degrees(np.arctan2(np.hypot(*aside), along)))
 
     @property
-    def tilted(self) -> bool:
-        """Whether the tilt is more than a volume's affine may have."""
-        return self.tilt > TILT_LIMIT
+    def astray(self) -> np.ndarray:
+        """(slices,) float64, mm from where slices would lie that are even from first to last."""
+        even = np.linspace(0, self.distances[-1], len(self.frames))
+        astray: np.ndarray = np.abs(self.distances - even)
+        return astray
 
     @property
-    def uneven(self) -> np.ndarray:
-        """(slices - 1,) bool, whether the next slice is nearer or farther than usual."""
-        apart: np.ndarray = np.abs(np.diff(self.distances) - self.step) > EVEN_SHARE * self.step
-        return apart
+    def uneven_gaps(self) -> np.ndarray:
+        """Numbers of the slices of which the next one is nearer or farther than usual."""
+        return np.flatnonzero(np.abs(np.diff(self.distances) - self.step) > EVEN_SHARE * self.step)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether single distances differ, or small differences have added up."""
+        return self.uneven_gaps.size > 0 or self.astray.max() > ASTRAY_SHARE * self.step
 
 
 @dataclass(frozen=True)
@@ -362,7 +369,7 @@ def _tilted(series: Series, untilt: bool) -> list[str]:
             "the first to the last slice: export the series again"
         )
     words = f"the gantry was tilted by {series.tilt:.2f} degrees"
-    if not series.tilted:
+    if series.tilt <= TILT_LIMIT:
         return [words] if series.tilt > TILT_REMARK else []
     if not untilt:
         raise InputError(f"{series.frames[-1].path}: {words}: --untilt puts it right")
@@ -370,16 +377,22 @@ def _tilted(series: Series, untilt: bool) -> list[str]:
 
 
 def _uneven(series: Series, resample_uneven: bool) -> list[str]:
-    if not series.uneven.any():
+    if not series.uneven:
         return []
-    gaps, step, place = np.diff(series.distances), series.step, int(series.uneven.argmax())
-    between = f"{gaps[place]:.3g} mm from {series.frames[place].path.name}, others {step:.3g} mm"
-    missing = round(gaps[place] / step) - 1
-    whole = np.abs(gaps / step - np.rint(gaps / step)) <= EVEN_SHARE
-    what = f"{missing} missing before it" if missing > 0 and whole.all() else "uneven slices"
-    if not resample_uneven:
-        raise InputError(
-            f"{series.frames[place + 1].path}: {what} ({between}): export the series again, or "
-            "--resample-uneven interpolates"
-        )
-    return [f"uneven slices, {gaps.min():.3g} to {gaps.max():.3g} mm: resampled to even ones"]
+    gaps = np.diff(series.distances)
+    if resample_uneven:
+        return [f"uneven slices, {gaps.min():.3g} to {gaps.max():.3g} mm: resampled to even ones"]
+    if series.uneven_gaps.size:
+        before, step = int(series.uneven_gaps[0]), series.step
+        place, name = before + 1, series.frames[before].path.name
+        missing = round(gaps[before] / step) - 1
+        whole = np.abs(gaps / step - np.rint(gaps / step)) <= EVEN_SHARE
+        what = f"{missing} missing before it" if missing > 0 and whole.all() else "uneven slices"
+        why = f"{what} ({gaps[before]:.3g} mm from {name}, others {step:.3g} mm)"
+    else:
+        place = int(series.astray.argmax())
+        why = f"uneven slices ({series.astray[place]:.1f} mm from its place among even ones)"
+    raise InputError(
+        f"{series.frames[place].path}: {why}: export the series again, or --resample-uneven "
+        "interpolates"
+    )

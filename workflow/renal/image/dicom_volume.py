@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from renal.errors import InputError
 from renal.image.dicom_headers import Frame, pydicom
-from renal.image.dicom_series import Series, check_series
+from renal.image.dicom_series import TILT_LIMIT, Series, check_series
 from renal.image.placement import affine_of
 from renal.image.volume import (
     AIR_HU,
@@ -125,7 +125,7 @@ def read_series(
 
 
 def _grid_of(series: Series) -> Grid:
-    frames, distances, uneven = series.frames, series.distances, bool(series.uneven.any())
+    frames, distances, uneven = series.frames, series.distances, series.uneven
     rows, columns = frames[0].matrix
     count = len(frames)
     if uneven:
@@ -134,7 +134,7 @@ def _grid_of(series: Series) -> Grid:
     heights = distances / step if uneven else np.arange(count, dtype=np.float64)
     shifts = np.zeros((len(frames), 2))
     start, more = np.zeros(2), np.zeros(2, int)
-    if series.tilted:
+    if series.tilt > TILT_LIMIT:
         shifts = series.sideways / np.array(frames[0].spacing[::-1])
         start = np.minimum(shifts.min(axis=0), 0)
         more = np.ceil(np.ptp(shifts, axis=0) - 1e-6).astype(int)
