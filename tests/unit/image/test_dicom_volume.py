@@ -117,6 +117,46 @@ def test_padding_is_air(tmp_path):
     assert read_back.padding.voxels == SHAPE[0] * 2 * SHAPE[2]
 
 
+def padded_files(stored, intercept, **changes):
+    """A frame of these stored numbers round the body, as tags of unsigned numbers say, too."""
+    volume = np.maximum(body(), intercept).astype(float)
+    volume[:, 0], volume[:, 1] = stored[0] + intercept, stored[-1] + intercept
+    files = series_files(volume, intercept=intercept, **changes)
+    for data in files:
+        data.add_new("PixelPaddingValue", "US", stored[0])
+        if len(stored) > 1:
+            data.add_new("PixelPaddingRangeLimit", "US", stored[1])
+    return files
+
+
+LEFT, TAKEN = "left as it is, since a body has that", "taken for air"
+PADDED = {
+    "high": ([63536], -1024, {}, -1024, f"62512 HU: {TAKEN}"),
+    "a range": ([63540, 63536], -1024, {}, -1024, f"62512 to 62516 HU: {TAKEN}"),
+    "low, its tag without a sign": ([63536], -1024, {"PixelRepresentation": 1}, -1024, ""),
+    "air": ([0], -1024, {}, -1024, ""),
+    "water": ([0], 0, {}, 0, f"0 HU: {LEFT}"),
+    "of more bits than are stored": (
+        [63536],
+        -1024,
+        {"BitsStored": 12, "HighBit": 11},
+        1072,
+        f"1072 HU: {LEFT}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_padding_by_the_header(name, tmp_path):
+    stored, intercept, changes, value, words = PADDED[name]
+    write_files(tmp_path, padded_files(stored, intercept, **changes))
+    read_back = read(tmp_path)
+    assert (read_back.volume[:, :2] == value).all()
+    within = np.maximum(body(), intercept)[:, 2:]
+    np.testing.assert_array_equal(read_back.volume[:, 2:], towards_the_feet(within))
+    assert read_back.remarks == ((f"padding by the header, {words}",) if words else ())
+
+
 def test_damaged_pixels_are_named(tmp_path):
     paths = write_files(tmp_path, series_files())
     paths[3].write_bytes(paths[3].read_bytes()[:-100])

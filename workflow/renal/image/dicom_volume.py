@@ -25,6 +25,7 @@ from renal.image.volume import (
 )
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0])  # DICOM's x and y point the other way
+BODY_HU = 2000  # above are metal and padding alone
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def read_series(
         library reads.
     """
     remarks = check_series(series, resample_uneven=resample_uneven, untilt=untilt)
+    remarks += _padding_remarks(series)
     grid = _grid_of(series)
     header = _header_of(series, grid)
     if grid.straight:
@@ -188,6 +190,9 @@ def _decoded(path: Path, frames: list[Frame]) -> Iterator[np.ndarray]:
                 raise ValueError(f"{stored.shape} pixels")
             values = stored.astype(np.float32) * np.float32(frame.slope)
             values += np.float32(frame.intercept)
+            if _is_air(frame.padding):
+                low, high = frame.padding
+                values[(values > low - 0.5) & (values < high + 0.5)] = AIR_HU
             yield np.rint(np.clip(values, *HOUNSFIELD_LIMITS)).astype(np.int16)
     except Exception as error:  # codecs raise almost anything
         told = " ".join(str(error).split())[:200]
@@ -195,6 +200,22 @@ def _decoded(path: Path, frames: list[Frame]) -> Iterator[np.ndarray]:
             f"{path}: its pixels cannot be read ({type(error).__name__}: {told}): "
             "copy the file again, or export it uncompressed"
         ) from error
+
+
+def _is_air(padding: tuple[float, ...]) -> bool:
+    """Whether what a header calls padding can be told from a body by its HU."""
+    return bool(padding) and padding[0] > BODY_HU
+
+
+def _padding_remarks(series: Series) -> list[str]:
+    """What was done with padding by the header; what is as low as air needs no word."""
+    remarks: dict[str, str] = {}
+    for padding in (frame.padding for frame in series.frames):
+        if padding and padding[1] > AIR_HU:
+            done = "taken for air" if _is_air(padding) else "left as it is, since a body has that"
+            hu = " to ".join(f"{end:g}" for end in sorted(set(padding)))
+            remarks.setdefault(done, f"padding by the header, {hu} HU: {done}")
+    return list(remarks.values())
 
 
 def _straightened(series: Series, grid: Grid) -> np.ndarray:
