@@ -5,7 +5,7 @@ import json
 import pytest
 
 from renal.data.remote import remote_files
-from renal.data.transfer import new_session
+from renal.data.transfer import Unreachable, new_session
 from renal.errors import InputError
 
 PARTS = ["images", "labels", "instances"]
@@ -73,3 +73,14 @@ def test_a_list_that_is_none(official, shared_kits19, answer):
     with pytest.raises(InputError, match=r"recursive=1: no list of files as it is known") as fault:
         listed(official, parts=["labels"])
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(("end", "part"), [("/tree/main/images", "images"), ("=1", "labels")])
+def test_a_list_that_is_cut_off_on_its_way_is_named(official, shared_kits19, end, part):
+    official.publish("kits19", shared_kits19)
+    official.fail(end, lambda handler, content: handler.reply(200, content[:9], len(content)))
+    with pytest.raises(
+        Unreachable, match=r"^http\S+: the list was cut off \(\w+\): look at"
+    ) as told:
+        listed(official, parts=[part])
+    assert str(told.value).startswith(official.servers.hub + official.path_of(end))

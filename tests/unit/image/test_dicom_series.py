@@ -173,6 +173,12 @@ def moved(number, by):
     return files
 
 
+def drifting():
+    """Distances of 7.7 mm, then of 8.3: each near the usual 8, and the middle slice 4.5 mm off."""
+    heights = np.cumsum([0, *[7.7] * 15, *[8.3] * 15])
+    return [slice_file(body()[0], position_of(height / SPACING[0])) for height in heights]
+
+
 def tilted(degrees=15.0):
     """A series whose table moved along the patient while the slices leant back."""
     lean = np.radians(degrees)
@@ -205,6 +211,10 @@ def flawed(**changes):
 BAD = {
     "missing": (lambda: [*series_files()[:5], *series_files()[6:]], "1 missing before it"),
     "uneven": (lambda: moved(5, (0, 0, 2)), r"uneven slices \(10 mm from IM0028, others 8 mm\)"),
+    "adding up": (
+        drifting,
+        r"uneven slices \(4\.5 mm from its place among even ones\)",
+    ),
     "doubled": (lambda: [*series_files(), slice_file(body()[3], position_of(3))], "lies where"),
     "tilt": (tilted, r"the gantry was tilted by 15\.00 degrees: --untilt"),
     "sideways": (lambda: moved(5, (0, 9, 0)), "9.0 mm beside the way"),
@@ -298,3 +308,14 @@ def test_one_series_of_several_scans_above_each_other(tmp_path):
 def test_a_slight_tilt_is_used_with_a_remark(tmp_path):
     write_files(tmp_path, tilted(0.2))
     assert check_series(only(tmp_path)) == ["the gantry was tilted by 0.20 degrees"]
+
+
+def test_orientations_that_differ_by_a_rounding_leave_distances_alone(tmp_path):
+    """At 250 mm from the scanner's middle, 0.0004 of a normal are 0.1 mm of a height."""
+    files = series_files()
+    for number, data in enumerate(files):
+        data.ImageOrientationPatient = [1, 0, 4e-4 * (-1) ** number, 0, 1, 0]
+        data.ImagePositionPatient = [-250, -250, float(number)]
+    write_files(tmp_path, files)
+    np.testing.assert_allclose(np.diff(only(tmp_path).distances), 1, rtol=1e-6)
+    assert check_series(only(tmp_path)) == []

@@ -117,6 +117,46 @@ def test_padding_is_air(tmp_path):
     assert read_back.padding.voxels == SHAPE[0] * 2 * SHAPE[2]
 
 
+def padded_files(stored, intercept, **changes):
+    """A frame of these stored numbers round the body, as tags of unsigned numbers say, too."""
+    volume = np.maximum(body(), intercept).astype(float)
+    volume[:, 0], volume[:, 1] = stored[0] + intercept, stored[-1] + intercept
+    files = series_files(volume, intercept=intercept, **changes)
+    for data in files:
+        data.add_new("PixelPaddingValue", "US", stored[0])
+        if len(stored) > 1:
+            data.add_new("PixelPaddingRangeLimit", "US", stored[1])
+    return files
+
+
+LEFT, TAKEN = "left as it is, since a body has that", "taken for air"
+PADDED = {
+    "high": ([63536], -1024, {}, -1024, f"62512 HU: {TAKEN}"),
+    "a range": ([63540, 63536], -1024, {}, -1024, f"62512 to 62516 HU: {TAKEN}"),
+    "low, its tag without a sign": ([63536], -1024, {"PixelRepresentation": 1}, -1024, ""),
+    "air": ([0], -1024, {}, -1024, ""),
+    "water": ([0], 0, {}, 0, f"0 HU: {LEFT}"),
+    "of more bits than are stored": (
+        [63536],
+        -1024,
+        {"BitsStored": 12, "HighBit": 11},
+        1072,
+        f"1072 HU: {LEFT}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_padding_by_the_header(name, tmp_path):
+    stored, intercept, changes, value, words = PADDED[name]
+    write_files(tmp_path, padded_files(stored, intercept, **changes))
+    read_back = read(tmp_path)
+    assert (read_back.volume[:, :2] == value).all()
+    within = np.maximum(body(), intercept)[:, 2:]
+    np.testing.assert_array_equal(read_back.volume[:, 2:], towards_the_feet(within))
+    assert read_back.remarks == ((f"padding by the header, {words}",) if words else ())
+
+
 def test_damaged_pixels_are_named(tmp_path):
     paths = write_files(tmp_path, series_files())
     paths[3].write_bytes(paths[3].read_bytes()[:-100])
@@ -148,6 +188,19 @@ def test_uneven_slices_are_interpolated(tmp_path):
     label = np.zeros(read_back.volume.shape, np.uint8)
     label[-4] = 1  # 24 mm up, where the slice at 26 mm is the nearest
     assert np.flatnonzero(read_back.to_slices(label).any(axis=(1, 2))).tolist() == [3]
+
+
+def test_small_differences_of_distances_add_up_and_are_interpolated_too(tmp_path):
+    heights = np.cumsum([0, *[7.7] * 15, *[8.3] * 15])
+    ramp = (heights[:, None, None] * 4 - 500) * np.ones((1, *SHAPE[1:]))
+    write_files(
+        tmp_path,
+        [slice_file(p, position_of(h / 8)) for p, h in zip(ramp, heights, strict=True)],
+    )
+    read_back = read(tmp_path, resample_uneven=True)
+    even = np.arange(0, 241, 8) * 4 - 500
+    np.testing.assert_allclose(read_back.volume[::-1, 0, 0], even, atol=1)
+    assert "7.7 to 8.3 mm: resampled to even ones" in read_back.remarks[0]
 
 
 def test_a_missing_slice_is_interpolated(tmp_path):
@@ -193,6 +246,14 @@ def test_a_tilt_is_put_right(tmp_path):
         centre[1:] = np.array(centre[1:]) / weights.sum()
         x, y, _ = nib.affines.apply_affine(affine, centre) * [-1, -1, 1]
         assert abs(x - 0) < 0.1 and abs(y - 36) < 0.5
+
+
+def test_a_slight_tilt_is_not_put_right(tmp_path):
+    """As its remark says; the affine has it."""
+    write_files(tmp_path, tilted_files(0.4))
+    read_back = read(tmp_path, untilt=True)
+    assert read_back.remarks[-1] == "the gantry was tilted by 0.40 degrees"
+    assert read_back.grid.straight and read_back.volume.shape == SHAPE
 
 
 def test_a_label_goes_back_to_tilted_slices(tmp_path):

@@ -21,7 +21,7 @@ import requests
 
 from renal.data.cases import IMAGE, LABEL
 from renal.data.instances import INSTANCES
-from renal.data.transfer import RemoteFile, answer_of
+from renal.data.transfer import RemoteFile, Unreachable, answer_of
 from renal.errors import InputError
 
 Part = Literal["images", "labels", "instances"]
@@ -161,5 +161,10 @@ def _listed(answer: requests.Response, *keys: str, within: str = "") -> list[dic
         raise InputError(
             f"{answer.url}: no list of files as it is known ({error}): look at the address in a "
             "browser; if another service answers, mend the proxy"
+        ) from error
+    except requests.RequestException as error:
+        raise Unreachable(
+            f"{answer.url}: the list was cut off ({type(error).__name__}): look at the network or "
+            "the proxy, then run it again"
         ) from error
     return list(listed)

@@ -26,7 +26,8 @@ READ = [
     *("ContrastBolusAgent", "ContrastBolusStartTime", "AcquisitionTime", "AcquisitionNumber"),
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PixelSpacing"),
     *("ImagePositionPatient", "ImageOrientationPatient"),
-    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "BitsStored", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 
@@ -55,6 +56,8 @@ class Frame:
         Rows and columns.
     slope, intercept : float
         From stored numbers to HU.
+    padding : tuple of float
+        Least and largest HU of what is no measurement; empty where the header names none.
     acquisition : str
         Number of the scan that it was made from; several may be one series.
     multi_frame : bool
@@ -71,6 +74,7 @@ class Frame:
     matrix: tuple[int, int]
     slope: float
     intercept: float
+    padding: tuple[float, ...]
     acquisition: str
     multi_frame: bool
 
@@ -266,6 +270,7 @@ def _frame(path: Path, header: "Dataset", number: int) -> Frame:
         matrix=(int(header.Rows), int(header.Columns)),
         slope=float(slope),
         intercept=float(intercept),
+        padding=tuple(sorted(slope * stored + intercept for stored in _padding(header))),
         acquisition=str(
             _value(header, number, "FrameAcquisitionNumber", "FrameContentSequence")
             or header.get("AcquisitionNumber", "")
@@ -300,6 +305,17 @@ def _check_numbers(frame: Frame) -> None:
 
 def _product(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def _padding(header: "Dataset") -> tuple[int, ...]:
+    """First and last stored number of padding, in bits and sign of the pixels."""
+    size = 1 << int(header.get("BitsStored") or 16)
+    least = -size // 2 if header.get("PixelRepresentation") else 0
+    value, limit = header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int):
+        return ()
+    ends = (value, limit if isinstance(limit, int) else value)
+    return tuple((end - least) % size + least for end in ends)
 
 
 NUMBERS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}

@@ -22,6 +22,7 @@ DOUBLED_MM = 0.05  # slices that are nearer lie in the same place
 EVEN_SHARE = 0.05  # of the spacing, by which a distance of neighbours may differ from it
 # Degrees of the way from slice to slice from their normal, as of axes in `placement`.
 TILT_LIMIT, TILT_REMARK = 0.5, 0.05
+ASTRAY_SHARE = 0.5  # of the spacing, by which a slice may lie off its place among even ones
 SIDEWAYS_SHARE = 0.5  # of a pixel, by which a slice may lie beside the way from first to last
 
 
@@ -61,7 +62,9 @@ class Series:
     damaged: bool
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frames", tuple(sorted(self.frames, key=_height)))
+        if self.frames:
+            order = np.argsort(self.distances, kind="stable")
+            object.__setattr__(self, "frames", tuple(self.frames[place] for place in order))
 
     @property
     def path(self) -> Path:
@@ -70,9 +73,10 @@ class Series:
 
     @property
     def distances(self) -> np.ndarray:
-        """(slices,) float64, mm along the normal of the slices, from the first one."""
-        heights = np.array([_height(frame) for frame in self.frames])
-        distances: np.ndarray = heights - heights[0]
+        """(slices,) float64, mm from the first slice along its normal; others differ a little."""
+        positions = np.array([frame.position for frame in self.frames])
+        rows, columns = np.array(self.frames[0].orientation).reshape(2, 3)
+        distances: np.ndarray = (positions - positions[0]) @ np.cross(rows, columns)
         return distances
 
     @property
@@ -93,6 +97,23 @@ class Series:
         """Degrees between the way from first to last slice and their normal: a tilted gantry's."""
         along, aside = self.distances[-1], self.sideways[-1]
         return float(np.degrees(np.arctan2(np.hypot(*aside), along)))
+
+    @property
+    def astray(self) -> np.ndarray:
+        """(slices,) float64, mm from where slices would lie that are even from first to last."""
+        even = np.linspace(0, self.distances[-1], len(self.frames))
+        astray: np.ndarray = np.abs(self.distances - even)
+        return astray
+
+    @property
+    def uneven_gaps(self) -> np.ndarray:
+        """Numbers of the slices of which the next one is nearer or farther than usual."""
+        return np.flatnonzero(np.abs(np.diff(self.distances) - self.step) > EVEN_SHARE * self.step)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether single distances differ, or small differences have added up."""
+        return self.uneven_gaps.size > 0 or self.astray.max() > ASTRAY_SHARE * self.step
 
 
 @dataclass(frozen=True)
@@ -256,7 +277,7 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
 def check_series(
     series: Series, *, resample_uneven: bool = False, untilt: bool = False
 ) -> list[str]:
-    """Remarks on a series; what must be put right before it is a volume, among them.
+    """Remarks on a series, among them what is put right when it is read.
 
     Parameters
     ----------
@@ -356,25 +377,22 @@ def _tilted(series: Series, untilt: bool) -> list[str]:
 
 
 def _uneven(series: Series, resample_uneven: bool) -> list[str]:
-    gaps, step = np.diff(series.distances), series.step
-    uneven = np.flatnonzero(np.abs(gaps - step) > EVEN_SHARE * step)
-    if not uneven.size:
+    if not series.uneven:
         return []
-    place = int(uneven[0])
-    between = f"{gaps[place]:.3g} mm from {series.frames[place].path.name}, others {step:.3g} mm"
-    missing = round(gaps[place] / step) - 1
-    whole = np.abs(gaps / step - np.rint(gaps / step)) <= EVEN_SHARE
-    what = f"{missing} missing before it" if missing > 0 and whole.all() else "uneven slices"
-    if not resample_uneven:
-        raise InputError(
-            f"{series.frames[place + 1].path}: {what} ({between}): export the series again, or "
-            "--resample-uneven interpolates"
-        )
-    largest = float(gaps.max())
-    return [f"uneven slices, {gaps.min():.3g} to {largest:.3g} mm: resampled to even ones"]
-
-
-def _height(frame: Frame) -> float:
-    """Along the normal of a slice, mm."""
-    rows, columns = np.array(frame.orientation).reshape(2, 3)
-    return float(np.cross(rows, columns) @ np.array(frame.position))
+    gaps = np.diff(series.distances)
+    if resample_uneven:
+        return [f"uneven slices, {gaps.min():.3g} to {gaps.max():.3g} mm: resampled to even ones"]
+    if series.uneven_gaps.size:
+        before, step = int(series.uneven_gaps[0]), series.step
+        place, name = before + 1, series.frames[before].path.name
+        missing = round(gaps[before] / step) - 1
+        whole = np.abs(gaps / step - np.rint(gaps / step)) <= EVEN_SHARE
+        what = f"{missing} missing before it" if missing > 0 and whole.all() else "uneven slices"
+        why = f"{what} ({gaps[before]:.3g} mm from {name}, others {step:.3g} mm)"
+    else:
+        place = int(series.astray.argmax())
+        why = f"uneven slices ({series.astray[place]:.1f} mm from its place among even ones)"
+    raise InputError(
+        f"{series.frames[place].path}: {why}: export the series again, or --resample-uneven "
+        "interpolates"
+    )

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from renal.errors import InputError
 from renal.image.dicom_headers import Frame, pydicom
-from renal.image.dicom_series import Series, check_series
+from renal.image.dicom_series import TILT_LIMIT, Series, check_series
 from renal.image.placement import affine_of
 from renal.image.volume import (
     AIR_HU,
@@ -25,6 +25,7 @@ from renal.image.volume import (
 )
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0])  # DICOM's x and y point the other way
+BODY_HU = 2000  # above are metal and padding alone
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ def read_series(
         library reads.
     """
     remarks = check_series(series, resample_uneven=resample_uneven, untilt=untilt)
-    uneven = resample_uneven and any(remark.startswith("uneven") for remark in remarks)
-    grid = _grid_of(series, uneven=uneven, tilted=untilt and any("tilted" in r for r in remarks))
+    remarks += _padding_remarks(series)
+    grid = _grid_of(series)
     header = _header_of(series, grid)
     if grid.straight:
         stored = np.empty(grid.shape, np.int16, order="F")
@@ -125,8 +126,8 @@ def read_series(
     return DicomVolume(series, header, volume, padding, (*header.remarks, *remarks), grid)
 
 
-def _grid_of(series: Series, *, uneven: bool, tilted: bool) -> Grid:
-    frames, distances = series.frames, series.distances
+def _grid_of(series: Series) -> Grid:
+    frames, distances, uneven = series.frames, series.distances, series.uneven
     rows, columns = frames[0].matrix
     count = len(frames)
     if uneven:
@@ -135,7 +136,7 @@ def _grid_of(series: Series, *, uneven: bool, tilted: bool) -> Grid:
     heights = distances / step if uneven else np.arange(count, dtype=np.float64)
     shifts = np.zeros((len(frames), 2))
     start, more = np.zeros(2), np.zeros(2, int)
-    if tilted:
+    if series.tilt > TILT_LIMIT:
         shifts = series.sideways / np.array(frames[0].spacing[::-1])
         start = np.minimum(shifts.min(axis=0), 0)
         more = np.ceil(np.ptp(shifts, axis=0) - 1e-6).astype(int)
@@ -189,6 +190,9 @@ def _decoded(path: Path, frames: list[Frame]) -> Iterator[np.ndarray]:
                 raise ValueError(f"{stored.shape} pixels")
             values = stored.astype(np.float32) * np.float32(frame.slope)
             values += np.float32(frame.intercept)
+            if _is_air(frame.padding):
+                low, high = frame.padding
+                values[(values > low - 0.5) & (values < high + 0.5)] = AIR_HU
             yield np.rint(np.clip(values, *HOUNSFIELD_LIMITS)).astype(np.int16)
     except Exception as error:  # codecs raise almost anything
         told = " ".join(str(error).split())[:200]
@@ -196,6 +200,22 @@ def _decoded(path: Path, frames: list[Frame]) -> Iterator[np.ndarray]:
             f"{path}: its pixels cannot be read ({type(error).__name__}: {told}): "
             "copy the file again, or export it uncompressed"
         ) from error
+
+
+def _is_air(padding: tuple[float, ...]) -> bool:
+    """Whether what a header calls padding can be told from a body by its HU."""
+    return bool(padding) and padding[0] > BODY_HU
+
+
+def _padding_remarks(series: Series) -> list[str]:
+    """What was done with padding by the header; what is as low as air needs no word."""
+    remarks: dict[str, str] = {}
+    for padding in (frame.padding for frame in series.frames):
+        if padding and padding[1] > AIR_HU:
+            done = "taken for air" if _is_air(padding) else "left as it is, since a body has that"
+            hu = " to ".join(f"{end:g}" for end in sorted(set(padding)))
+            remarks.setdefault(done, f"padding by the header, {hu} HU: {done}")
+    return list(remarks.values())
 
 
 def _straightened(series: Series, grid: Grid) -> np.ndarray:
