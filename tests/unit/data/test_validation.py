@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from renal.data import validation
 from renal.data.cases import Case, find_cases
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
@@ -234,6 +235,16 @@ def test_a_changed_file_changes_the_checksum(kits19, name):
     rewrite(kits19 / NAME / name, one_voxel_more)
     after = check(kits19)
     assert after.fault == "" and after.checksum != before
+
+
+def test_a_file_that_becomes_a_folder_while_it_is_checked_is_a_fault(kits19, image, monkeypatch):
+    def replaced(volume):
+        image.unlink()
+        image.mkdir()
+        return ""
+
+    monkeypatch.setattr(validation, "_sample", replaced)
+    assert str(image) in fault_of(check(kits19), "no regular file")
 
 
 def test_a_ct_is_known_however_its_file_is_written(kits19):
