@@ -23,7 +23,8 @@ sys.path.insert(0, str(faults.REPOSITORY / "workflow"))
 
 from renal.__main__ import READ_BY_PEOPLE, handed_over, parser
 from renal.handover.checked import read_checked
-from renal.handover.seals import check_seal, checksum, visible_files
+from renal.handover.checksums import checksum
+from renal.handover.seals import check_seal, visible_files
 
 
 def seconds_of_seals(a: argparse.Namespace) -> float:

@@ -60,6 +60,19 @@ def test_batches_and_groups(plan):
         assert sorted([*learned, *plan.groups[fold]]) == plan.labelled
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_case_is_excluded_by_its_folders_name_and_keeps_its_fold(folder, grouped):
+    for path in sorted((folder / "data").iterdir()):
+        path.rename(path.with_name(f"pat {int(path.name[-5:])}"))
+    (folder / "groups.csv").write_text("case,group\npat_1,P1\npat_4,P1\n")
+    settings = configuration(folder)
+    settings["data"]["groups"] = str(folder / "groups.csv") if grouped else None
+    plan = read_plan(settings)
+    plan.store()
+    settings["data"]["exclude"] = ["pat 4"]
+    assert {*plan.cases} - {*read_plan(settings).cases} == {"pat_4"}
+
+
 def test_a_fold_is_not_taken_for_one_whose_number_begins_alike(folder):
     plan = read_plan(configuration(folder, folds={"count": 12, "seed": 1}))
     assert not [b for b in plan.training_batches("fold1") if b.startswith("fold1-")]

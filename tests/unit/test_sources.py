@@ -198,6 +198,7 @@ NOTICED = {
     "prepare.crop_roi": {"crop_true_roi", "crop_roi"},
     "prepare.intensity": {"window_normalize", "crop_true_roi", "crop_roi"},
     "handover": EVERY - BY_NNUNET,
+    "handover.checksums": {"validate"},
     "handover.checked": {"validate", *READERS, *PREPARE, *SCORE, *CASES, *LABELLED},
     "handover.prepared": {"resample", "window_normalize", "crop_true_roi", "crop_roi", *LEARN}
     | {*MERGED, "average"},

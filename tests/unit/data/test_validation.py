@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from renal.data import validation
 from renal.data.cases import Case, find_cases
 from renal.data.validation import check_case, validate
 from renal.errors import InputError
@@ -113,7 +114,7 @@ def test_an_image_that_is_no_ct_of_an_abdomen(kits19, image, change, about):
         (lambda a: a.transpose(0, 2, 1)[:, :, :-1], None, "but the image has"),
         (lambda a: a[:, :, ::-1] * 0 + 1, None, "ml: mend the label"),
         (lambda a: np.roll(a, 20, 1), None, "of the parenchyma is soft tissue"),
-        (None, moved(1.5), "affine differs from the image's by 1.5"),
+        (None, moved(1.5), "affine differs from the image's by 2.6 mm at a corner"),
         (None, lambda a: a @ np.diag([-1, 1, 1, 1]), "affine differs"),
         (lambda a: a * 0, None, "empty label"),
         (lambda a: a * 2, None, "label values [4]"),
@@ -258,6 +259,16 @@ def test_a_changed_file_changes_the_checksum(kits19, name):
     rewrite(kits19 / NAME / name, one_voxel_more)
     after = check(kits19)
     assert after.fault == "" and after.checksum != before
+
+
+def test_a_file_that_becomes_a_folder_while_it_is_checked_is_a_fault(kits19, image, monkeypatch):
+    def replaced(volume):
+        image.unlink()
+        image.mkdir()
+        return ""
+
+    monkeypatch.setattr(validation, "_sample", replaced)
+    assert str(image) in fault_of(check(kits19), "no regular file")
 
 
 def test_a_ct_is_known_however_its_file_is_written(kits19):

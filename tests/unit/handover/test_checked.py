@@ -43,6 +43,14 @@ def test_records_are_read_as_they_were_written(tmp_path):
     assert [case.labelled for case in cases] == [True, False, False, True]
 
 
+def test_a_fault_names_the_file_by_its_case_though_a_path_is_part_of_another(tmp_path):
+    paths = ("/data/ct.nii.gz", "/mnt/data/ct.nii.gz")
+    for image, label in (paths, paths[::-1]):
+        bad = replace(BAD_LABELLED, image=image, label=label, fault=f"{paths[1]}: empty label")
+        write_checked(tmp_path / "a.json", [bad])
+        assert read_checked(tmp_path / "a.json")["case_3"].fault == "case_3/ct.nii.gz: empty label"
+
+
 def test_usable_are_the_cases_without_a_fault_of_all_batches_in_order_of_name(tmp_path):
     write_checked(tmp_path / "a.json", [GOOD, BAD_UNLABELLED])
     write_checked(tmp_path / "b.json", [UNLABELLED])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renal.errors import InputError
-from renal.handover.seals import SEAL, check_seal, checksum, sealed_in, write_seal
+from renal.handover.checksums import checksum
+from renal.handover.seals import SEAL, check_seal, sealed_in, write_seal
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_checksum_is_the_same_for_any_size_of_block(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(b"123456789")
     assert checksum(path) == "cbf43926"  # the check value of CRC-32
-    monkeypatch.setattr("renal.handover.seals.BLOCK", 2)
+    monkeypatch.setattr("renal.handover.checksums.BLOCK", 2)
     assert checksum(path) == "cbf43926"
 
 

@@ -10,7 +10,7 @@ from renal.image.boxes import inside, slices
 from renal.image.grids import grid_size, labels_to_grid, to_grid, to_native
 from renal.image.settings import Geometry
 from renal.labels import KITS19
-from renal.recipe.schemes import KITS23
+from renal.recipe.schemes import KITS23, ScoredRegion, labels_of
 
 RNG = np.random.default_rng(3)
 
@@ -74,6 +74,39 @@ def test_labels_are_regions_by_scipy_cut_at_one_half(size, labels):
         share = by_scipy(region.mask(label), size)
         clear = np.abs(share - 0.5) > 1e-3
         np.testing.assert_array_equal(region.mask(grid)[clear], share[clear] > 0.5)
+
+
+APART = labels_of(
+    {1: "parenchyma", 2: "tumour", 3: "cyst", 4: "stent"},
+    {
+        name: ScoredRegion(labels=values, title=name, colour="#000000", tolerance_mm=1)
+        for name, values in (("kidney", (1, 2, 3, 4)), ("a", (2,)), ("b", (3,)), ("c", (4,)))
+    },
+)
+
+
+def test_no_parenchyma_is_made_where_lesions_touch():
+    """Half of a voxel is one and half the other, which each have every other one."""
+    label = np.full((8, 10, 10), 2, np.uint8)
+    label[:, :, 5:] = 3
+    grid = labels_to_grid(label, whole(label.shape), (8, 5, 5), APART)
+    assert set(np.unique(grid)) == {2, 3}
+    assert (grid == 2).sum() == (grid == 3).sum()
+
+
+@pytest.mark.parametrize("size", [(7, 13, 19), (23, 17, 29)])
+def test_regions_that_are_half_of_a_voxel_together_are_there_the_largest_of_them(size):
+    label = np.zeros((9, 11, 14), np.uint8, order="F")
+    label[2:7, 3:8, 4:12] = np.random.default_rng(0).integers(0, APART.count, (5, 5, 8))
+    grid = labels_to_grid(label, whole(label.shape), size, APART)
+    shares = {value: by_scipy(label == value, size) for value in range(1, APART.count)}
+    lesions = np.array([shares[value] for value in (2, 3, 4)])
+    kidney, lesion = sum(shares.values()), lesions.sum(0)
+    second, first = np.sort(lesions, 0)[-2:]
+    clear = (np.abs(kidney - 0.5) > 1e-3) & (np.abs(lesion - 0.5) > 1e-3) & (first - second > 1e-3)
+    expected = np.where(lesion > 0.5, 2 + lesions.argmax(0), 1) * (kidney > 0.5)
+    assert len(np.unique(expected[clear])) == APART.count
+    np.testing.assert_array_equal(grid[clear], expected[clear])
 
 
 @pytest.mark.parametrize("start", range(4))

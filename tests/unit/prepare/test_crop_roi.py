@@ -13,8 +13,9 @@ from renal.handover.prepared import PreparedCase, read_images, read_index, read_
 from renal.image.boxes import slices, whole_volume
 from renal.image.grids import labels_to_grid, to_grid, to_native
 from renal.image.volume import read_header, read_label, read_volume
+from renal.prepare import intensity
 from renal.prepare.crop_roi import crop_roi, true_mask
-from renal.prepare.intensity import normalize
+from renal.prepare.intensity import normalize, statistics_of
 from renal.prepare.settings import Intensity, RegionCrop
 
 from .helpers import INTENSITY, LABELLED, expected_names, names
@@ -73,6 +74,28 @@ def test_regions_are_cut_out_and_brought_onto_the_grid(checked, tmp_path):
             np.testing.assert_array_equal(truth, expected)
 
 
+@pytest.mark.parametrize(
+    ("steps", "counts"),
+    [
+        ({"window": (-200, 300), "rescale": (0, 1)}, 0),
+        ({"rescale": (0, 1)}, 0),
+        ({"window": (-200, 300), "standardize": True}, 1),
+    ],
+)
+def test_a_cts_values_are_counted_once_where_they_are_needed(
+    checked, tmp_path, monkeypatch, steps, counts
+):
+    counted = []
+    histogram = intensity._histogram
+    monkeypatch.setattr(
+        intensity, "_histogram", lambda *args: counted.append(args) or histogram(*args)
+    )
+    settings = region_crop().model_copy(update={"intensity": Intensity(**steps)})
+    crop_roi(checked[:1], settings, true_mask, tmp_path)
+    assert len(read_index(tmp_path)[checked[0].name].boxes) == 2
+    assert len(counted) == counts
+
+
 def grid_of(box, image):
     return whole_volume([high - low for low, high in box]), image.shape
 
@@ -102,7 +125,7 @@ def test_a_region_may_be_masked_in_the_scan_before_it_is_normalised(checked, tmp
         mask, volume = truth_of(case), read_volume(read_header(case.image))
         whole = normalize(volume, INTENSITY)
         value = np.full((1, 1, 1), masked_hu, np.int16)
-        outside = normalize(value, INTENSITY, reference=volume).item()
+        outside = normalize(value, INTENSITY, statistics_of(volume, INTENSITY)).item()
         images = read_images(tmp_path / "roi", index[case.name])
         for box, image in zip(index[case.name].boxes, images, strict=True):
             held = mask[slices(box)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from renal.prepare.intensity import median_filtered, normalize
+from renal.prepare.intensity import median_filtered, normalize, statistics_of
 from renal.prepare.settings import Intensity
 
 RECIPES = [
@@ -52,10 +52,10 @@ def test_every_recipe_gives_what_plain_arithmetic_gives(recipe, order):
 def test_a_part_is_normalised_with_the_values_of_the_whole(recipe):
     volume = volume_of()
     part = volume[2:5, 3:, 7:20]
-    result = normalize(part, Intensity(**recipe), reference=volume)
+    result = normalize(part, Intensity(**recipe), statistics_of(volume, Intensity(**recipe)))
     np.testing.assert_array_equal(result, normalize(volume, Intensity(**recipe))[2:5, 3:, 7:20])
     other = volume_of(seed=1) // 3  # whose range is smaller than the part's
-    result = normalize(part, Intensity(**recipe), reference=other)
+    result = normalize(part, Intensity(**recipe), statistics_of(other, Intensity(**recipe)))
     np.testing.assert_allclose(result, plain(part, other, **recipe), rtol=1e-3, atol=1e-3)
 
 
@@ -64,7 +64,7 @@ def test_the_range_is_reached_and_never_left():
     volume = volume_of()
     result = normalize(volume, recipe)
     assert result.min() == -1 and result.max() == 1
-    part = normalize(volume, recipe, reference=volume // 4)
+    part = normalize(volume, recipe, statistics_of(volume // 4, recipe))
     assert part.min() == -1 and part.max() == 1
 
 
@@ -118,8 +118,10 @@ def test_median_of_a_part_leaves_the_values_of_the_whole():
     volume, steps = volume_of(), {"standardize": True}
     part = volume[2:5, 3:, 7:20]
     filtered = ndimage.median_filter(part, 3, mode="nearest")
-    result = normalize(part, Intensity(median=3, **steps), reference=volume)
-    expected = normalize(filtered, Intensity(**steps), reference=volume)
+    result = normalize(
+        part, Intensity(median=3, **steps), statistics_of(volume, Intensity(median=3, **steps))
+    )
+    expected = normalize(filtered, Intensity(**steps), statistics_of(volume, Intensity(**steps)))
     np.testing.assert_array_equal(result, expected)
 
 

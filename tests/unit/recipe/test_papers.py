@@ -13,7 +13,7 @@ from renal.learn.inferers.settings import WindowInference
 from renal.learn.losses.settings import DecayingSupervision, DiceLoss, TverskyLoss
 from renal.learn.optimizers.settings import Adam
 from renal.learn.samplers.settings import WindowSampler
-from renal.prepare.intensity import normalize
+from renal.prepare.intensity import normalize, statistics_of
 from tests.unit.recipe.helpers import DEMOS, demonstrated
 
 
@@ -98,7 +98,9 @@ def test_what_augmentation_fills_in_is_what_the_mask_leaves_outside(everything):
             outside = 0.0
             if stage.regions.masked_hu is not None:
                 value = np.full((1, 1, 1), stage.regions.masked_hu, np.int16)
-                outside = normalize(value, stage.intensity, reference=scan).item()
+                outside = normalize(
+                    value, stage.intensity, statistics_of(scan, stage.intensity)
+                ).item()
             fills = [getattr(step, "fill", outside) for step in stage.training.augmentation]
             assert fills == [pytest.approx(outside, abs=1e-3)] * len(fills)
             filled[method.family] = outside

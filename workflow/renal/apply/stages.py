@@ -129,7 +129,7 @@ def _seen(
     assert stage.locator is not None, "which a package says of regions"
     case, maps = found[stage.locator]
     mask, boxes = locate(*first_mask(maps, case), spacing, crop)
-    return boxes, [cut_out(volume, mask, box, spacing, crop) for box in boxes]
+    return boxes, list(cut_out(volume, mask, boxes, spacing, crop))
 
 
 def _mean(found: dict[str, StageProbabilities], keys: tuple[str, ...]) -> StageProbabilities:

@@ -25,7 +25,7 @@ from renal.evaluate.comparison import compare
 from renal.evaluate.evaluation import evaluate, located_columns
 from renal.evaluate.settings import Merging
 from renal.handover.checked import CheckedCase
-from renal.handover.seals import checksum
+from renal.handover.checksums import checksum
 from renal.image.volume import read_header, read_label
 from renal.parallel import for_each
 from renal.report.comparison import write_comparison

@@ -274,12 +274,17 @@ def _beside(root: Path, text: str) -> Path:
 
 
 def _safe(name: str) -> str:
-    """A name that is good for a file, a command and a table."""
+    """A name that is good for a file, a command and a table; an InputError if none can be made."""
     if name.encode(errors="replace").decode() != name:
         raise InputError(f"{name!r}: a name that is no UTF-8: rename it")
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")
-    if not safe:
+    if not re.search(r"[A-Za-z0-9]", name):
         raise InputError(f"{name!r}: a case's name needs letters or digits: rename it")
+    return safe_name(name)
+
+
+def safe_name(name: str) -> str:
+    """What `find_cases` calls a case of a name; no case's name if that holds no letter or digit."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")
     return safe if SAFE_NAME.fullmatch(safe) and safe.lower() not in MISTAKEN else f"case_{safe}"
 
 

@@ -12,6 +12,7 @@ from renal.data.label_checks import check_content, check_place
 from renal.data.posture_checks import check_posture
 from renal.errors import InputError
 from renal.handover.checked import CheckedCase, write_checked
+from renal.handover.checksums import checksum
 from renal.image.volume import TooLarge, read_header, read_label, read_padded
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
@@ -85,7 +86,7 @@ def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> C
             checked.volumes_ml = content.volumes_ml
             checked.notes += content.remarks
         checked.sample = _sample(volume)
-        checked.checksum = "-".join(f"{_crc32(path):08x}" for path in case.files.values())
+        checked.checksum = "-".join(map(checksum, case.files.values()))
     except InputError as error:
         checked.fault = str(error)
         from_the_system = getattr(error.__cause__, "errno", None) is not None
@@ -98,11 +99,3 @@ def _sample(volume: np.ndarray) -> str:
     steps = (max(1, length // SAMPLED) for length in volume.shape)
     voxels = volume[tuple(slice(None, None, step) for step in steps)]
     return f"{isal_zlib.crc32(voxels.tobytes()):08x}"
-
-
-def _crc32(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            checksum = isal_zlib.crc32(block, checksum)
-    return checksum

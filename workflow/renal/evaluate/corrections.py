@@ -5,7 +5,8 @@ from pathlib import Path
 
 from renal.errors import InputError
 from renal.files import read_json, replacing, write_json
-from renal.handover.seals import checksum, sealed_in, visible_files
+from renal.handover.checksums import checksum
+from renal.handover.seals import sealed_in, visible_files
 
 log = logging.getLogger(__name__)
 

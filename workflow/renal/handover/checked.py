@@ -83,9 +83,9 @@ def write_checked(path: Path, cases: list[CheckedCase]) -> None:
 
 def _recorded(case: CheckedCase) -> dict[str, Any]:
     entry = asdict(case) | {"labelled": case.labelled}
-    for path in (entry.pop("image"), entry.pop("label")):
-        if path:
-            entry["fault"] = entry["fault"].replace(path, f"{case.name}/{Path(path).name}")
+    paths = filter(None, (entry.pop("image"), entry.pop("label")))
+    for path in sorted(paths, key=len, reverse=True):  # one may be the end of the other
+        entry["fault"] = entry["fault"].replace(path, f"{case.name}/{Path(path).name}")
     return entry
 
 

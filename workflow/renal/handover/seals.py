@@ -9,13 +9,11 @@ headers, which the checksum covers like the rest.
 
 from pathlib import Path
 
-from isal import isal_zlib
-
 from renal.errors import InputError
 from renal.files import read_json, write_json
+from renal.handover.checksums import checksum
 
 SEAL = ".seal.json"
-BLOCK = 1 << 20  # bytes: stays in the processor's cache between reading and adding up
 
 
 def write_seal(output: Path) -> None:
@@ -71,26 +69,6 @@ def sealed_in(folder: Path) -> dict[str, str] | None:
 def visible_files(folder: Path) -> list[Path]:
     """The files of a folder that are not hidden, in order of name."""
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-
-
-def checksum(path: Path) -> str:
-    """CRC-32 of a file's content as eight hexadecimal digits.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is a device or a pipe, which may never end.
-    """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: no regular file: name another")
-    block, found = memoryview(bytearray(BLOCK)), 0
-    try:
-        with path.open("rb", buffering=0) as stream:
-            while count := stream.readinto(block):
-                found = isal_zlib.crc32(block[:count], found)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}): mend its permissions") from error
-    return f"{found:08x}"
 
 
 def _seal_of(path: Path) -> Path:

@@ -5,13 +5,16 @@ that both cover the same box: grid index g lies at native index
 ``start + (g + 0.5) * length / size - 0.5``.
 """
 
+from collections import defaultdict
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
 from renal.image.boxes import Box, bounding_box, inside, slices, three, widened
-from renal.labels import KITS19, Labels
+from renal.labels import KITS19, Labels, Region
 
 if TYPE_CHECKING:
     from renal.image.settings import Geometry
@@ -78,7 +81,8 @@ def labels_to_grid(
     The nearest voxel would not do: from 512 pixels to 256 it is always the second of two, half a
     native voxel away from where the image is interpolated. A share of exactly one half, as on every
     other straight edge there, counts in every other voxel of the grid, so that regions neither grow
-    nor shrink nor move.
+    nor shrink nor move. Regions that lie apart within the same one are cut together, and each voxel
+    of them is the one's with the largest share: none of what lies round them comes between.
 
     Parameters
     ----------
@@ -103,23 +107,33 @@ def labels_to_grid(
     grid = np.zeros(size, np.uint8)
     part, step = label[slices(cut)], (high - low) / np.array(size)
     origin = low - np.array(cut)[:, 0]
+    families: dict[Region | None, list[Region]] = defaultdict(list)
     for region in labels.regions:
-        mask = region.mask(part)
-        found = bounding_box(mask)
+        families[labels.outer(region)].append(region)
+    for outer, family in families.items():
+        found = bounding_box(reduce(or_, (region.mask(part) for region in family)))
         if found is None:
             continue
-        # Most of a scan holds no label: what is computed is what the region's voxels reach.
-        near = widened(found, [1, 1, 1], mask.shape)
+        # Most of a scan holds no label: what is computed is what the regions' voxels reach.
+        near = widened(found, [1, 1, 1], part.shape)
         start, stop = np.array(near).T
         first = np.clip(np.floor((start - origin) / step).astype(int) - 1, 0, size)
         last = np.clip(np.ceil((stop - origin) / step).astype(int) + 1, 0, size)
-        reached = tuple(map(slice, first, last))
+        reached = grid[tuple(map(slice, first, last))]
         offset = origin - start + (first + 0.5) * step - 0.5
-        share = _resample(mask[slices(near)].view(np.uint8), three(last - first), offset, step)
-        even = sum(np.ogrid[reached]) % 2 == 0
-        inside_region = share > np.where(even, HALF - TIE, HALF + TIE)
-        # A region has at least the share of those within it, which are painted over it.
-        grid[reached][inside_region] = labels.own_value(region)
+        shares = [
+            _resample(region.mask(part[slices(near)]).view(np.uint8), reached.shape, offset, step)
+            for region in family
+        ]
+        even = sum(np.ogrid[tuple(map(slice, first, last))]) % 2 == 0
+        tie = np.where(even, -TIE, TIE)
+        within = reached == (0 if outer is None else labels.own_value(outer))
+        within &= reduce(np.add, shares) > HALF + tie
+        reached[within] = labels.own_value(family[0])
+        largest = shares[0]
+        for region, share in zip(family[1:], shares[1:], strict=True):
+            reached[within & (share > largest + tie)] = labels.own_value(region)
+            largest = np.maximum(largest, share)
     return grid
 
 

@@ -19,7 +19,8 @@ class Geometry(Strict):
 
     An axis has a number of voxels from `size`, or of mm from `spacing`, or else those of the scan.
     With `extent_mm` the grid covers this length, centred on the volume, or the volume where that
-    is longer; what lies outside of the volume has its smallest HU.
+    is longer; what lies outside of the volume has its smallest HU. `interpolation` chooses nothing:
+    it has a recipe say what its paper chose.
     """
 
     size: tuple[PositiveInt | None, PositiveInt | None, PositiveInt | None] | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from renal.data.cases import Case
+from renal.data.cases import Case, safe_name
 from renal.data.cohort import Cohort
 from renal.data.selection import read_groups
 from renal.handover.models import model_file
@@ -53,6 +53,8 @@ class PlannedStages(Cohort):
         self.results = configuration.results
         self.labels = configuration.data.scheme
         data, folds = configuration.data, configuration.folds
+        # By the names of folders, too, which may be no names of cases.
+        excluded = {*data.exclude, *map(safe_name, data.exclude)}
         super().__init__(
             cases,
             data.root,
@@ -60,8 +62,8 @@ class PlannedStages(Cohort):
             folds=folds.count,
             seed=folds.seed,
             batch_size=configuration.batch_size,
-            groups=read_groups(data.groups, cases, data.exclude),
-            excluded=data.exclude,
+            groups=read_groups(data.groups, cases, excluded),
+            excluded=excluded,
         )
 
     # -- preparation ---------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Regions of interest as a network sees them, cut out of the native images."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from renal.image.regions import regions_of
 from renal.image.volume import read_header, read_label, read_volume
 from renal.labels import KITS19, Labels
 from renal.parallel import for_each
-from renal.prepare.intensity import normalize
+from renal.prepare.intensity import normalize, statistics_of
 
 if TYPE_CHECKING:
     from renal.image.settings import Regions
@@ -81,31 +81,30 @@ def _crop_case(
     output: Path,
     labels: Labels | None,
 ) -> PreparedCase:
-    regions, spacing = settings.regions, case.spacing_mm
+    spacing = case.spacing_mm
     mask, extent = mask_of(case)
-    shape = mask.shape
+    shape = three(mask.shape)
     mask, boxes = locate(mask, extent, spacing, settings)
-    if boxes:
-        volume = read_volume(read_header(Path(case.image)))
-        label = None
-        if labels is not None and case.labelled:
-            label = read_label(read_header(case.label_path), labels)
-    jitter = [round(mm / step) for mm, step in zip(regions.jitter_mm, spacing, strict=True)]
-    wide_boxes, slack = [], []
-    for number, box in enumerate(boxes):
-        wide = widened(box, jitter, shape)
-        image = cut_out(volume, mask, wide, spacing, settings)
-        size = three(image.shape)
+    if not boxes:
+        return PreparedCase(case.name, shape, [])
+    jitter = [
+        round(mm / step) for mm, step in zip(settings.regions.jitter_mm, spacing, strict=True)
+    ]
+    wide = [widened(box, jitter, shape) for box in boxes]
+    sizes = [grid_size(settings.geometry, box, spacing) for box in wide]
+    volume = read_volume(read_header(Path(case.image)))
+    for number, image in enumerate(cut_out(volume, mask, wide, spacing, settings)):
         write_array(image_file(output, case.name, number), image)
-        if label is not None and labels is not None:
-            truth = label[slices(wide)]
-            if regions.mask:
-                truth = truth * mask[slices(wide)]
+    if labels is not None and case.labelled:
+        label = read_label(read_header(case.label_path), labels)
+        for number, (box, size) in enumerate(zip(wide, sizes, strict=True)):
+            truth = label[slices(box)]
+            if settings.regions.mask:
+                truth = truth * mask[slices(box)]
             grid = labels_to_grid(truth, whole_volume(truth.shape), size, labels)
             write_array(label_file(output, case.name, number), grid)
-        wide_boxes.append(wide)
-        slack.append(_slack(box, wide, size))
-    return PreparedCase(case.name, shape, wide_boxes, slack if any(jitter) else [])
+    slack = list(map(_slack, boxes, wide, sizes)) if any(jitter) else []
+    return PreparedCase(case.name, shape, wide, slack)
 
 
 def locate(
@@ -148,11 +147,11 @@ def locate(
 def cut_out(
     volume: np.ndarray,
     mask: np.ndarray,
-    box: Box,
+    boxes: list[Box],
     spacing: tuple[float, float, float],
     settings: "RegionCrop",
-) -> np.ndarray:
-    """A region of interest as a network sees it.
+) -> Iterator[np.ndarray]:
+    """The regions of interest as a network sees them.
 
     Parameters
     ----------
@@ -160,28 +159,29 @@ def cut_out(
         (z, y, x) int16, HU.
     mask : numpy.ndarray
         From `locate`.
-    box : Box
-        The region.
+    boxes : list of Box
+        The regions.
     spacing : tuple of float
         (z, y, x) mm.
     settings : RegionCrop
-        What the stage that sees the region asks for.
+        What the stage that sees the regions asks for.
 
-    Returns
-    -------
+    Yields
+    ------
     numpy.ndarray
-        (z, y, x) float16 on the stage's grid.
+        (z, y, x) float16 on the stage's grid, of each region.
     """
-    geometry, regions = settings.geometry, settings.regions
-    part = volume[slices(box)]
-    if regions.masked_hu is not None:
-        part = np.where(mask[slices(box)], part, np.int16(regions.masked_hu))
-    part = normalize(part, settings.intensity, reference=volume).astype(np.float32)
-    if regions.mask and regions.masked_hu is None:
-        part *= mask[slices(box)]
-    size = grid_size(geometry, box, spacing)
-    grid = to_grid(part, whole_volume(part.shape), size)
-    return grid.astype(np.float16)
+    regions = settings.regions
+    statistics = statistics_of(volume, settings.intensity)
+    for box in boxes:
+        part = volume[slices(box)]
+        if regions.masked_hu is not None:
+            part = np.where(mask[slices(box)], part, np.int16(regions.masked_hu))
+        part = normalize(part, settings.intensity, statistics).astype(np.float32)
+        if regions.mask and regions.masked_hu is None:
+            part *= mask[slices(box)]
+        size = grid_size(settings.geometry, box, spacing)
+        yield to_grid(part, whole_volume(part.shape), size).astype(np.float16)
 
 
 def _slack(box: Box, wide: Box, size: tuple[int, int, int]) -> Box:

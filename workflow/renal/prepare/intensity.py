@@ -1,5 +1,6 @@
 """From Hounsfield units to what a network sees."""
 
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,48 @@ if TYPE_CHECKING:
     from renal.prepare.settings import Intensity
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What a whole volume gives to the values of its voxels, in HU after the window.
+
+    Attributes
+    ----------
+    mean, deviation : float
+        What is subtracted and divided by; 0 and 1 without standardisation.
+    ends : tuple of float
+        What the ends of the range are made of: the window's, or the extremes that occur.
+    """
+
+    mean: float
+    deviation: float
+    ends: tuple[float, float]
+
+
+def statistics_of(volume: np.ndarray, settings: "Intensity") -> Statistics:
+    """The statistics of a (z, y, x) int16 volume in HU; its voxels are counted if need be."""
+    least, greatest = int(volume.min()), int(volume.max())
+    ends = settings.window or (least, greatest)
+    if not settings.standardize:
+        return Statistics(0, 1, ends)
+    counts = _histogram(volume, least, greatest)
+    values = np.arange(least, greatest + 1, dtype=np.float64)
+    if settings.window is not None:
+        values = values.clip(*settings.window)
+    mean = np.average(values, weights=counts)
+    deviation = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1e-6)
+    return Statistics(mean, deviation, ends)
+
+
 def normalize(
-    volume: np.ndarray, settings: "Intensity", reference: np.ndarray | None = None
+    volume: np.ndarray, settings: "Intensity", statistics: Statistics | None = None
 ) -> np.ndarray:
     """Window and normalise a CT volume.
 
     The steps are those of the recipe, in this order: take the median over each voxel's
     neighbourhood, clip to the window, subtract the mean and divide by the standard deviation of
     the volume, map the window's ends, or without a window the extremes that occur, linearly to the
-    range. After the median
-    each voxel's result depends on its HU alone, so the steps are done on a table of the values
-    that occur.
+    range. After the median each voxel's result depends on its HU alone, so the steps are done on
+    a table of the values that occur.
 
     Parameters
     ----------
@@ -27,9 +59,9 @@ def normalize(
         (z, y, x) int16, HU.
     settings : Intensity
         The recipe's median filter, window, standardisation and range.
-    reference : numpy.ndarray, optional
-        The volume that gives mean, deviation and range, where `volume` is a part of it. It is
-        not filtered: the median is taken within the part, on the voxels that it has.
+    statistics : Statistics, optional
+        Those of the volume that `volume` is a part of. That is not filtered: the median is taken
+        within the part, on the voxels that it has.
 
     Returns
     -------
@@ -38,22 +70,16 @@ def normalize(
     """
     if settings.median is not None:
         volume = median_filtered(volume, settings.median)
-    reference = volume if reference is None else reference
-    low = min(int(volume.min()), int(reference.min()))
-    high = max(int(volume.max()), int(reference.max()))
-    counts = _histogram(reference, low, high)
-    values = np.arange(low, high + 1, dtype=np.float64)
-    occurring = np.flatnonzero(counts)
-    ends = low + occurring[[0, -1]].astype(np.float64)
+    whole = statistics or statistics_of(volume, settings)
+    low = int(volume.min())
+    values = np.arange(low, int(volume.max()) + 1, dtype=np.float64)
     if settings.window is not None:
-        values, ends = values.clip(*settings.window), np.array(settings.window)
-    if settings.standardize:
-        mean = np.average(values, weights=counts)
-        deviation = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1e-6)
-        values, ends = (values - mean) / deviation, (ends - mean) / deviation
+        values = values.clip(*settings.window)
+    values = (values - whole.mean) / whole.deviation
     if settings.rescale is not None:
+        first, last = ((end - whole.mean) / whole.deviation for end in whole.ends)
         bottom, top = settings.rescale
-        values = bottom + (values - ends[0]) * (top - bottom) / max(ends[1] - ends[0], 1e-6)
+        values = bottom + (values - first) * (top - bottom) / max(last - first, 1e-6)
         values = values.clip(bottom, top)
     table = values.astype(np.float16)
     normalized = np.empty_like(volume, np.float16)

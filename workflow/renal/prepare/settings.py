@@ -12,7 +12,8 @@ class Intensity(Strict):
     """Median filter, window in HU, standardisation per volume, and range, in this order.
 
     The window's ends become the range's, or without a window the extremes of the volume. `median`
-    is the side of a cube of voxels of the stage's grid.
+    is the side of a cube of voxels: of the stage's grid for whole volumes, of the scan for regions,
+    which are brought onto their grid afterwards.
     """
 
     median: Annotated[int, Field(ge=3)] | None = None
