@@ -31,9 +31,7 @@ def collect_scores(parts: list[Path], output: Path, cases: list[str] | None = No
     header = lines[0][0]
     for path, part in zip(parts, lines, strict=True):
         if part[0] != header:
-            raise InputError(
-                f"{path}: other columns than {parts[0]}: delete both and run the workflow again"
-            )
+            raise InputError(f"{path}: other columns than {parts[0]}: delete both and run again")
     position = header.split(",").index("case")
     named = [{row.split(",")[position] for row in part[1:]} for part in lines]
     if cases is not None and sorted(name for names in named for name in names) != sorted(cases):

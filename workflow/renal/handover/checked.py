@@ -34,8 +34,7 @@ class CheckedCase:
     fault : str
         Why the case cannot be used, as one line; empty if it can.
     passing : bool
-        Whether the fault may go while the files stay as they are: permissions, a disk that does not
-        answer, a limit.
+        Whether the fault may go while the files stay: of permissions, a disk, a limit.
     notes : list of str
         What is unusual but legal.
     """
