@@ -70,7 +70,7 @@ def test_tables_of_other_columns_are_not_joined(tmp_path):
     with pytest.raises(InputError) as error:
         collect_scores(parts, tmp_path / "all.csv")
     assert str(error.value) == (
-        f"{parts[1]}: other columns than {parts[0]}: delete both and run the workflow again"
+        f"{parts[1]}: other columns than {parts[0]}: delete both and run again"
     )
     assert not (tmp_path / "all.csv").exists()
 
