@@ -49,10 +49,6 @@ UNREADABLE: tuple[type[Exception], ...] = (
 )
 
 
-class TooLarge(InputError):
-    """A volume has more voxels than are allowed: another limit takes it as it is."""
-
-
 @dataclass(frozen=True)
 class Header:
     """What a NIfTI header says about a volume, before any voxel is read.
@@ -143,8 +139,6 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
     InputError
         If the file is missing or no regular file, is not NIfTI, is not three-dimensional, or if
         its spacing or affine is not usable or contradicts itself.
-    TooLarge
-        If it has more voxels.
     """
     path = Path(path)
     nifti = _read_nifti_header(path)
@@ -166,7 +160,7 @@ def read_header(path: Path, maximum_voxels: int | None = None) -> Header:
         raise InputError(f"{path}: voxels of type {stored_type}: store numbers of 64 bits at most")
     voxels = int(np.prod(file_shape, dtype=np.int64))
     if maximum_voxels is not None and voxels > maximum_voxels:
-        raise TooLarge(
+        raise InputError(
             f"{path}: {voxels} voxels, more than data.maximum_voxels ({maximum_voxels}): "
             "check the file, or raise the limit in config.yaml"
         )
