@@ -128,18 +128,13 @@ def _forms_apart(
         qform = np.asarray(nifti.get_qform(), dtype=np.float64)
     except Exception as error:
         raise InputError(f"{path}: damaged qform ({error}): mend the header") from error
-    distance = corners_apart(affine, qform, shape)
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape) - 1)
+    away = nib.affines.apply_affine(affine - qform, corners)
+    distance = float(np.sqrt((away**2).sum(axis=1)).max())
     words = f"sform and qform place a corner {distance:.2f} mm apart"
     if not distance <= FORMS_LIMIT * sizes.max():
         raise InputError(f"{path}: {words}: mend the header")
     return [words] if distance > FORMS_REMARK_MM else []
-
-
-def corners_apart(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far apart, in mm, two affines place that corner of a volume which is farthest apart."""
-    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape) - 1)
-    away = nib.affines.apply_affine(affine - other, corners)
-    return float(np.sqrt((away**2).sum(axis=1)).max())
 
 
 def _mm(sizes: np.ndarray) -> str:
