@@ -1,12 +1,13 @@
 """Tests of scoring: three rows a case, on native voxels, the method's grid, and as a ceiling."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from renal.evaluate.evaluation import evaluate, located_shares
+from renal.evaluate.evaluation import _looked_for, evaluate, located_shares
 from renal.evaluate.merge import merge
 from renal.evaluate.metrics import case_metrics, region_dice
 from renal.evaluate.settings import Merging
@@ -16,7 +17,7 @@ from renal.handover.prepared import PreparedCase, read_index, read_labels, write
 from renal.image.grids import labels_to_grid
 from renal.image.settings import Geometry
 from renal.image.volume import read_header, read_label, write_like, write_nifti
-from renal.labels import Labels, Region
+from renal.labels import KITS19, Labels, Region
 from renal.learn.targets import maps_of
 from renal.prepare.crop_roi import crop_roi, true_mask
 from renal.prepare.resample import resample
@@ -462,3 +463,17 @@ def test_regions_that_a_row_does_not_look_for_have_no_scores(cases, tmp_path):
     assert row["kidney_dice"] == row["kidney_surface_dice"] == "1.0"
     empty = {name for name in COLUMNS if name.startswith("tumour_")} | {"composite"}
     assert {name for name in empty if row[name]} == set()
+
+
+@pytest.mark.parametrize("sought", [("organ",), ("organ_mass",)])
+def test_a_region_whose_name_begins_with_anothers_is_told_from_it(sought):
+    outer, inner = KITS19.regions
+    labels = replace(
+        KITS19, regions=(replace(outer, name="organ"), replace(inner, name="organ_mass"))
+    )
+    values = dict.fromkeys(("organ_dice", "located_organ", "organ_mass_dice"), 0.5)
+    values |= dict.fromkeys(("organ_mass_hd95", "located_organ_mass", "composite"), 0.5)
+    kept = _looked_for(values, Merging(family="tiny", regions=sought), labels)
+    own = {"organ": {"organ_dice", "located_organ"}}
+    own["organ_mass"] = values.keys() - own["organ"] - {"composite"}
+    assert {name for name, value in kept.items() if value} == own[sought[0]]

@@ -147,9 +147,13 @@ def _looked_for(values: dict[str, Any], method: "Merging", labels: Labels) -> di
     """Scores without those of regions that a method does not look for."""
     if method.regions is None:
         return values
-    unscored = {"composite", *labels.names} - set(method.regions)
-    region_of = {key: key.removeprefix("located_").partition("_")[0] for key in values}
-    return {key: "" if region_of[key] in unscored else value for key, value in values.items()}
+
+    def region_of(column: str) -> str:
+        column = f"{column.removeprefix('located_')}_"  # names may begin with each other's
+        own = (name for name in labels.names if column.startswith(f"{name}_"))
+        return max(own, key=len, default="composite")
+
+    return {key: value if region_of(key) in method.regions else "" for key, value in values.items()}
 
 
 def located_shares(
