@@ -92,7 +92,7 @@ def begin():
             refuse_orphans(Path.cwd())
         if not (workflow.execution_settings.lock and in_use(RESULTS)):
             plan.store()
-            plan.forget_passing_faults()
+            plan.forget_transient_faults()
             for path in plan.left_over:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     except InputError as error:

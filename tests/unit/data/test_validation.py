@@ -217,7 +217,7 @@ def test_a_truncated_image(kits19, image):
 def test_the_limit_of_voxels(kits19):
     checked = check(kits19, maximum_voxels=1000)
     fault_of(checked, "data.maximum_voxels (1000)")
-    assert checked.passing
+    assert checked.transient
 
 
 @pytest.mark.parametrize("fault", [PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "disk")])
@@ -231,13 +231,13 @@ def test_what_the_system_refuses_may_pass_and_damage_does_not(kits19, label, mon
 
     monkeypatch.setattr(volume, "_open", refusing)
     checked = check(kits19)
-    assert str(label) in fault_of(checked, str(fault)) and checked.passing
+    assert str(label) in fault_of(checked, str(fault)) and checked.transient
     monkeypatch.undo()
     label.write_bytes(label.read_bytes()[:-1000])
     damaged = check(kits19)
-    assert damaged.fault and not damaged.passing
+    assert damaged.fault and not damaged.transient
     label.write_bytes(b"")
-    assert not check(kits19).passing
+    assert not check(kits19).transient
 
 
 def test_a_label_that_is_a_broken_link_is_told(kits19):

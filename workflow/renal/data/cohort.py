@@ -132,14 +132,14 @@ class Cohort:
         """The list of where the files of each case lie, for the steps that read them."""
         return self._stored.with_name("files.json")
 
-    def forget_passing_faults(self) -> None:
+    def forget_transient_faults(self) -> None:
         """Remove the records of faults that may have gone, so that their cases are checked again.
 
         Nothing that Snakemake looks at tells that permissions were mended or a limit was raised.
         """
         for batch in self.batches:
             record = self._stored.with_name("cases") / f"{batch}.json"
-            if record.exists() and b'"passing": true' in record.read_bytes():
+            if record.exists() and b'"transient": true' in record.read_bytes():
                 record.unlink()
 
     def store(self) -> None:

@@ -90,7 +90,7 @@ def check_case(case: Case, *, maximum_voxels: int, labels: Labels = KITS19) -> C
     except InputError as error:
         checked.fault = str(error)
         by_the_system = getattr(error.__cause__, "errno", None) is not None
-        checked.passing = by_the_system or "data.maximum_voxels" in checked.fault
+        checked.transient = by_the_system or "data.maximum_voxels" in checked.fault
     return checked
 
 

@@ -33,7 +33,7 @@ class CheckedCase:
         CRC-32 of the HU of some voxels, by which a CT is known however its file was written.
     fault : str
         Why the case cannot be used, as one line; empty if it can.
-    passing : bool
+    transient : bool
         Whether the fault may go while the files stay: of permissions, a disk, a limit.
     notes : list of str
         What is unusual but legal.
@@ -48,7 +48,7 @@ class CheckedCase:
     checksum: str = ""
     sample: str = ""
     fault: str = ""
-    passing: bool = False
+    transient: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property

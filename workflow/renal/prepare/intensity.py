@@ -28,7 +28,9 @@ class Statistics:
 
 
 def statistics_of(volume: np.ndarray, settings: "Intensity") -> Statistics:
-    """The statistics of a (z, y, x) int16 volume in HU; its voxels are counted if need be."""
+    """The statistics of a (z, y, x) int16 volume in HU; its voxels are looked at if need be."""
+    if settings.window is not None and not settings.standardize:
+        return Statistics(0, 1, settings.window)
     least, greatest = int(volume.min()), int(volume.max())
     ends = settings.window or (least, greatest)
     if not settings.standardize:
