@@ -17,6 +17,7 @@ from renal.errors import InputError
 from renal.evaluate.merge import merge
 from renal.handover.models import model_file
 from renal.handover.predictions import native_mask_of
+from renal.handover.prepared import PreparedCase
 from renal.learn.prediction import predict
 from renal.prepare.crop_body import crop_body
 from renal.prepare.crop_roi import crop_roi
@@ -158,6 +159,21 @@ def test_the_models_of_the_chosen_folds_are_averaged(opened, monkeypatch):
     Row(opened, [1], bfloat16_on_cpu=False)
     first, second = opened.package.stages.values()
     assert given == [[opened.weights(stage.models[1])] for stage in (first, second)]
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [(["one", "two"], 0.5), (["one", "two", "one"], 0.4), (["one"], 0.2)],
+)
+def test_members_are_averaged_and_one_that_is_there_twice_counts_twice(members, expected):
+    case = PreparedCase("ct", (2, 3, 4), [((0, 2), (0, 3), (0, 4))])
+    values = {"one": 0.2, "two": 0.8}
+    found = {
+        name: (case, [np.full((1, 2, 3, 4), value, np.float32)]) for name, value in values.items()
+    }
+    entry, (region,) = stages._mean(found, tuple(members))
+    assert entry is case
+    np.testing.assert_allclose(region, expected, rtol=1e-6)
 
 
 def test_a_prediction_that_is_not_a_number_is_told(opened, checked, monkeypatch):

@@ -62,6 +62,33 @@ def test_regions_that_overlap_count_once():
     assert not label.any()
 
 
+def test_of_regions_that_overlap_the_larger_probability_counts():
+    case, maps = stage(0.9, PART, ((2, 6), (2, 8), (6, 12)))
+    maps[1][:] = 0.3
+    label = averaged_label(
+        {"one.box": (case, maps), "two.segment": stage(0.4)},
+        averaging({"stage": "one.box", "weight": 1}, {"stage": "two.segment", "weight": 1}),
+    )
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[slices(PART)] = 1
+    assert np.array_equal(label, expected)
+
+
+def test_what_lies_outside_of_the_region_around_displaces_no_component():
+    case, ((kidney, tumour),) = stage(0.0)
+    kidney[1:5, 1:5, 1:5] = 0.9
+    tumour[2:4, 2:4, 2:4] = tumour[6:8, 5:9, 5:11] = 0.9  # the larger one is in no kidney
+    maps = {
+        region: [{"stage": "one.segment", "channel": channel, "weight": 1}]
+        for channel, region in enumerate(("kidney", "tumour"))
+    }
+    settings = averaging(regions=maps, components={"tumour": {"keep": 1}})
+    label = averaged_label({"one.segment": (case, [np.stack([kidney, tumour])])}, settings)
+    expected = (kidney > 0).astype(np.uint8)
+    expected[2:4, 2:4, 2:4] = 2
+    assert np.array_equal(label, expected)
+
+
 def test_nested_regions_have_their_channels_and_are_cleaned():
     case, ((kidney, tumour),) = stage(0.0)
     kidney[1:5, 1:5, 1:5] = 0.9

@@ -33,8 +33,8 @@ def rows(path):
 
 def test_scores_of_all_folds_in_order_of_case(tmp_path):
     parts = [tmp_path / "fold0.csv", tmp_path / "fold1.csv"]
-    parts[0].write_text("method,case,dice\nhao,case_3,0.5\nhao,case_1,0.25\n")
-    parts[1].write_text("method,case,dice\nhao,case_2,\n")
+    parts[0].write_text("fold,case,dice\n0,case_3,0.5\n0,case_1,0.25\n")
+    parts[1].write_text("fold,case,dice\n1,case_2,\n")
     collect_scores(parts, tmp_path / "new" / "scores.csv", ["case_2", "case_1", "case_3"])
     table = rows(tmp_path / "new" / "scores.csv")
     assert [(row["case"], row["dice"]) for row in table] == [

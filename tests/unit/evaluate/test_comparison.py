@@ -10,7 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from renal.errors import InputError
-from renal.evaluate.comparison import compare
+from renal.evaluate import statistics
+from renal.evaluate.comparison import RANKED_SAMPLES, SAMPLES, compare
 
 CASES = [f"case_{number:05d}" for number in range(40)]
 HARD = np.random.default_rng(3).beta(8, 2, len(CASES))
@@ -45,7 +46,7 @@ def found(tmp_path) -> dict[str, pd.DataFrame]:
     return compare(paths, {"good": ("a/one",), "poor": ("b/one",), "alike": ("a/one", "c/one")})
 
 
-def line(table: pd.DataFrame, **values: str) -> pd.Series:
+def line(table: pd.DataFrame, **values: object) -> pd.Series:
     for column, value in values.items():
         table = table[table[column] == value]
     (found,) = (row for _, row in table.iterrows())
@@ -167,6 +168,30 @@ def test_cases_are_those_that_all_rows_share(tmp_path):
     paths[1] = scores(tmp_path, "two", HARD[:1], cases=CASES[:1])
     with pytest.raises(InputError, match="1 cases were scored for all of them, two are needed"):
         compare(paths, {"one": (), "two": ()})
+
+
+def test_values_are_paired_by_case_in_whatever_order_the_files_have_them(tmp_path):
+    paths = [
+        scores(tmp_path, "good", HARD),
+        scores(tmp_path, "poor", HARD[::-1] - 0.05, cases=CASES[::-1]),
+    ]
+    pair = line(compare(paths, {"good": (), "poor": ()})["pairs"], metric="tumour_dice")
+    assert [pair["first_quartile"], pair["third_quartile"]] == pytest.approx([0.05] * 2, abs=1e-5)
+
+
+def test_ranks_of_samples_by_tests_are_adjusted_for_all_pairs(tmp_path):
+    """Two rows are the same, so that by Holm the third one's p count threefold."""
+    worse = np.round(HARD, 6) - np.random.default_rng(5).normal(0.012, 0.02, len(CASES)).round(6)
+    paths = [scores(tmp_path, name, HARD) for name in ("one", "again")]
+    paths.append(scores(tmp_path, "poor", worse))
+    found = compare(paths, {"one": (), "again": (), "poor": ()})["places"]
+    drawn = statistics.draws(len(CASES), SAMPLES)[:RANKED_SAMPLES]
+    z = statistics.resampled_signed_rank(np.round(HARD, 6) - worse, drawn)
+    p = np.where(z > 0, 2 * stats.norm.sf(z), 1)
+    last, unadjusted = ((times * p < 0.05).mean() for times in (3, 1))
+    assert 0.1 < last < unadjusted - 0.1
+    poor = line(found, metric="tumour_dice", scheme="test", row="poor", place=3)
+    assert poor["share"] == pytest.approx(last)
 
 
 def test_a_region_that_a_row_does_not_look_for_is_not_compared(tmp_path):

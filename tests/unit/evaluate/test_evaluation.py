@@ -311,6 +311,19 @@ def test_the_ceiling_of_both_maps_of_one_stage(cases, tmp_path, target, geometry
     assert (float(rows["case_00000", "ceiling"]["kidney_dice"]) == 1) == perfect
 
 
+def test_a_padded_grids_voxels_are_as_large_as_they_are(cases, tmp_path):
+    """The grid has the scanner's own voxels, and more of them: distances are the same."""
+    settings, merging = single_stage("classes", size=(30, 60, 72), extent_mm=(90, 48, 50.4))
+    resample(cases, settings, tmp_path / "grid")
+    segmentations = write_segmentations(tmp_path / "merged", cases, enlarged)
+    truths = {"both": [tmp_path / "grid"]}
+    rows = scores_of(cases, segmentations, truths, tmp_path / "scores.csv", merging)
+    for case in cases:
+        native, own = rows[case.name, "native"], rows[case.name, "resampled"]
+        assert float(native["kidney_hd95"]) > 0
+        assert native == {**own, "grid": "native"}
+
+
 def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cases, tmp_path):
     """What the network found voxel by voxel is scored so, which interpolation would smooth."""
     settings, merging = single_stage(("kidney", "tumour"), size=(30, 60, 72))
@@ -322,8 +335,11 @@ def test_maps_on_one_grid_are_scored_there_without_the_way_to_the_native_one(cas
         expected[prepared.name] = region_dice(found, np.asarray(truth))
         maps = np.stack([found > 0, found == 2]).astype(np.float32)
         write_probabilities(tmp_path / "found", prepared, [maps])
-    write_index(tmp_path / "found", list(index.values()))
-    predictions = {"both": [tmp_path / "found"]}
+        write_probabilities(tmp_path / "nothing", prepared, [0 * maps])
+    for folder in ("found", "nothing"):
+        write_index(tmp_path / folder, list(index.values()))
+    # Of three models two find it.
+    predictions = {"both": [tmp_path / folder for folder in ("nothing", "found", "found")]}
     merge(cases, predictions, merging, tmp_path / "merged")
     given = (cases, tmp_path / "merged", {"both": [tmp_path / "grid"]}, tmp_path / "s.csv", merging)
     direct, detour = scores_of(*given, predictions=predictions), scores_of(*given)

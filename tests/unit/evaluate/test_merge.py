@@ -284,6 +284,26 @@ def test_a_kidney_that_algorithm_1_makes_all_tumour_is_told(caplog, highest, tol
     ] == [True] * told
 
 
+def test_each_mask_of_hysteresis_is_cleaned_as_its_own_stage_says():
+    values = HYSTERESIS.model_dump()
+    roles = ("kidney", "tumour", "within")
+    values["merge"]["maps"] = dict(zip(roles, roles, strict=True))
+    values["stages"] = {
+        role: {"maps": [role], "components": {"keep": 1} if role == "tumour" else {}}
+        for role in roles
+    }
+    kidney, tumour, within = np.zeros((3, *SHAPE), np.float32)
+    kidney[2:6, 3:9, 4:9] = kidney[8:10, 3:6, 12:15] = 0.9
+    tumour[3:5, 4:8, 5:8] = tumour[8, 4, 13] = 0.9
+    within[:] = 1
+    maps = zip(roles, (kidney, tumour, within), strict=True)
+    stages = {role: (case_of(WHOLE), [values[None]]) for role, values in maps}
+    label = merge_case(stages, Merging.model_validate(values))
+    expected = (kidney > 0).astype(np.uint8)
+    expected[3:5, 4:8, 5:8] = 2
+    assert np.array_equal(label, expected)
+
+
 # -- files ----------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Tests of the segmentation metrics against hand-computed cases, the official script and MONAI."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from renal.evaluate import metrics
 from renal.image.volume import read_header, read_label
-from renal.labels import Labels
+from renal.labels import KITS19, Labels
 from renal.recipe.schemes import KITS23
 
 REAL = Path(__file__).resolve().parents[4] / "shared/kits23/data"
@@ -303,6 +304,17 @@ class TestCaseMetrics:
         assert row["tumour_detection"] == "missed"
         assert {type(value) for value in row.values()} == {float, str}
 
+    def test_each_region_has_a_tolerance_of_its_own(self):
+        """Both are the same slice, moved by 2 mm: within the kidney's, beyond the tumour's."""
+        truth, prediction = np.zeros((2, 9, 9, 9), dtype=np.uint8)
+        truth[3, 2:7, 2:7] = prediction[5, 2:7, 2:7] = 2
+        kidney, tumour = KITS19.regions
+        labels = replace(KITS19, regions=(kidney, replace(tumour, tolerance_mm=1.0)))
+        row = metrics.case_metrics(prediction, truth, (1.0, 1.0, 1.0), labels)
+        assert row["kidney_surface_dice"] == row["kidney_surface_area_dice"] == 1
+        assert row["tumour_surface_dice"] == 0
+        assert row["tumour_surface_area_dice"] < 1
+
     def test_empty_case(self):
         empty = np.zeros(SHAPE, dtype=np.uint8)
         row = metrics.case_metrics(empty, empty, SPACING)
@@ -373,6 +385,13 @@ class TestSurfaceAreaDice:
         assert scores["composite"] == pytest.approx(
             np.mean([scores[f"{name}_dice"] for name in KITS23.names])
         )
+
+    def test_a_distance_equal_to_the_tolerance_counts(self):
+        """As that of one slice of 3 mm more or less is."""
+        small, large = np.zeros((2, 8, 6, 6), bool)
+        small[2:5], large[2:6] = True, True
+        for pair in ((small, large), (large, small)):
+            assert metrics.surface_area_dice(*pair, (3.0, 0.8, 0.7), 3.0) == 1
 
     def test_empty_masks_by_the_challenges_rules(self):
         full = ~empty_mask()

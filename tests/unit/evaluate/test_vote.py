@@ -42,6 +42,16 @@ def test_staple_in_the_box_is_simpleitks():
     assert np.array_equal(staple(masks), whole)
 
 
+def test_staple_is_cut_at_one_half():
+    random = np.random.default_rng(0)
+    masks = [RIGHT ^ (random.random(RIGHT.shape) < 0.25) for _ in range(3)]
+    images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks]
+    probability = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0))
+    assert ((probability > 0.5) & (probability < 0.6)).any()
+    assert ((probability < 0.5) & (probability > 0.3)).any()
+    assert np.array_equal(staple(masks), probability > 0.5)
+
+
 def test_staple_does_not_hold_all_masks_once_more():
     masks = [np.zeros((64, 128, 128), bool) for _ in range(6)]
     for mask in masks:

@@ -24,8 +24,10 @@ def round_body(table=True):
 
 
 @pytest.mark.parametrize("table", [False, True])
-def test_the_body_is_found_and_the_table_is_not(table):
-    box = body_box(round_body(table), (5, 2, 2), BODY)
+@pytest.mark.parametrize("thickness", [0.5, 5])
+def test_the_body_is_found_and_the_table_is_not(table, thickness):
+    """However thick slices are: the opening is in their plane."""
+    box = body_box(round_body(table), (thickness, 2, 2), BODY)
     assert box[0] == (0, 3)
     np.testing.assert_allclose(box[1:], [(8, 49), (8, 69)], atol=1)
 

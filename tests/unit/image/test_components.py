@@ -97,6 +97,10 @@ def column(text: str) -> np.ndarray:
         # In millimetres: the same gap is closed in thin slices and open in thick ones.
         ("..##..###....", {"bridge": 8, "least": 15}, 5, "......###...."),
         ("..##..###....", {"bridge": 8, "least": 15}, 4, "..#######...."),
+        # The shortest run that counts and the median are in millimetres, too.
+        ("..##..#####..", {"least": 6}, 3, "..#########.."),
+        ("..##..#####..", {"least": 6}, 2, "......#####.."),
+        ("...##........", {"smooth": 3}, 1, "...##........"),
         # Kidneys at two levels stay, and what is too short does not widen the range.
         ("#...####....######...#", {"least": 4}, 1, "....##############...."),
     ],

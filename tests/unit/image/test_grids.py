@@ -94,6 +94,14 @@ def test_no_parenchyma_is_made_where_lesions_touch():
     assert (grid == 2).sum() == (grid == 3).sum()
 
 
+def test_an_edge_that_is_a_kidneys_and_its_tumours_is_the_same_of_both():
+    """It lies in the middle of voxels, of which every other one counts, of both regions."""
+    label = np.zeros((8, 16, 16), np.uint8)
+    label[:, 3:13, 1:15], label[:, 3:9, 6:10] = 1, 2
+    edge = labels_to_grid(label, whole(label.shape), (8, 8, 8))[:, 1, 3:5]
+    assert set(np.unique(edge)) == {0, 2}
+
+
 @pytest.mark.parametrize("size", [(7, 13, 19), (23, 17, 29)])
 def test_regions_that_are_half_of_a_voxel_together_are_there_the_largest_of_them(size):
     label = np.zeros((9, 11, 14), np.uint8, order="F")

@@ -19,6 +19,14 @@ def test_sides_follow_the_body_not_the_field():
     np.testing.assert_array_equal(sides > 0, wide)
 
 
+def test_the_body_is_that_of_the_kidneys_slices():
+    """Further down the scan the body lies elsewhere in the field."""
+    volume, kidney = np.full((36, 48, 160), -1000, np.int16), np.zeros((36, 48, 160), bool)
+    volume[:12, :, 96:], volume[12:, :, :64] = body(), np.tile(body(), (2, 1, 1))
+    kidney[:12, :, 96:] = kidneys() > 0
+    assert set(np.unique(kidney_sides(kidney, volume, SPACING))) == {0, RIGHT, LEFT}
+
+
 def test_a_horseshoe_kidney_has_no_side():
     kidney = kidneys() > 0
     kidney[4:6, 24:26, 20:46] = True

@@ -168,11 +168,13 @@ def test_slices_are_predicted_with_their_neighbours(length, context):
     assert torch.equal(found, torch.stack([image, -image]))
     assert sum(batches) == length and max(batches) <= 3
 
+    weights = torch.arange(1.0, context + 1)[:, None, None]  # the order of neighbours counts
+
     def sums(images):
-        return images.sum(dim=2, keepdim=True)
+        return (images * weights).sum(dim=2, keepdim=True)
 
     (found,) = infer([image], sums, slices, context=context)
-    expected = [image[neighbours(n, context, length)].sum(0) for n in range(length)]
+    expected = [(image[neighbours(n, context, length)] * weights).sum(0) for n in range(length)]
     torch.testing.assert_close(found[0], torch.stack(expected))
 
 

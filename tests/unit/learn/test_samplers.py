@@ -160,6 +160,17 @@ def test_a_region_is_moved_by_what_its_slack_allows():
         assert {low for low, _ in sides} == set(range(shape[axis] - side + 1))
 
 
+def test_a_moved_side_comes_in_as_far_as_it_goes_out():
+    """Four voxels with four behind: the end is 0 to 8, each as likely, and never before 1."""
+    sampler = patches.Sampler((1, 1, 1), None, 1500)
+    case = case_of((1, 1, 8), slack=[((0, 0), (0, 0), (0, 4))])
+    boxes = boxes_of(examples_of(sampler, case), (1, 1, 8))
+    found = np.bincount([box[2][0] for box in boxes], minlength=8) / len(boxes)
+    ends = [1, *range(1, 9)]
+    expected = [sum(1 / end for end in ends if place < end) / 9 for place in range(8)]
+    np.testing.assert_allclose(found, expected, atol=0.04)
+
+
 def test_a_patch_larger_than_the_array_is_padded():
     case = case_of((4, 5, 6), slack=[((1, 1), (2, 1), (0, 0))])
     for image, label in examples_of(patches.Sampler((8, 5, 7), None, 20), case):

@@ -382,3 +382,14 @@ def test_a_small_region_has_as_many_voxels_as_a_patch_that_looks_at_it(checked, 
     assert prepared.boxes == [((4, 10), (6, 38), (0, 10))]
     (image,) = read_images(tmp_path, prepared)
     assert image.shape == (12, 32, 10)
+
+
+def test_as_many_voxels_as_a_patch_has_are_rounded_up(checked, tmp_path):
+    """Five of half a voxel are two and a half: of two voxels, there would be four."""
+    case, mask = checked[0], np.zeros(checked[0].shape, bool)
+    mask[6, 20, 5] = True
+    half = {"spacing": [step / 2 for step in case.spacing]}
+    settings = region_crop(geometry=half, count=1, margin_voxels=0, least=(5, 5, 5))
+    crop_roi([case], settings, known(mask), tmp_path)
+    (image,) = read_images(tmp_path, read_index(tmp_path)[case.name])
+    assert image.shape == (6, 6, 6)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from renal.errors import InputError
-from renal.handover.prepared import image_file, read_images, read_index, read_labels
+from renal.handover.prepared import image_file, label_file, read_images, read_index, read_labels
 from renal.prepare.intensity import normalize
 from renal.prepare.window_normalize import window_normalize
 
@@ -16,6 +16,8 @@ from .helpers import INTENSITY, LABELLED, NAMES, names
 
 def test_normalised_images_come_with_the_labels_linked(resampled, tmp_path):
     folder = tmp_path / "normalized"
+    label_file(folder, LABELLED[0], 0).parent.mkdir()
+    label_file(folder, LABELLED[0], 0).write_bytes(b"left by a run on other labels")
     for _ in range(2):  # a second run finds the links of the first
         window_normalize(resampled, INTENSITY, folder, threads=2)
     assert names(folder) == names(resampled)

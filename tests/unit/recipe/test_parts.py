@@ -11,10 +11,14 @@ from tests.unit.recipe.helpers import (
     TELLS_SLICES,
     method_values,
     nested,
+    patches,
+    sliding,
     stage_values,
     two_stages,
     with_members,
 )
+
+TUMOUR = {"training": {"target": "tumour"}}
 
 
 @pytest.mark.parametrize(
@@ -203,3 +207,29 @@ def test_rows_of_tables_on_the_grid_are_merged_there(everything):
     assert {name for name, there in merged.items() if there} == {
         name for name in everything if everything[name].family == "tunet"
     }
+
+
+@pytest.mark.parametrize(
+    ("extent", "size", "there"),
+    [
+        ((64, 64, 64), (32, 32, 32), True),
+        ((64, 64, 64), (64, 32, 32), True),
+        ((64, 64, 80), (32, 32, 32), False),  # the same voxels of another part of the scan
+    ],
+)
+def test_grids_are_one_if_they_cover_the_same_part_of_the_scan(methods_in, extent, size, there):
+    first = stage_values(geometry={"extent_mm": [64, 64, 64]})
+    second = stage_values(geometry={"extent_mm": list(extent), "size": list(size)})
+    values = method_values(first=first, second=recipe.merged(second, TUMOUR))
+    values["merge"]["maps"] = {"kidney": "first", "tumour": "second"}
+    assert recipe.merging(methods_in("mine", mine=values), "mine").on_one_grid == there
+
+
+def test_a_region_holds_a_patch_that_is_learned_from_and_one_that_is_predicted(methods_in):
+    looks = {
+        "geometry": {"size": None, "spacing": [3, 3, 3]},
+        "training": {"sampler": patches(16, 32, 16)},
+        "inference": sliding(32, 16, 16),
+    }
+    recipes = methods_in("mine", mine=two_stages(**looks))
+    assert recipe.region_crop(recipes, "mine", "second").least == (32, 32, 16)

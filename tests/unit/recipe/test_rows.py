@@ -40,7 +40,7 @@ def vote(*of: str) -> dict:
 
 
 def test_an_average_knows_the_maps_of_each_region_and_what_they_weigh(methods_in):
-    values = average("both", "kidneys", weights=[1, 3], components={"kidney": {"keep": 2}})
+    values = average("both", "kidneys", weights=[3, 1], components={"kidney": {"keep": 2}})
     recipes = methods_in("mean", mean=values, both=BOTH, kidneys=KIDNEY)
     assert list(recipes) == ["mean", "both", "kidneys"]
     settings = recipe.averaging(recipes, "mean")
@@ -49,8 +49,8 @@ def test_an_average_knows_the_maps_of_each_region_and_what_they_weigh(methods_in
         for region, maps in settings.regions.items()
     }
     assert told == {
-        "kidney": [("both.only", 0, 1), ("kidneys.only", 0, 3)],
-        "tumour": [("both.only", 1, 1)],
+        "kidney": [("both.only", 0, 3), ("kidneys.only", 0, 1)],
+        "tumour": [("both.only", 1, 3)],
     }
     assert settings.components["kidney"].keep == 2
     assert recipe.models_of(recipes, "mean") == ("both/only", "kidneys/only")

@@ -136,4 +136,6 @@ def _mean(found: dict[str, StageProbabilities], keys: tuple[str, ...]) -> StageP
     case, maps = found[keys[0]]
     if len(keys) == 1:
         return case, maps
-    return case, averaged(found[key][1] for key in keys)
+    # The first is written over, and may be among the others again.
+    first = [region.copy() for region in maps]
+    return case, averaged([first, *(found[key][1] for key in keys[1:])])
