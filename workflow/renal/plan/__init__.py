@@ -236,8 +236,8 @@ class Plan(PlannedStages):
     @property
     def results_of_all(self) -> list[Path]:
         """All that is asked for of the methods together."""
-        tests = self.test_tables if self.tested else []
-        return [*self.tables, *tests, *self.compared, *self.drawn.values(), *self.page]
+        tables = [*self.tables, *(self.test_tables if self.tested else []), *self.compared]
+        return [*self.annotators, *tables, *self.drawn.values(), *self.gallery, *self.page]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""
