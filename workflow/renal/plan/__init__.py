@@ -152,7 +152,8 @@ class Plan(PlannedStages):
     def left_over(self) -> list[Path]:
         """What may be there of unlabelled cases, tests or several rows, while there are none."""
         found = [] if self.tested else [*self.test_tables, *map(self.test_scores_of, self.methods)]
-        found += [] if self.compared else (self.results / "tables").glob("compare*")
+        if not self.compared:
+            found += (self.results / "tables").glob("compare*")
         if not self.unlabelled:
             found += [self.results / method / "submission" for method in self.methods]
         return found
