@@ -23,6 +23,9 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
+        # What is missing is noticed where it is asked for here, not behind what is made of it.
+        RESULTS / "cases.csv",
+        [path for method in plan.methods for path in plan.results_of(method)],
         plan.results_of_all,
         RESULTS / "segmented/all.txt",
 

@@ -32,6 +32,8 @@ def write_results(configuration: Configuration, cases: list[CheckedCase]) -> Non
     folds = [f"fold{fold}" for fold in range(configuration.folds.count)]
     names = [case.name for case in cases]
     write_checked(results / "cases/fold0-000.json", cases)
+    lines = ["case,fold,batch", *(f"{name},0,fold0-000" for name in names)]
+    (results / "cases.csv").write_text("\n".join(lines) + "\n")
     torch.manual_seed(0)
     for name, recipe in recipes.items():
         for stage_name, stage in recipe.stages.items():

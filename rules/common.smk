@@ -70,12 +70,16 @@ wildcard_constraints:
     scope="|".join(["all", *plan.methods]),
 
 
-# Without a scheduler that hands them out, as many jobs use a GPU at once as there are GPUs.
-gpus = visible_gpus() if workflow.local_exec else []
-if workflow.is_main_process and gpus and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", len(gpus))
-# Jobs that a scheduler gets ask it for one.
-ON_GPU = bool(gpus) or not workflow.local_exec
+# Snakemake does not know yet who executes the jobs while it reads the rules.
+@cache
+def local_gpus():
+    """GPUs of this machine, where no scheduler hands them out."""
+    return visible_gpus() if workflow.local_exec else []
+
+
+def on_gpu():
+    """Whether jobs that can use a GPU have one: a scheduler is asked for it."""
+    return bool(local_gpus()) or not workflow.local_exec
 
 
 # Not `onstart`, which Snakemake leaves out where this workflow is a module of another one.
@@ -86,6 +90,9 @@ def begin():
     if not (workflow.is_main_process and runs):
         return
     try:
+        # Without a scheduler as many jobs use a GPU at once as there are GPUs.
+        if local_gpus() and "gpu" not in workflow.global_resources:
+            workflow.register_resource("gpu", len(local_gpus()))
         if not workflow.local_exec:
             nnunet = plan.configuration.nnunet.python
             refuse_unquotable(Path.cwd(), ROOT, plan.configuration.data.root, RESULTS, nnunet)

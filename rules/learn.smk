@@ -54,7 +54,7 @@ rule train:
     resources:
         gpu=lambda w: plan.training(w.method, w.stage).gpus,
         mem_mb=lambda w, attempt: plan.training_memory(
-            w.method, w.stage, min(attempt, 2), on_gpu=ON_GPU
+            w.method, w.stage, min(attempt, 2), on_gpu=on_gpu()
         ),
         runtime=24 * 60,
     params:
@@ -92,7 +92,7 @@ rule predict:
     resources:
         gpu=1,
         mem_mb=lambda w, attempt: plan.prediction_memory(
-            w.method, w.stage, w.group, attempt, on_gpu=ON_GPU
+            w.method, w.stage, w.group, attempt, on_gpu=on_gpu()
         ),
         runtime=lambda w, attempt: 4 * 60 * attempt,
     params:

@@ -243,9 +243,8 @@ def test_the_page_has_the_pictures_that_its_slices_do_not_show(plan, folder):
     assert {"curves_whole", "located"} <= names and not {"best", "median", "worst"} & names
     seals = [f"{method}/segmentation/.seal.json" for method in plan.methods]
     assert [path.relative_to(plan.results).as_posix() for path in plan.collected] == seals
-    assert set(pages) | {*plan.tables, *plan.compared, *plan.drawn.values()} == {
-        *plan.results_of_all
-    }
+    drawn = {*plan.drawn.values(), *plan.gallery}
+    assert {*pages, *plan.tables, *plan.compared, *drawn} == {*plan.results_of_all}
     alone = read_plan(configuration(folder, methods=["resvnet"]))
     assert alone.gallery == [] and alone.page == pages
     assert [path.stem for path in alone.page_pictures] == ["curves_whole", "curves_tumour"]

@@ -144,6 +144,27 @@ def test_jobs_of_another_run_are_refused(sketch, tmp_path, used):
     assert project.snakemake(*cluster, "--dry-run", env=environment).returncode == 0
 
 
+@pytest.mark.parametrize("gpus", ["", "0"])
+def test_what_a_scheduler_is_asked_for_is_not_what_the_login_node_has(ended, tmp_path, gpus):
+    (programs := tmp_path / "bin").mkdir()
+    for name in ("squeue", "sbatch", "sinfo", "sacct", "sacctmgr", "scontrol"):
+        text = f'echo "$@" > {tmp_path}/asked; exit 1' if name == "sbatch" else "exit 0"
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "CUDA_VISIBLE_DEVICES": gpus}
+    model = "results/demo/resvnet/whole/fold0/model.safetensors"
+    (ended.folder / model).unlink()
+    cluster = ("--executor", "slurm", "--jobs", "2")
+    cluster += ("--slurm-init-seconds-before-status-checks", "1")
+    run = ended.snakemake(model, *cluster, env=environment)
+    asked = (tmp_path / "asked").read_text()
+    assert " --mem 6000 " in asked and " --gpus=1 " in asked
+    assert "Provided resources: gpu" not in run.stderr  # no more than so many at once
+    run = ended.snakemake("results/demo/cases.csv", "--forcerun", "list_cases", env=environment)
+    assert ("Provided resources: gpu" in run.stderr) == bool(gpus)
+
+
 # -- on a machine without data --------------------------------------------------------------------
 
 

@@ -187,6 +187,22 @@ def test_scores_of_tests_go_with_the_last_test(sketch):
     assert not any(path.exists() for path in left)
 
 
+def test_the_comparison_goes_with_the_last_row_but_one(sketch):
+    sketch.configure({"methods": ["resvnet", "mrbnet"]})
+    tables = sketch.folder / "results/tables"
+    tables.mkdir(parents=True)
+    left = [tables / name for name in ("compare.md", "compare_rows.csv", "compare_worst.svg")]
+    for path in left:
+        path.touch()
+    assert sketch.snakemake("--until", "validate").returncode == 0
+    assert all(path.exists() for path in left)
+    sketch.configure({"methods": ["resvnet"]})
+    sketch.planned()
+    assert all(path.exists() for path in left)
+    assert sketch.snakemake("--until", "validate").returncode == 0
+    assert not any(path.exists() for path in left)
+
+
 def test_folds_that_cannot_be_stored_are_one_line(sketch):
     """As when a disk fills up after the plan was made."""
     sketch.edit_code(

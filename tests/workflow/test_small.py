@@ -80,6 +80,23 @@ def test_after_a_bad_case_is_taken_away_the_run_ends_well(small):
     assert small.plan() == {}
 
 
+@pytest.mark.parametrize(
+    ("lost", "rule"),
+    {
+        "cases.csv": "list_cases",
+        "resvnet/scores.csv": "collect_scores",
+        "resvnet/segmentation": "collect_segmentations",
+        "resvnet/submission": "write_submission",
+        "resvnet/pictures": "draw_overlays",
+    }.items(),
+)
+def test_a_result_that_was_deleted_is_made_again(ended, lost, rule):
+    path = results(ended) / lost
+    path.rename(path.with_name("aside"))
+    plan = ended.plan()
+    assert plan[rule] == 1 and "train" not in plan and "predict" not in plan
+
+
 def test_method_with_bad_unlabelled_cases_alone_ends_with_their_list(ended):
     """A whole batch of bad cases, a method asked for by name: the engineer's first try."""
     (results(ended) / "data/case_00004/imaging.nii.gz").write_bytes(b"not an image")

@@ -4,11 +4,14 @@ import json
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from renal.apply.archive import gather, unpack, write_archive
+from renal.apply.finished import recorded_cases
 from renal.errors import InputError
+from renal.handover.checked import write_checked
 
 from .conftest import tiny_configuration
 from .test_verify import tampered
@@ -102,6 +105,19 @@ def test_a_run_that_is_not_finished_is_refused(finished_run, missing, told):
             gather(configuration, segmentations=True)
     finally:
         path.write_bytes(content)
+
+
+def test_records_of_batches_that_are_no_more_are_not_looked_at(finished_run, checked):
+    """As of a case that had no label and is in a fold now."""
+    results = finished_run[0].results
+    before = recorded_cases(results)
+    old = results / "cases/unlabelled-000.json"
+    write_checked(old, [replace(checked[0], label=None, checksum="00000000")])
+    try:
+        assert recorded_cases(results) == before
+        gather(finished_run[0], segmentations=False)
+    finally:
+        old.unlink()
 
 
 def test_a_run_that_was_not_begun_is_refused(tmp_path):

@@ -108,6 +108,7 @@ def test_kits19_is_no_option_of_any_step():
     assert label_options(KITS19) == {"learned": [], "scored": [], "shown": []}
 
 
+@pytest.mark.parametrize("labels", [KITS19, KITS23], ids=["kits19", "kits23"])
 @pytest.mark.parametrize(
     ("change", "same"),
     [
@@ -116,10 +117,11 @@ def test_kits19_is_no_option_of_any_step():
         ({"labels": (3,)}, []),
     ],
 )
-def test_a_change_reaches_the_steps_that_it_concerns_alone(change, same):
-    kidney, masses, tumour = KITS23.regions
-    changed = label_options(replace(KITS23, regions=(kidney, replace(masses, **change), tumour)))
-    before = label_options(KITS23)
+def test_a_change_reaches_the_steps_that_it_concerns_alone(labels, change, same):
+    kidney, second, *others = labels.regions
+    regions = (kidney, replace(second, **change), *others)
+    changed = label_options(replace(labels, regions=regions, name=""))
+    before = label_options(labels)
     assert [use for use in before if changed[use] == before[use]] == same
 
 

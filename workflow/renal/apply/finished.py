@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from renal.data.lists import read_rows
 from renal.errors import InputError
 from renal.files import read_json
 from renal.handover.checked import CheckedCase, read_checked
@@ -14,9 +15,23 @@ from renal.recipe import Method, true_folder
 
 
 def recorded_cases(results: Path) -> dict[str, CheckedCase]:
-    """Every case of which there is a record, by its name."""
-    records = sorted((results / "cases").glob("[!.]*.json"))  # not their seals
-    return {name: case for path in records for name, case in read_checked(path).items()}
+    """Every case that cases.csv lists, by its name, as the record of its batch has it.
+
+    A batch that a run no longer has, as after a case was labelled or folds were dealt anew, leaves
+    a record of how its cases were then.
+
+    Raises
+    ------
+    InputError
+        If the list is missing, or it or a record is damaged.
+    """
+    path = results / "cases.csv"
+    if not path.exists():
+        raise InputError(f"{path}: missing: finish the run first: snakemake")
+    batches = {row["case"]: row["batch"] for _, row in read_rows(path, "case", "batch")}
+    files = {batch: results / f"cases/{batch}.json" for batch in batches.values()}
+    records = {batch: read_checked(file) for batch, file in files.items() if file.exists()}
+    return {n: records[b][n] for n, b in batches.items() if n in records.get(b, {})}
 
 
 def account_of(model: Path, recipes: dict[str, Method], method: str, stage: str) -> dict[str, Any]:

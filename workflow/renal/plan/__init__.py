@@ -150,8 +150,10 @@ class Plan(PlannedStages):
 
     @property
     def left_over(self) -> list[Path]:
-        """What may be there of cases without labels, or of tests, while there are none of them."""
+        """What may be there of unlabelled cases, tests or several rows, while there are none."""
         found = [] if self.tested else [*self.test_tables, *map(self.test_scores_of, self.methods)]
+        if not self.compared:
+            found += (self.results / "tables").glob("compare*")
         if not self.unlabelled:
             found += [self.results / method / "submission" for method in self.methods]
         return found
@@ -236,8 +238,8 @@ class Plan(PlannedStages):
     @property
     def results_of_all(self) -> list[Path]:
         """All that is asked for of the methods together."""
-        tests = self.test_tables if self.tested else []
-        return [*self.tables, *tests, *self.compared, *self.drawn.values(), *self.page]
+        tables = [*self.tables, *(self.test_tables if self.tested else []), *self.compared]
+        return [*self.annotators, *tables, *self.drawn.values(), *self.gallery, *self.page]
 
     def methods_of(self, scope: str) -> list[str]:
         """All methods, or the one that is named."""

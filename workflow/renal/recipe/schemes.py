@@ -10,7 +10,7 @@ https://github.com/neheller/kits23
 
 import json
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
@@ -129,13 +129,19 @@ def _check(regions: tuple[Region, ...], values: set[int]) -> None:
 
 
 def label_options(labels: Labels) -> dict[str, list[str]]:
-    """What steps are told of the scheme, by what they use of it; nothing of KiTS19's.
+    """What steps are told of the scheme, by what they use of it; nothing that KITS19 has, too.
 
     ``learned`` is what the values mean, ``scored`` how they are scored, too, and ``shown`` all of
     it, so that another colour draws, and another tolerance scores, and neither trains again.
     """
-    if labels == KITS19:
-        return {"learned": [], "scored": [], "shown": []}
+    default = _by_use(KITS19)
+    return {
+        use: [] if told == default[use] else ["--labels", json.dumps(told, sort_keys=True)]
+        for use, told in _by_use(labels).items()
+    }
+
+
+def _by_use(labels: Labels) -> dict[str, dict[str, Any]]:
     values = TypeAdapter(Labels).dump_python(labels, mode="json")
     keys = {"learned": {"name", "labels"}}
     keys["scored"] = keys["learned"] | {"tolerance_mm", "lesion"}
@@ -145,8 +151,8 @@ def label_options(labels: Labels) -> dict[str, list[str]]:
             "regions": [{key: region[key] for key in kept} for region in values["regions"]],
         }
         for use, kept in keys.items()
-    } | {"shown": values}
-    return {use: ["--labels", json.dumps(told[use], sort_keys=True)] for use in told}
+    }
+    return told | {"shown": values}
 
 
 def read_scheme(text: str) -> Labels:
