@@ -284,7 +284,10 @@ def _models(
             for fold in (f"fold{number}" for number in range(folds)):
                 weights = model_file(results, method, stage, fold)
                 if not weights.is_file():
-                    raise InputError(f"{weights}: missing: finish the run first: snakemake")
+                    raise InputError(
+                        f"{weights}: missing: finish the run first: snakemake; or make it again, if "
+                        f"it was deleted: snakemake {weights}"
+                    )
                 told = account_of(weights, recipes, method, stage)
                 kept = {key: told[key] for key in TOLD if key in told}
                 found[f"{name}/{fold}"] = {"sha256": file_digest(weights), **kept}

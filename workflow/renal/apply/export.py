@@ -87,7 +87,10 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
         for fold, name in enumerate(packed.models):
             models[name] = model_file(results, owner, stage, f"fold{fold}")
             if not models[name].exists():
-                raise InputError(f"{models[name]}: missing: train the row first: snakemake {row}")
+                raise InputError(
+                    f"{models[name]}: missing: train the row first: snakemake {row}; or this model "
+                    f"again, if it was deleted: snakemake {models[name]}"
+                )
             accounts[name] = account_of(models[name], recipes, owner, stage)
     write_package(
         output,
