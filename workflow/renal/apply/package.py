@@ -245,13 +245,10 @@ def read_package(path: Path) -> PackageFile:
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse what no package has: nothing is unpacked before."""
+    """Refuse what cannot be a package: nothing is unpacked before."""
     names = [member.filename for member in members]
     if DESCRIPTION not in names:
         raise InputError(f"{path}: no {DESCRIPTION} in it: name a file that `renal export` wrote")
-    for member in members:
-        if member.filename != DESCRIPTION and not MODEL.fullmatch(member.filename):
-            raise _damaged(path, f"{member.filename[:80]!r} is no part of a package")
     check_stored(path, members)
     largest = members[names.index(DESCRIPTION)].file_size
     if largest > LARGEST_DESCRIPTION:
