@@ -206,7 +206,7 @@ def _dataset(
     kind = "LABELMAP" if labelmap else "BINARY"
     content = hashlib.sha256(planes.data).hexdigest()
     identity = [kind, algorithm.package, content, *_instances(images)]
-    # highdicom refuses what the standard forbids, such as a sex of W, and it belongs there as it is.
+    # highdicom refuses what the standard forbids, such as a sex of W; it belongs there as it is.
     told = {keyword: images[0].get(keyword) for keyword in PATIENT_AND_STUDY}
     for keyword in told:
         setattr(images[0], keyword, None)
