@@ -83,6 +83,7 @@ def test_more_than_one_series_of_a_study_is_a_choice(tmp_path):
         choose_series(found, [], tmp_path)
     assert choose_series(found, [second.name], tmp_path) == [second]
     assert choose_series(found, ["1.1"], tmp_path) == [first]
+    assert choose_series(found, ["1.1", first.name, "1.1"], tmp_path) == [first]
     assert choose_series(found, ["all"], tmp_path) == [first, second]
     with pytest.raises(InputError, match="series_0: no CT series of that name"):
         choose_series(found, ["series_0"], tmp_path)

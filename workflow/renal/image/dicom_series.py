@@ -248,7 +248,8 @@ def choose_series(found: Found, wanted: Sequence[str], folder: Path) -> list[Ser
         names |= {series.uid: series for series in usable if series.uid}
         if unknown := [name for name in wanted if name not in names]:
             raise InputError(f"{folder}: {unknown[0]}: no CT series of that name: see `series`")
-        return [*(names[name] for name in wanted), *damaged]
+        named = {names[name].name: names[name] for name in wanted}
+        return [*named.values(), *damaged]
     for study, count in Counter(series.study for series in usable).items():
         if count == 1:
             continue
