@@ -124,6 +124,10 @@ BAD = {
         lambda: [placed_from(enhanced(body()[n : n + 1]), n) for n in range(12)],
         "one of 12 files of a series, some of them multi-frame",
     ),
+    "one UID": (
+        lambda: series_files(SOPInstanceUID="1.2.3"),
+        r"has the SOP Instance UID of IM00\d\d, .* convert it to NIfTI",
+    ),
     "one slice": (lambda: series_files()[:1], "one slice only"),
 }
 

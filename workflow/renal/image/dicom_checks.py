@@ -51,6 +51,7 @@ def check_series(
                 f"{frame.path}: lies where {before.path.name} does: remove one, or export each "
                 "scan by itself"
             )
+    _check_instances(frames)
     remarks = [*_tilted(series, untilt), *_uneven(series, resample_uneven)]
     if not (series.study and series.uid and frames[0].frame_of_reference):
         remarks.append(
@@ -102,6 +103,18 @@ def _check_files(series: Series) -> None:
             raise InputError(
                 f"{frame.path}: slices of acquisition {frame.acquisition} lie among those of "
                 f"{before.acquisition}, as two phases do: export each scan by itself"
+            )
+
+
+def _check_instances(frames: tuple[Frame, ...]) -> None:
+    """Refuse files with one UID, as some anonymisers leave them."""
+    named: dict[str, Frame] = {}
+    for frame in frames:
+        other = named.setdefault(frame.instance, frame)
+        if frame.instance and other.path != frame.path:
+            raise InputError(
+                f"{frame.path}: has the SOP Instance UID of {other.path.name}, by which a "
+                "segmentation object refers to a slice: convert it to NIfTI"
             )
 
 
