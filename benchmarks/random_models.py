@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from renal.files import write_json
 from renal.handover.checked import CheckedCase, write_checked
 from renal.handover.models import model_file
+from renal.handover.seals import write_seal
 from renal.labels import KITS19
 from renal.learn.networks import build_network
 from renal.recipe import Configuration, load_methods, prediction, true_folder
@@ -48,7 +49,9 @@ def write_results(configuration: Configuration, cases: list[CheckedCase]) -> Non
                 account["settings"] = stage.training.model_dump(mode="json")
                 account["prepared"] = "/".join(true_folder(recipes, name, stage_name).parts[-2:])
                 write_json(path.with_name("run.json"), account)
+                write_seal(path.parent)
         _write_scores(results / name / "scores.csv", folds)
+        write_seal(results / name / "scores.csv")
 
 
 def _favour_findings(network: torch.nn.Module) -> None:

@@ -301,7 +301,8 @@ UNNOTICED += ("evaluate.label_versions", "report.label_versions")
 UNNOTICED += ("learn.histories", "report.events", "report.commands")
 # What applies a packed row is no part of the workflow; a model's path is planned, not read.
 UNNOTICED += ("apply", "image.sides", "image.folders", "image.dicom_headers", "image.dicom_series")
-UNNOTICED += ("image.dicom_volume", "image.dicom_segmentation", "handover.models")
+UNNOTICED += ("image.dicom_checks", "image.dicom_volume", "image.dicom_segmentation")
+UNNOTICED += ("handover.models",)
 
 
 def expected(module: str) -> set[str]:

@@ -180,6 +180,13 @@ def test_from_an_archive_and_back(archive, tmp_path, package):  # noqa: F811
     assert len(list((tmp_path / "out").glob("*.dcm"))) == 2
 
 
+def test_sizes_replace_no_ct(cts, tmp_path, package):
+    for named in (cts / "a.nii.gz", tmp_path):
+        with pytest.raises(InputError, match=f"{named}: is no CSV file, and would be replaced by"):
+            segment(cts, "--to", tmp_path / "out", "--volumes", named)
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_that_is_no_dicom_is_sent(cts, archive, tmp_path, package, caplog):  # noqa: F811
     segment(cts / "a.nii.gz", "--to", tmp_path / "out", "--to-dicomweb", archive.url)
     assert not archive.stored and "a.nii.gz: no DICOM object" in caplog.text

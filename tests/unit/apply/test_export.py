@@ -7,6 +7,7 @@ import pytest
 
 from renal.apply.export import _scores, _without_beginning, export
 from renal.errors import InputError
+from renal.handover.seals import write_seal
 from renal.recipe import load_method, prediction
 
 from .conftest import tiny_configuration
@@ -37,10 +38,19 @@ def test_cases_without_a_record_are_counted(packed, tmp_path):
     assert not (tmp_path / "row.renal").exists()
 
 
+def test_scores_that_are_not_as_they_were_written_are_not_packed(packed, tmp_path):
+    shutil.copytree(packed.parent / "results", tmp_path / "results")
+    path = tmp_path / "results/resvnet/scores.csv"
+    path.write_text(path.read_text().replace("0.92", "0.99"))
+    with pytest.raises(InputError, match=f"{path}: damaged or changed since it was written"):
+        export("resvnet", tiny_configuration(tmp_path), tmp_path / "row.renal")
+
+
 def test_a_row_that_finds_some_regions_alone_has_no_composite(tmp_path):
     path = tmp_path / "scores.csv"
     lines = [f"case_{n},native,{n % 2},0.{8 + n % 2},,\n" for n in range(4)]
     path.write_text("case,grid,fold,kidney_dice,tumour_dice,composite\n" + "".join(lines))
+    write_seal(path)
     (score,) = (scores := _scores(path, ("kidney",))).values()
     assert list(scores) == ["kidney"]
     assert (score.mean, score.sd) == pytest.approx((0.85, 0.005**0.5))

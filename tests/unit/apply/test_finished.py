@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
-from renal.apply.archive import gather
+from renal.apply.archive import _models, gather
 from renal.apply.export import export
 from renal.apply.finished import account_of
 from renal.errors import InputError
 from renal.handover.models import model_file
+from renal.handover.seals import write_seal
 from renal.recipe import load_methods
 
 from .conftest import TINY, tiny_configuration
@@ -64,6 +65,20 @@ def test_a_run_that_was_edited_after_its_trainings_is_not_archived(edit, finishe
         gather(edited(folder, change, methods=methods, overrides=foreign), segmentations=False)
 
 
+@pytest.mark.parametrize("name", ["whole/fold0/model.safetensors", "whole/fold1/run.json"])
+def test_a_model_that_is_not_as_its_training_left_it_is_neither_packed_nor_archived(
+    name, packed, tmp_path
+):
+    """Another fold's, or with a flipped bit: a package would vouch for it by a hash of its own."""
+    shutil.copytree(packed.parent / "results", tmp_path / "results")
+    path, configuration = tmp_path / "results/resvnet" / name, tiny_configuration(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    with pytest.raises(InputError, match=f"{path}: damaged or changed since it was written"):
+        export("resvnet", configuration, tmp_path / "row.renal")
+    with pytest.raises(InputError, match=f"{path}: damaged or changed since it was written"):
+        _models(configuration.results, load_methods(configuration), ["resvnet/whole"], 2)
+
+
 def test_an_account_of_before_grids_were_told_and_a_schema_that_has_grown(packed, tmp_path):
     shutil.copytree(packed.parent / "results", tmp_path / "results")
     configuration = tiny_configuration(tmp_path)
@@ -73,8 +88,10 @@ def test_an_account_of_before_grids_were_told_and_a_schema_that_has_grown(packed
     account = json.loads(path.read_text())
     del account["prepared"], account["settings"]["collapse_steps"]
     path.write_text(json.dumps(account))
+    write_seal(path.parent)
     assert account_of(model, recipes, "resvnet", "whole") == account
     del account["settings"]["network"]
     path.write_text(json.dumps(account))
+    write_seal(path.parent)
     with pytest.raises(InputError, match=r"run\.json: damaged, or of another version"):
         account_of(model, recipes, "resvnet", "whole")

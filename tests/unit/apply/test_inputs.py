@@ -1,10 +1,14 @@
 """Which files are CTs, and what their results are called."""
 
+import logging
+
 import numpy as np
 import pytest
 
+from renal.apply.dicom_input import DicomOptions
 from renal.apply.inputs import find_inputs
 from renal.errors import InputError
+from renal.image.dicom_segmentation import Algorithm
 from renal.image.volume import write_nifti
 
 
@@ -19,6 +23,27 @@ def test_a_nested_folder_gives_nested_names(tmp_path):
     touched(tmp_path, "b.nii.gz", "a/c.nii", "a/d/e.nii.gz", "notes.txt", ".hidden.nii.gz")
     names = [given.name for given in find_inputs(tmp_path, tmp_path / "out")]
     assert names == ["a/c", "a/d/e", "b"]
+
+
+def test_images_of_other_formats_are_left_out_and_said(tmp_path, caplog):
+    """Also by endings in capitals, as some systems write them."""
+    caplog.set_level(logging.INFO)
+    touched(tmp_path, "b.nii.gz", "B.NII.GZ", "a/c.mha", "a/d.dcm", "b.json", "out/e.nrrd")
+    inputs = find_inputs(tmp_path, tmp_path / "out")
+    assert [given.name for given in inputs] == ["b"]
+    assert caplog.messages == [
+        f"{tmp_path}: left out: 3 images that are neither .nii.gz, .nii nor DICOM: "
+        "B.NII.GZ, a/c.mha, a/d.dcm"
+    ]
+
+
+def test_a_series_that_is_named_where_there_is_no_dicom(tmp_path):
+    """All else was segmented without a word."""
+    touched(tmp_path, "b.nii.gz")
+    options = DicomOptions(Algorithm("resvnet", "1", "ab" * 32), series=("series_1a2b3c4d",))
+    for given in (tmp_path, tmp_path / "b.nii.gz"):
+        with pytest.raises(InputError, match="--series series_1a2b3c4d: no DICOM there: leave it"):
+            find_inputs(given, tmp_path / "out", options)
 
 
 def test_results_are_no_inputs_of_the_next_run(tmp_path):

@@ -1,6 +1,8 @@
 """CTs one after another: one that memory is short for is named, and the others are finished."""
 
+import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 
 from renal.apply import segment
 from renal.apply.inputs import NiftiInput
+from renal.apply.measures import Measure
 from renal.apply.progress import Progress
-from renal.apply.segment import segment_all
+from renal.apply.segment import segment_all, write_measures
 
 
 class Row:
@@ -79,6 +82,19 @@ def test_a_picture_tells_what_the_models_are_for_and_learned_from(
     assert opened.package.intended_use in " ".join(title.splitlines())
     assert "\nlearned from 3 cases: slices " in title
     assert max(map(len, title.splitlines())) <= 90
+
+
+@pytest.mark.parametrize("name", ["a$^$b", os.fsdecode(b"M\xfcller"), "a\\b"])
+def test_any_name_can_be_drawn_and_listed(name, opened, checked, tmp_path):
+    """A formula that is none, and what is no UTF-8, ended it, and left the other CTs out."""
+    inputs, progress = [NiftiInput(name, Path(checked[0].image))], Progress(1, 1, io.StringIO())
+    outcome = segment_all(inputs, Row(opened, None), tmp_path, progress, preview=True)
+    assert outcome.faults == [] and (tmp_path / f"{name}.png").exists()
+    kidney = Measure("kidney", "right", 1.0, 1.0)
+    write_measures(tmp_path / "volumes.csv", [(name, kidney)])
+    with (tmp_path / "volumes.csv").open(encoding="utf-8", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["case"] == name.encode(errors="backslashreplace").decode()
 
 
 def test_another_fault_of_the_program_ends_it(run):

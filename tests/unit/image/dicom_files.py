@@ -9,6 +9,8 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from renal.image.dicom_series import find_series
+
 CT, ENHANCED = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 SHAPE = (12, 48, 64)  # slices from feet to head, rows towards the back, columns towards the left
 SPACING = (8.0, 6.0, 5.0)
@@ -91,6 +93,12 @@ def write_files(folder: Path, files):
     for path, data in zip(paths, files, strict=True):
         data.save_as(path, enforce_file_format=True)
     return paths
+
+
+def only(folder):
+    """The series in a folder that has one."""
+    (series,) = find_series(folder).series
+    return series
 
 
 def enhanced(volume=None):

@@ -9,8 +9,9 @@ import pytest
 from pydicom.config import WARN, settings
 
 from renal.errors import InputError
+from renal.image.dicom_checks import check_series
 from renal.image.dicom_headers import is_dicom
-from renal.image.dicom_series import check_series, find_series
+from renal.image.dicom_series import find_series
 
 from .dicom_files import series_files, write_files
 

@@ -16,6 +16,7 @@ from pydicom.sr.codedict import codes
 from renal.errors import InputError
 from renal.image.dicom_segmentation import (
     ARTIFICIAL_INTELLIGENCE,
+    PATIENT_AND_STUDY,
     SIDES,
     Algorithm,
     write_segmentation,
@@ -206,6 +207,26 @@ def test_names_in_any_script_stay_as_they_are(characters, name, tmp_path):
     files = series_files(SpecificCharacterSet=characters, PatientName=name)
     path, *_ = written(tmp_path, files)
     assert dcmread(path).PatientName == name
+
+
+def test_what_the_standard_forbids_stays_as_it_is_and_is_no_fault(tmp_path):
+    """A segmentation was computed, and then thrown away for the patient's sex."""
+    odd = {"PatientSex": "W", "PatientBirthDate": "unknown", "StudyTime": "12:00:00"}
+    path, *_ = written(tmp_path, series_files(**odd))
+    data = dcmread(path)
+    assert {keyword: data.get(keyword) for keyword in odd} == odd
+
+
+@pytest.mark.parametrize("keyword", [*PATIENT_AND_STUDY, "SliceThickness"])
+@pytest.mark.parametrize("remove", [delattr, lambda data, keyword: setattr(data, keyword, None)])
+def test_what_an_anonymiser_removed_is_no_fault(remove, keyword, tmp_path):
+    files = series_files()
+    for data in files:
+        remove(data, keyword)
+    path, source, label, _ = written(tmp_path, files)
+    np.testing.assert_array_equal(read_by_highdicom(path, source), label[::-1])
+    (measures,) = dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert measures.SliceThickness == 8
 
 
 def test_numbers_of_series_below_zero(tmp_path):

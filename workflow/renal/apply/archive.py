@@ -21,12 +21,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from renal import sources
 from renal.apply.export import LICENCE, TOLD
 from renal.apply.finished import account_of, recorded_cases
-from renal.apply.stored import check_stored, file_digest, regular_file, write_stored
+from renal.apply.stored import (
+    check_stored,
+    file_digest,
+    regular_file,
+    understood,
+    write_stored,
+)
 from renal.errors import InputError
 from renal.files import replacing
 from renal.handover.models import model_file
@@ -222,6 +228,7 @@ def unpack(path: Path, folder: Path) -> tuple[ArchivedRun, list[str]]:
             for member in members:
                 archive.extract(member, folder)
         values = json.loads((folder / RUN).read_bytes())
+        run = understood(path, "archive", values, ArchivedRun, FORMAT)
         sums = (folder / SUMS).read_text(encoding="ascii").splitlines()
         expected = {name: digest for digest, _, name in (line.partition("  ") for line in sums)}
     except FileNotFoundError as error:
@@ -237,23 +244,7 @@ def unpack(path: Path, folder: Path) -> tuple[ArchivedRun, list[str]]:
     for name in sorted(found & expected.keys()):
         if file_digest(folder / name) != expected[name]:
             faults.append(f"{name}: changed since it was archived")
-    return _understood(path, values), faults
-
-
-def _understood(path: Path, values: Any) -> ArchivedRun:
-    written = values.get("format") if isinstance(values, dict) else None
-    if isinstance(written, int) and written > FORMAT:
-        raise InputError(
-            f"{path}: archive format {written}, this program reads up to {FORMAT}: update renal"
-        )
-    try:
-        return ArchivedRun.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise InputError(
-            f"{path}: {RUN}: {place}: {fault['msg']}: copy it again, or name another"[:300]
-        ) from error
+    return run, faults
 
 
 def _cases(results: Path, method: str) -> dict[str, ArchivedCase]:

@@ -116,6 +116,14 @@ def segment(a: argparse.Namespace) -> Work:
     file = read_package(a.model)
     folds = _folds(a.folds, file.package.folds)
     source = _source(a)
+    if (
+        a.volumes
+        and a.volumes.exists()
+        and not (a.volumes.suffix == ".csv" and a.volumes.is_file())
+    ):
+        raise InputError(
+            f"{a.volumes}: is no CSV file, and would be replaced by one: name another for --volumes"
+        )
     if a.to_dicomweb:
         from renal.apply.dicomweb import check_address
 

@@ -18,6 +18,7 @@ from renal.apply.package import (
 from renal.apply.stored import file_digest
 from renal.errors import InputError
 from renal.handover.models import model_file
+from renal.handover.seals import check_seal
 from renal.learn.settings import Prediction
 from renal.recipe import (
     Configuration,
@@ -57,8 +58,9 @@ def export(row: str, configuration: Configuration, output: Path) -> None:
     Raises
     ------
     InputError
-        If there is no such row, it has no models of its own or of another row, one of them or a
-        record is missing, or one was trained with other values than the recipe has now.
+        If there is no such row, it has no models of its own or of another row, one of them, the
+        scores or a record is missing, a model or the scores are not as they were written, or a
+        model was trained with other values than the recipe has now.
     """
     recipes = load_methods(configuration)
     if row not in recipes:
@@ -182,6 +184,7 @@ def _provenance(
 
 def _scores(path: Path, regions: tuple[str, ...]) -> dict[str, Score]:
     """Mean and SD over folds of the Dice on the scanner's voxels."""
+    check_seal(path)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = [line for line in csv.DictReader(stream) if line["grid"] == "native"]

@@ -10,6 +10,7 @@ from renal.data.lists import read_rows
 from renal.errors import InputError
 from renal.files import read_json
 from renal.handover.checked import CheckedCase, read_checked
+from renal.handover.seals import check_seal
 from renal.learn.settings import Training
 from renal.recipe import Method, true_folder
 
@@ -49,11 +50,13 @@ def account_of(model: Path, recipes: dict[str, Method], method: str, stage: str)
     Raises
     ------
     InputError
-        If run.json is missing or damaged, or the model was trained with other values, or on another
-        grid or with other intensities, than the recipe has now: what is made of it, or told with
-        it, would be wrong.
+        If model or run.json are not as the training left them, or it trained with other values, or
+        on another grid or with other intensities, than the recipe has now: what is made of it, or
+        told with it, would be wrong.
     """
     path = model.with_name("run.json")
+    for file in (model, path):
+        check_seal(file)
     account: dict[str, Any] = read_json(path)
     settings = recipes[method].stages.get(stage)
     if settings is None:  # nnU-Net's own training

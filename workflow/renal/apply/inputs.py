@@ -1,5 +1,6 @@
 """What is segmented: CTs of any kind, each read and its result written in its own way."""
 
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
@@ -8,13 +9,15 @@ from typing import Protocol
 
 import numpy as np
 
-from renal.apply.dicom_input import DicomOptions, find_dicom
+from renal.apply.dicom_input import DicomInput, DicomOptions, find_dicom
+from renal.data.cases import IMAGES
 from renal.errors import InputError
 from renal.image.dicom_headers import is_dicom
 from renal.image.folders import files_in
 from renal.image.volume import Header, Padding, read_header, read_padded, write_like
 
 ENDINGS = (".nii.gz", ".nii")
+log = logging.getLogger("renal")
 
 
 class Scan(Protocol):
@@ -109,12 +112,17 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
     ------
     InputError
         If there is nothing, two CTs would have results of the same name or results lie among CTs,
-        or a choice among DICOM series was not made.
+        or a choice among DICOM series was not made, or one that is not there.
     """
     paths = list(files_in(given, output)) if given.is_dir() else [given]
     others = [path for path in paths if not _stem(path)]
-    series = find_dicom(given, others, dicom) if dicom and any(map(is_dicom, others)) else []
+    series: list[DicomInput] = []
+    if dicom and any(map(is_dicom, others)):
+        series = find_dicom(given, others, dicom)
+    elif dicom and dicom.series:
+        raise InputError(f"{given}: --series {dicom.series[0]}: no DICOM there: leave it out")
     if given.is_dir():
+        _tell_of_images(given, others)
         paths = [path for path in paths if _stem(path)]
         named = [(str(path.relative_to(given).parent / _stem(path)), path) for path in paths]
     elif series:
@@ -135,6 +143,19 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
         paths_of[name] = path
     _check_apart(given, paths_of, output)
     return [*(NiftiInput(name, path) for name, path in sorted(paths_of.items())), *series]
+
+
+def _tell_of_images(folder: Path, others: list[Path]) -> None:
+    """Log which images are not looked at, since they are of other formats."""
+    images = [p for p in others if p.name.lower().endswith(IMAGES) and not is_dicom(p)]
+    if images:
+        log.info(
+            "%s: left out: %d images that are neither %s nor DICOM: %s",
+            folder,
+            len(images),
+            ", ".join(ENDINGS),
+            ", ".join(str(path.relative_to(folder)) for path in images),
+        )
 
 
 def check_folder(folder: Path) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from renal.apply.stored import check_stored, file_digest, write_stored
+from renal.apply.stored import check_stored, file_digest, understood, write_stored
 from renal.errors import InputError
 from renal.evaluate.settings import Merging
 from renal.files import replacing
@@ -234,42 +234,25 @@ def read_package(path: Path) -> PackageFile:
             members = archive.infolist()
             _check_members(path, members)
             values = json.loads(archive.read(DESCRIPTION))
+        package = understood(path, "package", values, Package, FORMAT)
     except FileNotFoundError:
         raise InputError(f"{path}: missing: name a file that `renal export` wrote") from None
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise _damaged(path, str(error)) from error
-    package = _understood(path, values)
     if {member.filename for member in members} != {DESCRIPTION, *package.hashes}:
         raise _damaged(path, "it does not hold the files that it names")
     return PackageFile(path, package, digest)
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse what no package has: nothing is unpacked before."""
+    """Refuse what cannot be a package: nothing is unpacked before."""
     names = [member.filename for member in members]
     if DESCRIPTION not in names:
         raise InputError(f"{path}: no {DESCRIPTION} in it: name a file that `renal export` wrote")
-    for member in members:
-        if member.filename != DESCRIPTION and not MODEL.fullmatch(member.filename):
-            raise _damaged(path, f"{member.filename[:80]!r} is no part of a package")
     check_stored(path, members)
     largest = members[names.index(DESCRIPTION)].file_size
     if largest > LARGEST_DESCRIPTION:
         raise _damaged(path, f"{DESCRIPTION} has {largest} bytes")
-
-
-def _understood(path: Path, values: Any) -> Package:
-    written = values.get("format") if isinstance(values, dict) else None
-    if isinstance(written, int) and written > FORMAT:
-        raise InputError(
-            f"{path}: package format {written}, this program reads up to {FORMAT}: update renal"
-        )
-    try:
-        return Package.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise _damaged(path, f"{DESCRIPTION}: {place}: {fault['msg']}"[:300]) from error
 
 
 def _damaged(path: Path, why: str) -> InputError:

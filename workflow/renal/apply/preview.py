@@ -18,6 +18,7 @@ def draw_preview(
     """Draw a CT, (z, y, x) int16 HU, and the outlines of its label map, (z, y, x) uint8."""
     from renal.report.overlays import draw_overlay
 
+    title = title.replace("$", r"\$")  # which begins a formula otherwise
     draw_overlay(
         volume, {"image": None, "segmentation": label}, label, spacing, title, path, labels
     )

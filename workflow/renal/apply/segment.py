@@ -92,7 +92,7 @@ def _segment_one(
         earlier.unlink(missing_ok=True)
     written = given.write(scan, label, output)
     if preview:
-        title = f"{given.name}: {package.title}\n{notice(package)}"
+        title = f"{_printable(given.name)}: {package.title}\n{notice(package)}"
         draw_preview(picture, scan.volume, label, spacing, title, package.scheme)
     write_json(
         account,
@@ -117,5 +117,10 @@ def write_measures(path: Path, measures: list[tuple[str, Measure]]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["case", *(column.name for column in fields(Measure))])
-    table.writerows([name, *asdict(measured).values()] for name, measured in measures)
+    table.writerows([_printable(name), *asdict(measured).values()] for name, measured in measures)
     write_text(path, text.getvalue())
+
+
+def _printable(name: str) -> str:
+    """A name without what is no UTF-8 in it, as that of a file may have."""
+    return name.encode(errors="backslashreplace").decode()

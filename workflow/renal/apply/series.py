@@ -1,7 +1,8 @@
 """A table of the DICOM series in a folder."""
 
 from renal.errors import InputError
-from renal.image.dicom_series import Found, Series, check_series
+from renal.image.dicom_checks import check_series
+from renal.image.dicom_series import Found, Series
 
 COLUMNS = ("name", "modality", "number", "description", "slices", "spacing (mm)", "kernel", "phase")
 

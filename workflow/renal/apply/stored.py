@@ -3,7 +3,13 @@
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from renal.errors import InputError
+
+Description = TypeVar("Description", bound=BaseModel)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can state
 
 
@@ -32,6 +38,31 @@ def check_stored(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = {member.filename for member in members}
     if len(names) < len(members) or sum(sizes) > path.stat().st_size:
         raise ValueError("its parts overlap")
+
+
+def understood(
+    path: Path, what: str, values: Any, kind: type[Description], newest: int
+) -> Description:
+    """What an archive (of `what`) says of itself, as a model of that kind.
+
+    Raises
+    ------
+    InputError
+        If its format is newer than the newest that this program reads.
+    ValueError
+        If a value is none of that kind, with its place.
+    """
+    written = values.get("format") if isinstance(values, dict) else None
+    if isinstance(written, int) and written > newest:
+        raise InputError(
+            f"{path}: {what} format {written}, this program reads up to {newest}: update renal"
+        )
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise ValueError(f"{place}: {fault['msg']}"[:200]) from error
 
 
 def regular_file(path: Path) -> Path:

@@ -31,7 +31,7 @@ SIDES = {
 ARTIFICIAL_INTELLIGENCE = Code("DCM", "123110", "Artificial Intelligence")
 NOTICE = "Research use, not a medical device"
 RESAMPLED_NOTICE = f"{NOTICE}; slices were resampled"
-# What a series may lack and a segmentation must have, empty if need be.
+# What an image may lack and a segmentation must have, empty if need be.
 PATIENT_AND_STUDY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
@@ -206,6 +206,10 @@ def _dataset(
     kind = "LABELMAP" if labelmap else "BINARY"
     content = hashlib.sha256(planes.data).hexdigest()
     identity = [kind, algorithm.package, content, *_instances(images)]
+    # highdicom refuses what the standard forbids, such as a sex of W; it belongs there as it is.
+    told = {keyword: images[0].get(keyword) for keyword in PATIENT_AND_STUDY}
+    for keyword in told:
+        setattr(images[0], keyword, None)
     try:
         dataset = highdicom.seg.Segmentation(
             source_images=images,
@@ -231,6 +235,8 @@ def _dataset(
             f"{file}: no segmentation object can refer to this series ({type(error).__name__}: "
             f"{_first_words(error)}): convert it to NIfTI"
         ) from error
+    for keyword, value in told.items():
+        setattr(dataset, keyword, value)
     return dataset
 
 
@@ -275,9 +281,8 @@ def _source_images(source: DicomVolume) -> list["Dataset"]:
     for number, image in enumerate(images):
         image.SOPClassUID = class_of(image) or CT_STORAGE
         image.SOPInstanceUID = instance_of(image) or _uid(source.series.name, str(number))
-        for keyword in PATIENT_AND_STUDY:
-            if keyword not in image:
-                setattr(image, keyword, None)
+        if not image.get("SliceThickness"):
+            image.SliceThickness = round(source.series.step, 4)
     instances = _instances(images)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         for image in images:

@@ -11,8 +11,9 @@ from nibabel import orientations
 from scipy import ndimage
 
 from renal.errors import InputError
+from renal.image.dicom_checks import TILT_LIMIT, check_series
 from renal.image.dicom_headers import Frame, pydicom
-from renal.image.dicom_series import TILT_LIMIT, Series, check_series
+from renal.image.dicom_series import Series
 from renal.image.placement import affine_of
 from renal.image.volume import (
     AIR_HU,
