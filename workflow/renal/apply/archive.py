@@ -276,8 +276,8 @@ def _models(
                 weights = model_file(results, method, stage, fold)
                 if not weights.is_file():
                     raise InputError(
-                        f"{weights}: missing: finish the run first: snakemake; or make it again, if "
-                        f"it was deleted: snakemake {weights}"
+                        f"{weights}: missing: finish the run first: snakemake; or make it again, "
+                        f"if it was deleted: snakemake {weights}"
                     )
                 told = account_of(weights, recipes, method, stage)
                 kept = {key: told[key] for key in TOLD if key in told}

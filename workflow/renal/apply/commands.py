@@ -116,14 +116,8 @@ def segment(a: argparse.Namespace) -> Work:
     file = read_package(a.model)
     folds = _folds(a.folds, file.package.folds)
     source = _source(a)
-    if (
-        a.volumes
-        and a.volumes.exists()
-        and not (a.volumes.suffix == ".csv" and a.volumes.is_file())
-    ):
-        raise InputError(
-            f"{a.volumes}: is no CSV file, and would be replaced by one: name another for --volumes"
-        )
+    if a.volumes:
+        _check_table(a.volumes)
     if a.to_dicomweb:
         from renal.apply.dicomweb import check_address
 
@@ -169,6 +163,14 @@ def segment(a: argparse.Namespace) -> Work:
             )
 
     return work
+
+
+def _check_table(path: Path) -> None:
+    """Refuse to replace what is no table, a CT or the package itself, say."""
+    if path.exists() and not (path.suffix == ".csv" and path.is_file()):
+        raise InputError(
+            f"{path}: is no CSV file, and would be replaced by one: name another for --volumes"
+        )
 
 
 def compare_labels(a: argparse.Namespace) -> Work:
