@@ -235,5 +235,5 @@ def test_what_is_no_archive_is_refused(archived, packed, tmp_path):
         tmp_path / "newer.zip",
         {"run.json": lambda c: c.replace(b'"format": 1', b'"format": 2')},
     )
-    with pytest.raises(InputError, match="archive format 2, this program reads up to 1"):
+    with pytest.raises(InputError, match=r"run\.json: format 2, this program reads up to 1"):
         verify(newer)

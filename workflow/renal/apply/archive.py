@@ -228,7 +228,7 @@ def unpack(path: Path, folder: Path) -> tuple[ArchivedRun, list[str]]:
             for member in members:
                 archive.extract(member, folder)
         values = json.loads((folder / RUN).read_bytes())
-        run = understood(path, "archive", values, ArchivedRun, FORMAT)
+        run = understood(path, RUN, values, ArchivedRun, FORMAT)
         sums = (folder / SUMS).read_text(encoding="ascii").splitlines()
         expected = {name: digest for digest, _, name in (line.partition("  ") for line in sums)}
     except FileNotFoundError as error:

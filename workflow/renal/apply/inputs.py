@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from renal.apply.dicom_input import DicomInput, DicomOptions, find_dicom
-from renal.data.cases import IMAGES
+from renal.data.cases import is_image
 from renal.errors import InputError
 from renal.image.dicom_headers import is_dicom
 from renal.image.folders import files_in
@@ -147,7 +147,7 @@ def find_inputs(given: Path, output: Path, dicom: DicomOptions | None = None) ->
 
 def _tell_of_images(folder: Path, others: list[Path]) -> None:
     """Log which images are not looked at, since they are of other formats."""
-    images = [p for p in others if p.name.lower().endswith(IMAGES) and not is_dicom(p)]
+    images = [path for path in others if is_image(path) and not is_dicom(path)]
     if images:
         log.info(
             "%s: left out: %d images that are neither %s nor DICOM: %s",

@@ -234,7 +234,7 @@ def read_package(path: Path) -> PackageFile:
             members = archive.infolist()
             _check_members(path, members)
             values = json.loads(archive.read(DESCRIPTION))
-        package = understood(path, "package", values, Package, FORMAT)
+        package = understood(path, DESCRIPTION, values, Package, FORMAT)
     except FileNotFoundError:
         raise InputError(f"{path}: missing: name a file that `renal export` wrote") from None
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:

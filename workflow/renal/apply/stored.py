@@ -41,9 +41,9 @@ def check_stored(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def understood(
-    path: Path, what: str, values: Any, kind: type[Description], newest: int
+    path: Path, part: str, values: Any, kind: type[Description], newest: int
 ) -> Description:
-    """What an archive (of `what`) says of itself, as a model of that kind.
+    """What a part of an archive says of the whole, as a model of that kind.
 
     Raises
     ------
@@ -55,14 +55,14 @@ def understood(
     written = values.get("format") if isinstance(values, dict) else None
     if isinstance(written, int) and written > newest:
         raise InputError(
-            f"{path}: {what} format {written}, this program reads up to {newest}: update renal"
+            f"{path}: {part}: format {written}, this program reads up to {newest}: update renal"
         )
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
-        raise ValueError(f"{place}: {fault['msg']}"[:200]) from error
+        raise ValueError(f"{part}: {place}: {fault['msg']}"[:200]) from error
 
 
 def regular_file(path: Path) -> Path:

@@ -158,10 +158,11 @@ def _refuse_others(folder: Path, others: list[Path]) -> None:
 def _may_hold_a_case(path: Path) -> bool:
     """Links to folders are files where a checkout knew no links."""
     named = bool(CASE_NAME.fullmatch(path.name))
-    return named or path.is_dir() or not path.exists() or _is_image(path)
+    return named or path.is_dir() or not path.exists() or is_image(path)
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Whether a file is an image, by its ending."""
     return path.name.lower().endswith(IMAGES)
 
 
@@ -335,7 +336,7 @@ def _label_in(folder: Path) -> Path | None:
 def _may_be_a_label(path: Path) -> bool:
     """An image of any format but the CT's own files, or what is left of a label."""
     name = path.name.lower()
-    return name.startswith("segmentation.") or (_is_image(path) and not name.startswith("imaging."))
+    return name.startswith("segmentation.") or (is_image(path) and not name.startswith("imaging."))
 
 
 def _refuse_uncompressed(*paths: Path) -> None:
