@@ -104,6 +104,23 @@ def test_a_last_update_that_is_no_number_leaves_no_model(prepared, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["state.lock"]
 
 
+@pytest.mark.parametrize("finds", [False, True])
+def test_a_training_that_ends_without_finding_anything_says_so(
+    prepared, tmp_path, monkeypatch, caplog, finds
+):
+    original = training.training_step
+
+    def blind(*arguments):
+        loss, gradient, outputs = original(*arguments)
+        return loss, gradient, tuple(0 * logits + (100 if finds else -100) for logits in outputs)
+
+    monkeypatch.setattr(training, "training_step", blind)
+    train(prepared, tmp_path, epochs=1)
+    told = f"{tmp_path}: the training ended with a Dice of 0.000"
+    assert (told in caplog.text) == (not finds)
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_the_commit_is_left_out_where_there_is_no_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert results._commit() is None

@@ -1,5 +1,6 @@
 """What a training leaves: model, history and an account of the run."""
 
+import logging
 import platform
 import resource
 import subprocess
@@ -17,6 +18,9 @@ from renal.learn.distributed import processes
 
 if TYPE_CHECKING:
     from renal.learn.run import Run
+
+log = logging.getLogger("renal")
+NOTHING = 0.01  # training Dice of a model that finds next to nothing
 
 
 def write_results(
@@ -95,6 +99,14 @@ def write_results(
             "torch": torch.__version__,
         },
     )
+    # Too short a training to count as collapsed may end so, too.
+    if (reached := progress.history[-1]["dice"]) < NOTHING:
+        log.warning(
+            "%s: the training ended with a Dice of %.3f on its own cases: give it more epochs, "
+            "or lower the learning rate in config.yaml's overrides",
+            output,
+            reached,
+        )
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
