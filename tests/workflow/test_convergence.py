@@ -1,5 +1,6 @@
 """What ships learns: with the recipe's dropout and normalisation, on fewer voxels."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ DEMO_STAGES = yaml.safe_load(DEMO.read_text())["overrides"]["msvnet"]["stages"]
         ("resvnet", "whole", RESVNET % [32, 48, 48], 80, 0.5),
         ("resvnet", "tumour", RESVNET % [16, 32, 32], 120, 0.2),
         ("msvnet", "kidney", WINDOWS, 200, 0.5),
-        ("msvnet", "kidney", str(DEMO_STAGES["kidney"]), 128, 0.5),
+        ("msvnet", "kidney", json.dumps(DEMO_STAGES["kidney"]), 128, 0.5),
     ],
 )
 def test_a_stage_learns_from_every_seed(
