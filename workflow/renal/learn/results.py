@@ -99,13 +99,17 @@ def write_results(
             "torch": torch.__version__,
         },
     )
-    # Too short a training to count as collapsed may end so, too.
-    if (reached := progress.history[-1]["dice"]) < NOTHING:
+    _tell_if_nothing_was_learned(output, progress.history[-1]["dice"])
+
+
+def _tell_if_nothing_was_learned(output: Path, dice: float) -> None:
+    """Warn of the last epoch's Dice: a training may be too short to count as collapsed."""
+    if dice < NOTHING:
         log.warning(
             "%s: the training ended with a Dice of %.3f on its own cases: give it more epochs, "
             "or lower the learning rate in config.yaml's overrides",
             output,
-            reached,
+            dice,
         )
 
 
