@@ -10,7 +10,7 @@ import torch
 
 from renal.errors import InputError
 from renal.learn import training
-from renal.learn.collapse import end_if_collapsed
+from renal.learn.collapse import end_if_collapsed, tell_if_nothing_was_learned
 from renal.learn.run import NOTED
 from renal.learn.run_state import Progress
 from tests.unit.learn.helpers import read_history, train, train_with, training_settings
@@ -63,6 +63,23 @@ def test_what_was_found_rightly_does_not_count(sign):
     assert run_after([step | right] * 50).progress.collapse.get(sign, 0) == 0
     run = run_after([step, step | right] * 5)
     assert run.progress.collapse[sign] == 5
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([{"dice": 0.45, "lowest_dice": 0.0}], "found next to nothing of a region (Dice 0.000)"),
+        ([{"lowest_dice": 1.0}, {"lowest_dice": 0.0}], "found next to nothing of a region"),
+        ([{"foreground": 1.0}], "took 100% of the voxels for foreground"),
+        ([{}], ""),
+        ([{"lowest_dice": 0.0}, {"lowest_dice": 0.1}], ""),
+        ([{"foreground": 0.0, "lowest_dice": 1.0}], ""),
+    ],
+)
+def test_a_training_that_ends_without_having_learned_is_told_of(steps, told, caplog):
+    """Of one map beside a living one, too; windows without kidney, of which none was found, not."""
+    tell_if_nothing_was_learned(run_after([{"lowest_dice": 0.0}], steps), Path("model"))
+    assert (told in caplog.text) if told else not caplog.text
 
 
 def test_the_line_names_what_the_recipe_has():

@@ -3,10 +3,13 @@
 It decides no model, and is handed to the training loop, so that other thresholds train nothing
 again. What is counted are steps in a row. Steps whose prediction is right do not count, such as
 those without foreground of which none was found: a constant prediction is no fault there.
+A training that is too short to be ended has a model, and is told of.
 """
 
+import logging
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from renal.errors import InputError
@@ -14,10 +17,13 @@ from renal.errors import InputError
 if TYPE_CHECKING:
     from renal.learn.run import Run
 
+log = logging.getLogger("renal")
 RIGHT = 0.9  # Dice of the map that is found worst
 SAME = 0.01  # largest difference of the probabilities in a map that is the same everywhere
 VANISHED = 1e-7  # norm of a gradient
 STANDING = 1e-6  # by how much of itself a loss differs from the highest one
+NOTHING = 0.01  # Dice of a map in which next to nothing is found
+ALL = 0.99  # share of voxels that are taken for foreground
 
 SEEN = {
     "prediction": "the prediction was the same everywhere ({foreground:.0%} foreground)",
@@ -51,12 +57,36 @@ def end_if_collapsed(run: "Run", output: Path) -> None:
     columns = (run.steps[name] for name in ("loss", "gradient", "lowest_dice", "spread"))
     for step in zip(*columns, strict=True):
         _count(progress.collapse, *step)
+    wrong = [dice for dice in run.steps["lowest_dice"] if dice < RIGHT]
+    progress.collapse["lowest Dice"] = fmean(wrong) if wrong else 1.0
     for sign, seen in SEEN.items():
         if progress.collapse.get(sign, 0) >= run.settings.collapse_steps:
             raise InputError(
                 f"{output}: the training has collapsed: in {progress.collapse[sign]:.0f} steps up "
                 f"to epoch {progress.epoch} {seen.format(**last)}: {_advice(run)}"
             )
+
+
+def tell_if_nothing_was_learned(run: "Run", output: Path) -> None:
+    """Warn of a run whose last epoch found nothing of a map, or took all for foreground.
+
+    Parameters
+    ----------
+    run : Run
+        At its end.
+    output : Path
+        Folder of the model, for the message.
+    """
+    dice = run.progress.collapse["lowest Dice"]
+    share = run.progress.history[-1]["foreground"]
+    if dice < NOTHING:
+        seen = f"had found next to nothing of a region (Dice {dice:.3f})"
+    elif dice < RIGHT and share > ALL:
+        seen = f"took {share:.0%} of the voxels for foreground"
+    else:
+        return
+    advice = _advice(run)
+    log.warning("%s: the training %s when it ended: train longer, or %s", output, seen, advice)
 
 
 def _count(

@@ -1,6 +1,5 @@
 """What a training leaves: model, history and an account of the run."""
 
-import logging
 import platform
 import resource
 import subprocess
@@ -13,14 +12,12 @@ from safetensors.torch import save
 
 from renal.errors import InputError
 from renal.files import replacing, write_json, write_text
+from renal.learn.collapse import tell_if_nothing_was_learned
 from renal.learn.datasets import Examples
 from renal.learn.distributed import processes
 
 if TYPE_CHECKING:
     from renal.learn.run import Run
-
-log = logging.getLogger("renal")
-NOTHING = 0.01  # training Dice of a model that finds next to nothing
 
 
 def write_results(
@@ -99,18 +96,7 @@ def write_results(
             "torch": torch.__version__,
         },
     )
-    _tell_if_nothing_was_learned(output, progress.history[-1]["dice"])
-
-
-def _tell_if_nothing_was_learned(output: Path, dice: float) -> None:
-    """Warn of the last epoch's Dice: a training may be too short to count as collapsed."""
-    if dice < NOTHING:
-        log.warning(
-            "%s: the training ended with a Dice of %.3f on its own cases: give it more epochs, "
-            "or lower the learning rate in config.yaml's overrides",
-            output,
-            dice,
-        )
+    tell_if_nothing_was_learned(run, output)
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
