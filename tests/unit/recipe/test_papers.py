@@ -6,7 +6,7 @@ import torch
 
 from renal import recipe
 from renal.evaluate.merges.settings import Nested
-from renal.image.settings import Components, Regions
+from renal.image.settings import Components, Regions, Runs
 from renal.learn.augmentations import augment
 from renal.learn.augmentations.settings import Flip, Rotation
 from renal.learn.inferers.settings import WindowInference
@@ -231,10 +231,39 @@ PAPERS = {
 }
 
 
+# Choices where a paper is silent; why is in the recipe.
+CHOSEN = {
+    "mrbnet": {
+        "zrange.components.runs": Runs(smooth=15, bridge=40, least=20),  # mm, not slices
+    },
+    "damnet": {
+        "coarse.training.sampler.per_case": 4,  # with one window, patience ends training too soon
+        "coarse.inference.size": (64, 256, 256),  # as long as those it learned from
+    },
+    "msvnet": {
+        "kidney.training.network.normalization": "none",
+        "tumour.training.drawing.least": 0.2,
+        "tumour.training.augmentation.0.name": "affine",  # turned, shifted and cut at once
+        "tumour.training.augmentation.0.probability": 0.5,  # half of the slices as they are applied
+    },
+    "tunet_unet2d": {"segment.training.network.normalization": "group"},
+    "tunet_unet3d": {"segment.training.network.normalization": "group"},
+}
+
+
 def value_of(section: object, key: str) -> object:
     for part in key.split("."):
         section = section[int(part)] if part.isdigit() else getattr(section, part)
     return section
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_recipe_keeps_what_was_chosen_where_its_paper_is_silent(everything, name):
+    found = {}
+    for path in CHOSEN[name]:
+        stage, _, key = path.partition(".")
+        found[path] = value_of(everything[name].stages[stage], key)
+    assert found == CHOSEN[name]
 
 
 @pytest.mark.parametrize("name", PAPERS)
