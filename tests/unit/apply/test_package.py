@@ -109,6 +109,8 @@ def test_a_newer_format_asks_for_an_update(packed, tmp_path):
         (lambda v: v["merged"].update(whole=["other/whole"]), "other/whole, which is no stage"),
         (lambda v: v.update(folds=3), "not one for each fold"),
         (lambda v: v["stages"]["resvnet/tumour"].update(locator=None), "go together"),
+        (lambda v: v["provenance"].update(trainings={}), "trainings: Dictionary should have"),
+        (lambda v: [run.pop("torch") for run in v["provenance"]["trainings"].values()], "torch: "),
     ],
 )
 def test_a_description_that_contradicts_itself_is_refused(packed, tmp_path, change, told):

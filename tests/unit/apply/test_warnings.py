@@ -46,6 +46,17 @@ def test_a_ct_that_lies_otherwise_than_its_header_says_is_told(scan, provenance)
     assert doubt.startswith("by the header the spine is in front")
 
 
+@pytest.mark.parametrize(("degrees", "told"), [(10, False), (40, True)])
+def test_slices_oblique_to_the_body_are_told(scan, provenance, degrees, told, tmp_path):
+    """A turn about the axis from left to right, as of a plane that follows the kidneys."""
+    turn, angle = np.eye(4), np.radians(degrees)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    write_nifti(tmp_path / "oblique.nii.gz", scan.volume, turn @ scan.header.standard_affine)
+    doubts = doubts_of_scan(NiftiInput("o", tmp_path / "oblique.nii.gz").read(), provenance)
+    words = "the slices are 40 degrees from the body's axes: taken for straight ones"
+    assert doubts == ([words] if told else [])
+
+
 def test_padding_is_told_and_what_is_no_ct_is_refused(scan, provenance, tmp_path):
     volume = np.array(scan.volume)
     volume[:, :3] = -2000

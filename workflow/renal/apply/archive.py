@@ -24,8 +24,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from renal import sources
-from renal.apply.export import LICENCE, TOLD
+from renal.apply.export import LICENCE
 from renal.apply.finished import account_of, recorded_cases
+from renal.apply.package import Trained
 from renal.apply.stored import (
     check_stored,
     file_digest,
@@ -280,7 +281,7 @@ def _models(
                         f"if it was deleted: snakemake {weights}"
                     )
                 told = account_of(weights, recipes, method, stage)
-                kept = {key: told[key] for key in TOLD if key in told}
+                kept = {key: told[key] for key in Trained.model_fields if key in told}
                 found[f"{name}/{fold}"] = {"sha256": file_digest(weights), **kept}
     return found
 

@@ -12,6 +12,7 @@ from renal.apply.package import (
     PackedStage,
     Provenance,
     Score,
+    Trained,
     WholeVolume,
     write_package,
 )
@@ -39,8 +40,6 @@ LICENCE = (
     "The program is under the MIT licence; the models are bound by the terms of the data that they "
     "were trained on (KiTS19: CC BY-NC-SA 4.0)."
 )
-# What of run.json is neither about the machine's paths nor about the cases' names.
-TOLD = ("finished", "epochs", "kept_epoch", "seed", "commit", "parameters", "device", "torch")
 
 
 def export(row: str, configuration: Configuration, output: Path) -> None:
@@ -173,7 +172,10 @@ def _provenance(
         scores=_scores(results / row / "scores.csv", regions),
         slice_spacing_mm=(min(z for z, _, _ in spacings), max(z for z, _, _ in spacings)),
         field_of_view_mm=(min(fields), max(fields)),
-        trainings={name: {key: run[key] for key in TOLD} for name, run in runs.items()},
+        trainings={
+            name: Trained(**{key: run[key] for key in Trained.model_fields})
+            for name, run in runs.items()
+        },
         recipes={
             name: _without_folders(as_values(recipe))
             for name, recipe in recipes.items()

@@ -12,8 +12,8 @@ def described(file: PackageFile) -> str:
     package, provenance = file.package, file.package.provenance
     size = file.path.stat().st_size / 1e6
     trainings = provenance.trainings.values()
-    torches = sorted({str(run["torch"]) for run in trainings})
-    finished = sorted(str(run["finished"])[:10] for run in trainings)
+    torches = sorted({run.torch for run in trainings})
+    finished = sorted(run.finished[:10] for run in trainings)
     lines = [
         f"{package.name}: {package.title}",
         package.intended_use,

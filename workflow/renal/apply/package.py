@@ -75,6 +75,19 @@ class Score(Strict):
     sd: float
 
 
+class Trained(Strict):
+    """What a model's run.json says that is neither about paths nor about the cases' names."""
+
+    finished: str
+    epochs: int
+    kept_epoch: int
+    seed: int
+    commit: str | None
+    parameters: int
+    device: str
+    torch: str
+
+
 class Provenance(Strict):
     """Where the models come from.
 
@@ -87,7 +100,7 @@ class Provenance(Strict):
     slice_spacing_mm, field_of_view_mm : tuple of float
         Smallest and largest of the cases: distance of slices, and the shorter side of a slice.
     trainings : dict
-        Of each model: what its run.json says of versions, seed, epochs and device.
+        Of each model, by its member of the archive.
     recipes : dict
         The recipes in full, for reading.
     """
@@ -96,7 +109,7 @@ class Provenance(Strict):
     scores: dict[str, Score]
     slice_spacing_mm: Range
     field_of_view_mm: Range
-    trainings: dict[str, dict[str, Any]]
+    trainings: Annotated[dict[str, Trained], Field(min_length=1)]
     recipes: dict[str, dict[str, Any]]
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.01  # by which a spacing or a field may leave the range of those learned from
 ALL_TUMOUR = 0.95  # of a kidney, above which nothing of it is left
+# Of an axis from the body's, in degrees: slices that follow an organ or a gantry lie closer.
+OBLIQUE = 15
 
 
 def doubts_of_scan(scan: "Scan", provenance: "Provenance") -> list[str]:
@@ -37,9 +39,19 @@ def doubts_of_scan(scan: "Scan", provenance: "Provenance") -> list[str]:
         *scan.remarks,
         *values,
         *posture,
+        *_oblique(header.affine),
         *_outside("slices", "apart", header.spacing[0], provenance.slice_spacing_mm),
         *_outside("the field of view is", "wide", field, provenance.field_of_view_mm),
     ]
+
+
+def _oblique(affine: np.ndarray) -> list[str]:
+    directions = affine[:3, :3] / np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    nearest = np.abs(directions).max(axis=0).min()
+    degrees = float(np.degrees(np.arccos(min(nearest, 1.0))))
+    if degrees <= OBLIQUE:
+        return []
+    return [f"the slices are {degrees:.0f} degrees from the body's axes: taken for straight ones"]
 
 
 def _outside(what: str, how: str, value: float, known: tuple[float, float]) -> list[str]:
