@@ -23,6 +23,7 @@ HEALTHY = {
 }
 SIGNS = {
     "prediction": ({"spread": 0.009, "foreground": 1.0}, "same everywhere (100% foreground)"),
+    "foreground": ({"foreground": 1.0}, "all was taken for foreground (100.0%)"),
     "gradient": ({"gradient": 3e-8}, "gradient had vanished (norm 3e-08)"),
     "loss": ({"loss": 1.0}, "stood at its worst (1.0000)"),
 }

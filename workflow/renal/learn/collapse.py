@@ -23,10 +23,11 @@ SAME = 0.01  # largest difference of the probabilities in a map that is the same
 VANISHED = 1e-7  # norm of a gradient
 STANDING = 1e-6  # by how much of itself a loss differs from the highest one
 NOTHING = 0.01  # Dice of a map in which next to nothing is found
-ALL = 0.99  # share of voxels that are taken for foreground
+ALL = 0.999  # share of the voxels
 
 SEEN = {
     "prediction": "the prediction was the same everywhere ({foreground:.0%} foreground)",
+    "foreground": "all was taken for foreground ({foreground:.1%})",
     "gradient": "the gradient had vanished (norm {gradient_norm:.1g})",
     "loss": "the loss stood at its worst ({loss:.4f})",
 }
@@ -54,9 +55,8 @@ def end_if_collapsed(run: "Run", output: Path) -> None:
             f"{output}: the loss of epoch {progress.epoch} is not a number: "
             "lower the learning rate in config.yaml's overrides"
         )
-    columns = (run.steps[name] for name in ("loss", "gradient", "lowest_dice", "spread"))
-    for step in zip(*columns, strict=True):
-        _count(progress.collapse, *step)
+    for values in zip(*run.steps.values(), strict=True):
+        _count(progress.collapse, dict(zip(run.steps, values, strict=True)))
     wrong = [dice for dice in run.steps["lowest_dice"] if dice < RIGHT]
     progress.collapse["lowest Dice"] = fmean(wrong) if wrong else 1.0
     for sign, seen in SEEN.items():
@@ -89,16 +89,16 @@ def tell_if_nothing_was_learned(run: "Run", output: Path) -> None:
     log.warning("%s: the training %s when it ended: train longer, or %s", output, seen, advice)
 
 
-def _count(
-    counts: dict[str, float], loss: float, gradient: float, dice: float, spread: float
-) -> None:
+def _count(counts: dict[str, float], step: dict[str, float]) -> None:
     """Prolong or begin anew how many steps in a row have had each sign."""
+    loss = step["loss"]
     highest = counts["highest loss"] = max(loss, counts.get("highest loss", loss))
-    if dice >= RIGHT:
+    if step["lowest_dice"] >= RIGHT:
         return
     signs = {
-        "prediction": spread < SAME,
-        "gradient": gradient < VANISHED,
+        "prediction": step["spread"] < SAME,
+        "foreground": step["foreground"] > ALL,
+        "gradient": step["gradient"] < VANISHED,
         "loss": highest - loss <= STANDING * abs(highest),
     }
     for sign, is_there in signs.items():
