@@ -27,6 +27,22 @@ WINDOWS = (
     "training: {sampler: {length: 16, extend: 12}}, "
     "inference: {length: 16, step: 8, keep: [4, 12]}}"
 )
+# mrbnet's stages and damnet's first, as demos/localized.yaml has them, but at their recipes' rates.
+SLICES = "{geometry: {spacing: [8, null, null], size: [null, 64, 64]}, training: {batch_size: 16}}"
+UNET = (
+    "{geometry: {spacing: [8, null, null], size: [null, 64, 64]}, "
+    "training: {network: {depth: 4, width: 8}, batch_size: 8}}"
+)
+PATCHES = (
+    "{geometry: {spacing: [4, 4, 4]}, training: {sampler: {size: [24, 32, 32]}, "
+    "network: {widths: [8, 16, 32], extra_up: 1}}, "
+    "inference: {size: [24, 32, 32], overlap: [12, 16, 16]}}"
+)
+COARSE = (
+    "{geometry: {size: [null, 48, 48]}, "
+    "training: {sampler: {length: 32}, network: {depth: 3}}, "
+    "inference: {size: [32, 48, 48], overlap: [16, 0, 0]}}"
+)
 DEMO_STAGES = yaml.safe_load(DEMO.read_text())["overrides"]["msvnet"]["stages"]
 
 
@@ -36,6 +52,10 @@ DEMO_STAGES = yaml.safe_load(DEMO.read_text())["overrides"]["msvnet"]["stages"]
     [
         ("resvnet", "whole", RESVNET % [32, 48, 48], 80, 0.5),
         ("resvnet", "tumour", RESVNET % [16, 32, 32], 120, 0.2),
+        ("mrbnet", "zrange", SLICES, 100, 0.8),  # of slices: all of them have 0.77
+        ("mrbnet", "locate", UNET, 200, 0.7),
+        ("mrbnet", "segment", PATCHES, 300, 0.5),
+        ("damnet", "coarse", COARSE, 160, 0.5),
         ("msvnet", "kidney", WINDOWS, 200, 0.5),
         ("msvnet", "kidney", json.dumps(DEMO_STAGES["kidney"]), 128, 0.5),
     ],
