@@ -25,7 +25,9 @@ rule download_weights:
 
 
 # On a CPU, glibc gives large blocks back to the system when they are freed, and having them zeroed
-# anew costs a third of a training step at full size: the MALLOC variables keep them.
+# anew costs a third of a training step at full size: the MALLOC variables keep them. Blocks of
+# 256 MB and more are given back in trainings: glibc does not use a freed block for an aligned one
+# of the same size, so that a heap of them outgrows the machine.
 
 
 # The running state lies beside the outputs as state.pt: Snakemake deletes outputs before each
@@ -68,7 +70,7 @@ rule train:
     message:
         "Training {wildcards.method}, stage {wildcards.stage}, without fold {wildcards.fold}"
     shell:
-        "MALLOC_MMAP_THRESHOLD_=68719476736 MALLOC_TRIM_THRESHOLD_=68719476736 renal train --prepared {input.prepared:q} --settings {params.settings:q}"
+        "MALLOC_MMAP_THRESHOLD_=268435456 MALLOC_TRIM_THRESHOLD_=68719476736 renal train --prepared {input.prepared:q} --settings {params.settings:q}"
         " {params.weights:q} --seed {params.seed} {params.bfloat16}"
         " --name '{wildcards.method} {wildcards.stage} fold {wildcards.fold}'"
         " {params.labels:q} --output {params.folder:q} --threads {threads} --log {log:q}"
