@@ -1,0 +1,59 @@
+"""Seconds that a CPU takes for a gradient of denormal numbers, and for the same with 0 for them.
+
+python benchmarks/denormals.py [--steps N]
+
+Gradients become that small where a network is certain. Here the loss is multiplied by 1e-38, so
+that all of them are: the worst case. Trainings and predictions on a CPU take 0 for such numbers.
+"""
+
+import argparse
+import time
+from statistics import median
+
+import torch
+
+from renal import recipe
+from renal.learn.networks import build_network
+
+# Stages, and how many voxels (z, y, x) each is given.
+STAGES = {
+    ("resvnet_plain", "whole"): (16, 32, 32),
+    ("resvnet", "whole"): (16, 32, 32),
+    ("msvnet", "kidney"): (16, 32, 32),
+    ("tunet", "segment"): (16, 32, 32),
+}
+REST = 1e-38
+
+
+def seconds(network: torch.nn.Module, image: torch.Tensor, steps: int, *, flush: bool) -> float:
+    """The median time of a backward pass."""
+    torch.set_flush_denormal(flush)
+    spent = []
+    for _ in range(steps):
+        found = network(image)
+        maps = found if isinstance(found, list | tuple) else [found]
+        loss = REST * sum(part.square().mean() for part in maps)
+        started = time.perf_counter()
+        loss.backward()
+        spent.append(time.perf_counter() - started)
+    return median(spent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=3)
+    a = parser.parse_args()
+    torch.set_num_threads(1)  # others keep what they began with
+    print("| stage | denormal, s | 0 for them, s | ratio |\n|---|---|---|---|")
+    for (method, stage), size in STAGES.items():
+        change = {"stages": {stage: {"training": {"network": {"width": 8}}}}}
+        training = recipe.load_method(method, change).stages[stage].training
+        torch.manual_seed(0)
+        network = build_network(training.network, training.sampler.channels, training.target)
+        image = torch.randn(1, training.sampler.channels, *size)
+        slow, fast = (seconds(network, image, a.steps, flush=flush) for flush in (False, True))
+        print(f"| `{method} {stage}` | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
