@@ -27,7 +27,7 @@ WINDOWS = (
     "training: {sampler: {length: 16, extend: 12}}, "
     "inference: {length: 16, step: 8, keep: [4, 12]}}"
 )
-# mrbnet's stages and damnet's first, as demos/localized.yaml has them, but at their recipes' rates.
+# mrbnet's and damnet's stages and L-Net as the demos have them, but at their recipes' rates.
 SLICES = "{geometry: {spacing: [8, null, null], size: [null, 64, 64]}, training: {batch_size: 16}}"
 UNET = (
     "{geometry: {spacing: [8, null, null], size: [null, 64, 64]}, "
@@ -43,6 +43,16 @@ COARSE = (
     "training: {sampler: {length: 32}, network: {depth: 3}}, "
     "inference: {size: [32, 48, 48], overlap: [16, 0, 0]}}"
 )
+FINE = (
+    "{geometry: {spacing: [5, 3, 3]}, "
+    "training: {sampler: {size: [8, 32, 32]}, network: {pretrained: false}}, "
+    "inference: {size: [16, 32, 32], overlap: [8, 8, 8]}}"
+)
+LOCALIZE = (
+    "{geometry: {size: [16, 32, 32], extent_mm: [230, 410, 410]}, "
+    "intensity: {window: [-160, 240]}, "
+    "training: {network: {width: 8, depth: 3}, batch_size: 2}}"
+)
 DEMO_STAGES = yaml.safe_load(DEMO.read_text())["overrides"]["msvnet"]["stages"]
 
 
@@ -56,6 +66,8 @@ DEMO_STAGES = yaml.safe_load(DEMO.read_text())["overrides"]["msvnet"]["stages"]
         ("mrbnet", "locate", UNET, 200, 0.7),
         ("mrbnet", "segment", PATCHES, 300, 0.5),
         ("damnet", "coarse", COARSE, 160, 0.5),
+        ("damnet", "fine", FINE, 200, 0.8),
+        ("tunet_ensemble_post", "localize", LOCALIZE, 600, 0.4),
         ("msvnet", "kidney", WINDOWS, 200, 0.5),
         ("msvnet", "kidney", json.dumps(DEMO_STAGES["kidney"]), 128, 0.5),
     ],
