@@ -39,6 +39,7 @@ from renal.image.volume import read_header
 from renal.labels import KITS19
 from renal.learn.collapse import end_if_collapsed
 from renal.learn.datasets import Examples, read_cases, split
+from renal.learn.denormals import denormals_as_zero
 from renal.learn.drawings import drawing_of
 from renal.learn.launch import only_writer, stop_signal
 from renal.learn.losses import Truth, training_loss
@@ -122,7 +123,7 @@ class Trial:
         key = sha256(f"{as_json(settings)} {seed} {self.training_folder}".encode()).hexdigest()
         model = self.work / f"training-{key[:8]}"
         try:
-            with only_writer(model), stop_signal() as stop:
+            with only_writer(model), stop_signal() as stop, denormals_as_zero():
                 train(
                     [self.training_folder],
                     settings,

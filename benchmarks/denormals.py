@@ -3,7 +3,7 @@
 python benchmarks/denormals.py [--steps N]
 
 Gradients become that small where a network is certain. Here the loss is multiplied by 1e-38, so
-that all of them are: the worst case. Trainings and predictions on a CPU take 0 for such numbers.
+that all of them are: the worst case. Trainings take 0 for such numbers.
 """
 
 import argparse

@@ -57,7 +57,7 @@ def handed(monkeypatch, tmp_path):
         seen = {}
 
         def work(*given, **keywords):
-            seen.update(keywords, given=given)
+            seen.update(keywords, given=given, denormal=(torch.tensor(1e-30) * 1e-10).item())
             return []
 
         monkeypatch.setattr(module, name, work)
@@ -152,6 +152,8 @@ def test_training_gets_pretrained_weights_where_there_are_any(handed, method, st
     assert seen["watch"] is end_if_collapsed
     assert (seen["seed"], seen["stop"].since) == (7, math.inf)
     assert re.fullmatch("[0-9a-f]{8}", seen["code"])
+    assert seen["denormal"] == 0
+    assert torch.tensor(1e-30) * 1e-10 > 0  # and as ever afterwards
 
 
 def test_a_training_that_a_cpu_has_too_little_memory_for_is_told(handed, monkeypatch):

@@ -99,6 +99,7 @@ def train(a: Arguments) -> Work:
     from renal.cluster.processes import started_by_torchrun
     from renal.cluster.slurm import minutes_left
     from renal.learn.collapse import end_if_collapsed
+    from renal.learn.denormals import denormals_as_zero
     from renal.learn.launch import joined, only_writer, start_processes, stop_signal
     from renal.learn.memory import TRAINING, GpuMemory
     from renal.learn.pretrained import load_pretrained
@@ -122,7 +123,8 @@ def train(a: Arguments) -> Work:
     def work() -> None:
         minutes = minutes_left() if a.minutes is None else a.minutes
         told = telling_of_memory(a.name, TRAINING)
-        with joined(), only_writer(a.output), stop_signal(minutes) as stop, told:
+        alone = only_writer(a.output)
+        with joined(), alone, stop_signal(minutes) as stop, told, denormals_as_zero():
             train(
                 a.prepared,
                 settings,

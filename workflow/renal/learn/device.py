@@ -21,7 +21,6 @@ def choose_device(*, bfloat16_on_cpu: bool) -> tuple[torch.device, torch.dtype]:
         it has tensor cores for float16 alone (Volta, Turing) that.
     """
     if not torch.cuda.is_available():
-        torch.set_flush_denormal(True)  # tiny gradients, where a network is sure: a CPU crawls
         return torch.device("cpu"), torch.bfloat16 if bfloat16_on_cpu else torch.float32
     # With its number: what other threads put on "cuda" goes to the first GPU.
     device = torch.device("cuda", torch.cuda.current_device())
