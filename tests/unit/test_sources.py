@@ -287,6 +287,7 @@ UNNOTICED += (
     "learn.launch",
     "learn.memory",
     "learn.collapse",
+    "learn.denormals",
 )
 UNNOTICED += ("learn.nnunet.commands", "learn.nnunet.environment", "learn.nnunet.driver")
 UNNOTICED += ("learn.nnunet.memory",)
