@@ -15,18 +15,19 @@ import torch
 from renal import recipe
 from renal.learn.networks import build_network
 
-# Stages, and how many voxels (z, y, x) each is given.
-STAGES = {
-    ("resvnet_plain", "whole"): (16, 32, 32),
-    ("resvnet", "whole"): (16, 32, 32),
-    ("msvnet", "kidney"): (16, 32, 32),
-    ("tunet", "segment"): (16, 32, 32),
-}
+STAGES = [
+    ("resvnet_plain", "whole"),
+    ("resvnet", "whole"),
+    ("msvnet", "kidney"),
+    ("tunet", "segment"),
+]
+SIZE = (16, 32, 32)  # voxels (z, y, x)
+WIDTH = 8
 REST = 1e-38
 
 
 def seconds(network: torch.nn.Module, image: torch.Tensor, steps: int, *, flush: bool) -> float:
-    """The median time of a backward pass."""
+    """The median time of a backward pass for an image, (1, channels, z, y, x)."""
     torch.set_flush_denormal(flush)
     spent = []
     for _ in range(steps):
@@ -45,12 +46,12 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)  # others keep what they began with
     print("| stage | denormal, s | 0 for them, s | ratio |\n|---|---|---|---|")
-    for (method, stage), size in STAGES.items():
-        change = {"stages": {stage: {"training": {"network": {"width": 8}}}}}
+    for method, stage in STAGES:
+        change = {"stages": {stage: {"training": {"network": {"width": WIDTH}}}}}
         training = recipe.load_method(method, change).stages[stage].training
         torch.manual_seed(0)
         network = build_network(training.network, training.sampler.channels, training.target)
-        image = torch.randn(1, training.sampler.channels, *size)
+        image = torch.randn(1, training.sampler.channels, *SIZE)
         slow, fast = (seconds(network, image, a.steps, flush=flush) for flush in (False, True))
         print(f"| `{method} {stage}` | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} |", flush=True)
 
