@@ -76,7 +76,9 @@ class Trial:
 
     def _with(self, changes: dict[str, Any]) -> dict[str, recipe.Method]:
         overrides = {"stages": {self.name: changes}}
-        return {self.method: recipe.load_method(self.method, overrides)}
+        own = recipe.load_method(self.method, overrides)
+        others = {name for member in own.members.values() for name in member.of}
+        return {self.method: own} | {name: recipe.load_method(name, {}) for name in others}
 
     @cached_property
     def stage(self) -> recipe.Stage:
