@@ -71,6 +71,17 @@ WHOLE_SLICES = (
 TUMOUR_SLICES = (
     "{geometry: {spacing: [4, null, null], size: [null, 96, 96]}, training: {network: {width: 8}}}"
 )
+TUMOUR_VOLUMES = (
+    "{geometry: {spacing: [4, 3, 3]}, "
+    "training: {sampler: {size: [16, 32, 32], per_case: 4}, network: {width: 8}}, "
+    "inference: {size: [16, 32, 32], overlap: [8, 16, 16]}}"
+)
+# Not msvnet_dice: with Dice alone 1,200 steps taught next to nothing (docs/results.md).
+ON_SLICES = ("hdc", "attention", "se", "multiscale", "vnet", "unet")
+PYRAMID = (
+    "{geometry: {spacing: [4, null, null], size: [null, 96, 96]}, "
+    "training: {network: {width: 32, rates: [1, 2, 3]}}}"
+)
 DEMO_STAGES = yaml.safe_load(DEMO.read_text())["overrides"]["msvnet"]["stages"]
 
 
@@ -115,19 +126,6 @@ def test_a_stage_learns_from_every_seed(
     convergence.main()  # nothing is trained again
     assert (tmp_path / "convergence.csv").read_bytes() == before
     assert f"method {method}; stage {stage}" in capsys.readouterr().out
-
-
-TUMOUR_VOLUMES = (
-    "{geometry: {spacing: [4, 3, 3]}, "
-    "training: {sampler: {size: [16, 32, 32], per_case: 4}, network: {width: 8}}, "
-    "inference: {size: [16, 32, 32], overlap: [8, 16, 16]}}"
-)
-# Not msvnet_dice: with Dice alone 1,200 steps taught next to nothing (docs/results.md).
-ON_SLICES = ("hdc", "attention", "se", "multiscale", "vnet", "unet")
-PYRAMID = (
-    "{geometry: {spacing: [4, null, null], size: [null, 96, 96]}, "
-    "training: {network: {width: 32, rates: [1, 2, 3]}}}"
-)
 
 
 @pytest.mark.slow
