@@ -1,32 +1,60 @@
-"""Freed blocks are kept where the C library can be told to, and nothing fails where it cannot."""
+"""Large pages where the system has them, and a heap that keeps nothing that is free."""
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from renal.apply import memory
 
-PROGRAM = """
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux and glibc alone")
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+FAULTS = """
 import resource, sys
-from renal.apply.memory import keep_freed_memory
-if sys.argv[1] == "keep":
-    keep_freed_memory()
+from renal.apply.memory import take_large_pages
+if sys.argv[1] == "large":
+    take_large_pages()
+import torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    bytearray(64 << 20)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    torch.zeros(64 << 18).add_(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+RESIDENT = """
+from pathlib import Path
+from renal.apply.memory import give_back_freed_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+blocks = [bytearray(100_000) for _ in range(2000)]
+del blocks[:-1]
+before = resident()
+give_back_freed_memory()
+print(before - resident())
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone has mallopt")
-def test_large_blocks_are_asked_for_once():
-    faults = [
-        int(subprocess.check_output([sys.executable, "-c", PROGRAM, how])) for how in ("keep", "")
-    ]
-    assert faults[0] < faults[1] / 2
+def printed(program: str, *arguments: str) -> int:
+    return int(subprocess.check_output([sys.executable, "-c", program, *arguments]))
+
+
+@LINUX
+@pytest.mark.skipif(
+    not LARGE_PAGES.exists() or "[madvise]" not in LARGE_PAGES.read_text(),
+    reason="the system has large pages for all or for none",
+)
+def test_large_blocks_are_taken_in_large_pages():
+    assert printed(FAULTS, "large") < printed(FAULTS, "small") / 10
+
+
+@LINUX
+def test_what_is_free_amid_the_heap_is_given_back():
+    assert printed(RESIDENT) > 150_000_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: SimpleNamespace())
-    memory.keep_freed_memory()
+    memory.give_back_freed_memory()

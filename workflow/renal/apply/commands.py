@@ -130,11 +130,11 @@ def segment(a: argparse.Namespace) -> Work:
             if a.volumes:
                 check_folder(a.volumes.parent)
 
-            from renal.apply.memory import keep_freed_memory
+            from renal.apply.memory import give_back_freed_memory, take_large_pages
             from renal.cluster.gpus import bfloat16_on_cpu, claim_gpus
 
             claim_gpus()
-            keep_freed_memory()
+            take_large_pages()
 
             import SimpleITK as sitk
             import torch
@@ -147,6 +147,7 @@ def segment(a: argparse.Namespace) -> Work:
             sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(a.threads)
             bfloat16 = bfloat16_on_cpu(a.bfloat16_on_cpu or file.package.bfloat16_on_cpu)
             row = Row(file, folds, bfloat16_on_cpu=bfloat16)
+            give_back_freed_memory()
             progress = Progress(len(inputs), len(file.package.stages) + 3)
             outcome = segment_all(inputs, row, a.to, progress, preview=a.preview)
         if a.volumes:
