@@ -1,4 +1,4 @@
-"""Large pages where the system has them, and a heap that keeps nothing that is free."""
+"""What system and C library are told of memory, and that nothing fails where they cannot be."""
 
 import subprocess
 import sys
@@ -11,6 +11,16 @@ from renal.apply import memory
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux and glibc alone")
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+KEPT = """
+import resource, sys
+from renal.apply.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(20):
+    bytearray(64 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
 
 FAULTS = """
 import resource, sys
@@ -42,6 +52,11 @@ def printed(program: str, *arguments: str) -> int:
 
 
 @LINUX
+def test_large_blocks_are_asked_for_once():
+    assert printed(KEPT, "keep") < printed(KEPT, "") / 2
+
+
+@LINUX
 @pytest.mark.skipif(
     not LARGE_PAGES.exists() or "[madvise]" not in LARGE_PAGES.read_text(),
     reason="the system has large pages for all or for none",
@@ -57,4 +72,5 @@ def test_what_is_free_amid_the_heap_is_given_back():
 
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: SimpleNamespace())
+    memory.keep_freed_memory()
     memory.give_back_freed_memory()

@@ -130,11 +130,16 @@ def segment(a: argparse.Namespace) -> Work:
             if a.volumes:
                 check_folder(a.volumes.parent)
 
-            from renal.apply.memory import give_back_freed_memory, take_large_pages
+            from renal.apply.memory import (
+                give_back_freed_memory,
+                keep_freed_memory,
+                take_large_pages,
+            )
             from renal.cluster.gpus import bfloat16_on_cpu, claim_gpus
 
             claim_gpus()
             take_large_pages()
+            keep_freed_memory()
 
             import SimpleITK as sitk
             import torch
