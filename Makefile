@@ -29,7 +29,7 @@ $(NNUNET)/ready: envs/nnunet.lock
 
 # The main job on an embedded phantom; shows jobs done and left, and how trainings come along.
 demo: $(VENV)/ready
-	@echo "Making 32 phantom CTs, then training 10 small networks on them: four to ten minutes on two cores."
+	@echo "Making 32 phantom CTs, then training 10 small networks on them: four to fourteen minutes on two cores."
 	$(BIN)/python -m renal phantom --labelled 30 --unlabelled 2 --seed 0 --size 192 --threads $(CORES) --output results/demo/data
 	$(BIN)/snakemake --configfile demo.yaml --cores $(CORES) --quiet rules reason
 	$(BIN)/snakemake --configfile demo.yaml --cores $(CORES) --quiet all --report results/demo/report.html
